@@ -1,0 +1,153 @@
+"""The policy of a network: every setting that can change a verdict, a reward or a price.
+
+It is read from `network.toml`, written to the journal as a `policy` entry, frozen into each sealed epoch and named
+there by `policy_hash`. What only concerns one machine (ports, paths) is in `fieldstone.config`, never here.
+Amounts in TOML are decimal texts ("1000.5" tokens, "0.02" dollars); they become integers by the properties below.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated, Any
+
+import msgspec
+
+from fieldstone.units import TOKEN_DECIMALS, parse_amount
+
+Ppm = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
+Positive = Annotated[int, msgspec.Meta(gt=0)]
+NotNegative = Annotated[int, msgspec.Meta(ge=0)]
+Amount = Annotated[str, msgspec.Meta(pattern=r"^[0-9]+(\.[0-9]+)?$")]
+Address = Annotated[str, msgspec.Meta(pattern=r"^0x[0-9a-fA-F]{40}$")]
+
+
+class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    pass
+
+
+class EpochPolicy(_Section):
+    """`length_s`: seconds an epoch lasts. `first_start_ms`: Unix ms at which epoch 1 starts (0: at the first policy)."""
+
+    length_s: Positive = 86_400
+    first_start_ms: NotNegative = 0
+
+
+class ManufacturerPolicy(_Section):
+    """A trusted manufacturer root: PEM text, the hardware models it vouches for, cap of devices per issuing CA."""
+
+    name: str
+    root_pem: str
+    models: tuple[str, ...] = ()
+    max_devices_per_issuer: Positive = 100_000
+
+
+class IdentityPolicy(_Section):
+    """`signature_rule`: the one acceptance rule (identity.keys). `certificate_models`: models that need a certificate."""
+
+    signature_rule: str = "strict-v1"
+    manufacturers: tuple[ManufacturerPolicy, ...] = ()
+    certificate_models: tuple[str, ...] = ()
+    min_move_interval_s: NotNegative = 86_400
+
+
+class IntakePolicy(_Section):
+    """Acceptance window and sizes. They decide what enters an epoch, so they are policy."""
+
+    future_tolerance_s: NotNegative = 120
+    stale_after_s: Positive = 7 * 86_400
+    max_span_s: Positive = 86_400
+    max_readings: Positive = 2_000
+    max_report_bytes: Positive = 262_144
+    max_body_bytes: Positive = 8_388_608
+
+
+class RewardPolicy(_Section):
+    """DESIGN §4.8. `bootstrap_per_epoch` decays by `bootstrap_decay_ppm` each epoch (schedule); `r_half` in dollars."""
+
+    take_ppm: Ppm = 100_000
+    token_price_usd: Amount = "0.05"  # until a `price` entry of the journal says otherwise
+    bootstrap_per_epoch: Amount = "1000"
+    bootstrap_decay_ppm: Ppm = 0
+    r_half_usd: Amount = "100"
+    revenue_smoothing_ppm: Ppm = 200_000  # weight of the newest epoch in the moving average
+    cell_resolution: Annotated[int, msgspec.Meta(ge=0, le=15)] = 7
+    max_epoch_mint: Amount = "10000"
+
+    @property
+    def bootstrap_base(self) -> int:
+        """Bootstrap of the first epoch in token base units."""
+        return parse_amount(self.bootstrap_per_epoch, TOKEN_DECIMALS)
+
+    @property
+    def token_price_micro_usd(self) -> int:
+        """Dollar price of one token in micro-dollars."""
+        return parse_amount(self.token_price_usd, 6)
+
+    @property
+    def r_half_micro_usd(self) -> int:
+        """Smoothed revenue per epoch at which the bootstrap has halved, in micro-dollars."""
+        return parse_amount(self.r_half_usd, 6)
+
+    @property
+    def max_epoch_mint_base(self) -> int:
+        """Most that one epoch may add to the cumulative total, in token base units; also the contract's epoch cap."""
+        return parse_amount(self.max_epoch_mint, TOKEN_DECIMALS)
+
+
+class ServicePolicy(_Section):
+    """`share_ppm`: part of the bootstrap. `params`: overrides of the rule version's parameters by dotted key."""
+
+    rule_version: Positive = 1
+    share_ppm: Ppm = 1_000_000
+    params: dict[str, Any] = {}
+
+
+class MarketPolicy(_Section):
+    """`prices_usd`: product → dollars per unit, overriding the service's default. `quote_valid_s`: life of a quote."""
+
+    prices_usd: dict[str, Amount] = {}
+    quote_valid_s: Positive = 900
+    min_quality_ppm: Ppm = 500_000
+    refund_below_delivery_ppm: Ppm = 950_000  # an order that delivers less of what was quoted is refunded in proportion
+
+
+class SettlementPolicy(_Section):
+    """Who co-signs and how long the public may object."""
+
+    verifiers: tuple[Address, ...] = ()
+    threshold: Positive = 1
+    activation_delay_s: NotNegative = 3_600
+    claim_window_s: Positive = 86_400
+    claim_window_cap: Amount = "20000"
+    dispute_bond: Amount = "100"
+    dispute_deadline_s: Positive = 259_200
+    treasury: Address | None = None
+
+
+class Policy(_Section):
+    """Everything that an epoch's result depends on besides its evidence."""
+
+    network_id: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+    chain_id: Positive = 31_337
+    schema_version: Positive = 1
+    epoch: EpochPolicy = EpochPolicy()
+    identity: IdentityPolicy = IdentityPolicy()
+    intake: IntakePolicy = IntakePolicy()
+    rewards: RewardPolicy = RewardPolicy()
+    services: dict[str, ServicePolicy] = msgspec.field(default_factory=lambda: {"sensing": ServicePolicy()})
+    market: MarketPolicy = MarketPolicy()
+    settlement: SettlementPolicy = SettlementPolicy()
+
+    def to_json(self) -> bytes:
+        """Return the canonical form: JSON, keys sorted, no white space. This is what the journal holds."""
+        return msgspec.json.encode(msgspec.to_builtins(self), order="sorted")
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of `to_json`, in hex."""
+        return hashlib.sha256(self.to_json()).hexdigest()
+
+    @classmethod
+    def from_json(cls, body: bytes) -> Policy:
+        """Read the canonical form. Raises msgspec.ValidationError."""
+        return msgspec.json.decode(body, type=cls)
