@@ -37,11 +37,10 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
 
 class ChainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`url` is `embedded` or a JSON-RPC address. `confirmations`: blocks until an outbox row is final."""
+    """`url` is `embedded` (served to wallets at /rpc) or a JSON-RPC address. `confirmations`: blocks until final."""
 
     url: str = "embedded"
     confirmations: Annotated[int, msgspec.Meta(ge=0)] = 0
-    rpc_port: Port = 8545
 
 
 class MqttConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -86,7 +85,7 @@ def load(path: Path, environ: Mapping[str, str] | None = None) -> Config:
         line = re.search(r"line (\d+)", str(error))
         raise ConfigError(f"not TOML: {error}", line=int(line[1]) if line else None, path=str(path)) from error
     _override(tree, os.environ if environ is None else environ)
-    machine = {}
+    machine: dict[str, Any] = {}
     for name, section_type in _MACHINE_SECTIONS.items():
         machine[name] = _convert(tree.pop(name, {}), section_type, f"{name}.", text, path)
     network = tree.pop("network", {})
@@ -98,7 +97,7 @@ def load(path: Path, environ: Mapping[str, str] | None = None) -> Config:
                 "unknown key", key=f"network.{key}", line=_line_of(text, f"network.{key}"), path=str(path)
             )
     policy = _convert({**tree, **network}, Policy, "", text, path)
-    return Config(path=path.resolve(), policy=policy, **machine)  # type: ignore[arg-type]
+    return Config(path=path.resolve(), policy=policy, **machine)
 
 
 def _convert(tree: Any, target: type[Any], prefix: str, text: str, path: Path) -> Any:

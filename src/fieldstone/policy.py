@@ -25,14 +25,14 @@ class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     pass
 
 
-class EpochPolicy(_Section):
+class EpochPolicy(_Section, frozen=True):
     """`length_s`: seconds an epoch lasts. `first_start_ms`: Unix ms at which epoch 1 starts (0: at the first policy)."""
 
     length_s: Positive = 86_400
     first_start_ms: NotNegative = 0
 
 
-class ManufacturerPolicy(_Section):
+class ManufacturerPolicy(_Section, frozen=True):
     """A trusted manufacturer root: PEM text, the hardware models it vouches for, cap of devices per issuing CA."""
 
     name: str
@@ -41,7 +41,7 @@ class ManufacturerPolicy(_Section):
     max_devices_per_issuer: Positive = 100_000
 
 
-class IdentityPolicy(_Section):
+class IdentityPolicy(_Section, frozen=True):
     """`signature_rule`: the one acceptance rule (identity.keys). `certificate_models`: models that need a certificate."""
 
     signature_rule: str = "strict-v1"
@@ -50,7 +50,7 @@ class IdentityPolicy(_Section):
     min_move_interval_s: NotNegative = 86_400
 
 
-class IntakePolicy(_Section):
+class IntakePolicy(_Section, frozen=True):
     """Acceptance window and sizes. They decide what enters an epoch, so they are policy."""
 
     future_tolerance_s: NotNegative = 120
@@ -61,7 +61,7 @@ class IntakePolicy(_Section):
     max_body_bytes: Positive = 8_388_608
 
 
-class RewardPolicy(_Section):
+class RewardPolicy(_Section, frozen=True):
     """DESIGN §4.8. `bootstrap_per_epoch` decays by `bootstrap_decay_ppm` each epoch (schedule); `r_half` in dollars."""
 
     take_ppm: Ppm = 100_000
@@ -94,7 +94,7 @@ class RewardPolicy(_Section):
         return parse_amount(self.max_epoch_mint, TOKEN_DECIMALS)
 
 
-class ServicePolicy(_Section):
+class ServicePolicy(_Section, frozen=True):
     """`share_ppm`: part of the bootstrap. `params`: overrides of the rule version's parameters by dotted key."""
 
     rule_version: Positive = 1
@@ -102,7 +102,7 @@ class ServicePolicy(_Section):
     params: dict[str, Any] = {}
 
 
-class MarketPolicy(_Section):
+class MarketPolicy(_Section, frozen=True):
     """`prices_usd`: product → dollars per unit, overriding the service's default. `quote_valid_s`: life of a quote."""
 
     prices_usd: dict[str, Amount] = {}
@@ -111,7 +111,7 @@ class MarketPolicy(_Section):
     refund_below_delivery_ppm: Ppm = 950_000  # an order that delivers less of what was quoted is refunded in proportion
 
 
-class SettlementPolicy(_Section):
+class SettlementPolicy(_Section, frozen=True):
     """Who co-signs and how long the public may object."""
 
     verifiers: tuple[Address, ...] = ()
@@ -124,7 +124,7 @@ class SettlementPolicy(_Section):
     treasury: Address | None = None
 
 
-class Policy(_Section):
+class Policy(_Section, frozen=True):
     """Everything that an epoch's result depends on besides its evidence."""
 
     network_id: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]

@@ -1,0 +1,115 @@
+"""The command line: one file per verb, imported only when the verb is used, so that `--help` stays fast.
+
+Data goes to stdout, progress to stderr; exit codes: 0 ok, 1 check failed, 2 usage, 3 environment (DESIGN §6).
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+from typing import Any
+
+import click
+import typer
+from typer.core import TyperGroup
+
+from fieldstone import __version__
+from fieldstone.errors import FieldstoneError
+
+# verb → module in this package; the order is the order of `--help`
+VERBS: dict[str, str] = {
+    "demo": "demo",
+    "init": "init",
+    "up": "up",
+    "status": "status",
+    "doctor": "doctor",
+    "config": "config",
+    "device": "device",
+    "agent": "agent",
+    "epoch": "epoch",
+    "verifier": "verifier",
+    "verify": "verify",
+    "market": "market",
+    "claim": "claim",
+    "merkle": "merkle",
+    "lab": "lab",
+    "backup": "backup",
+    "restore": "restore",
+}
+
+
+class _LazyVerbs(TyperGroup):
+    """A command group that imports a verb's module when the verb is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        module = importlib.import_module(f"fieldstone.cli.{VERBS[cmd_name]}")
+        verbs = getattr(module, "app", None)
+        if verbs is None:
+            verbs = typer.Typer(add_completion=False)
+            verbs.command(cmd_name)(module.command)
+        command = typer.main.get_command(verbs)
+        command.name = cmd_name
+        return command
+
+
+app = typer.Typer(
+    cls=_LazyVerbs,
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help="""Launch and run a network of hardware that many people own, and let anyone recompute every number.
+
+Start with [bold]fieldstone demo[/bold] (a real small network on this machine, about a minute), then
+[bold]fieldstone init[/bold] and [bold]fieldstone up[/bold].""",
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"fieldstone {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(False, "--version", callback=_print_version, is_eager=True, help="Print the version."),
+) -> None:
+    pass
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """Run the command line and exit the process with its code."""
+    try:
+        code = app(arguments, standalone_mode=False)
+    except FieldstoneError as error:
+        typer.echo(f"error: {error}", err=True)
+        code = error.exit_code
+    except click.exceptions.Abort:
+        code = 130
+    except click.ClickException as error:
+        error.show()
+        code = 2
+    except KeyboardInterrupt:
+        code = 130
+    except BrokenPipeError:
+        # the reader of our output went away (`| head`): not an error
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except Exception as error:
+        if os.environ.get("FIELDSTONE_DEBUG"):
+            traceback.print_exc()
+        typer.echo(
+            f"internal error: {type(error).__name__}: {error}\n"
+            "This is a bug in Fieldstone. Run again with FIELDSTONE_DEBUG=1 and report what it prints.",
+            err=True,
+        )
+        code = 1
+    sys.exit(code if isinstance(code, int) else 0)
