@@ -1,0 +1,1 @@
+"""Checks that compare devices with each other and with the sun."""
