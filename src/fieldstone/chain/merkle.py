@@ -27,6 +27,8 @@ DUMP_FORMAT = "standard-v1"
 LEAF_ENCODING = ("address", "uint256")
 UINT256_MAX = 2**256 - 1
 
+_CHUNK_ROWS = 16_384  # hash in runs that stay in the cache; lists of a million small objects cost more than hashing
+
 
 @dataclass(frozen=True)
 class Proofs:
@@ -54,7 +56,7 @@ class Tree:
         self.addresses = [address for address, _ in leaves]
         self.amounts = [amount for _, amount in leaves]
         count = len(leaves)
-        hashes = _leaf_hashes(_encode(self.addresses, self.amounts))
+        hashes = _leaf_hashes(self.addresses, self.amounts)
         order = _sort_order(hashes)
         self.nodes: NDArray[np.uint8] = np.empty((2 * count - 1, 32), dtype=np.uint8)
         self.nodes[count - 1 :] = hashes[order[::-1]]
@@ -221,10 +223,17 @@ def is_address(text: object) -> bool:
     return all(character in "0123456789abcdefABCDEF" for character in text[2:])
 
 
-def _leaf_hashes(encoded: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _leaf_hashes(addresses: Sequence[str], amounts: Sequence[int]) -> NDArray[np.uint8]:
     keccak = keccak_256
-    hashes = [keccak(keccak(row).digest()).digest() for (row,) in struct.iter_unpack("64s", encoded.data)]
-    return np.frombuffer(b"".join(hashes), dtype=np.uint8).reshape(-1, 32)
+    hashes = np.empty((len(addresses), 32), dtype=np.uint8)
+    for start in range(0, len(addresses), _CHUNK_ROWS):
+        try:
+            encoded = _encode(addresses[start : start + _CHUNK_ROWS], amounts[start : start + _CHUNK_ROWS])
+        except UsageError:
+            raise UsageError(_first_fault(addresses, amounts)) from None
+        run = [keccak(keccak(row).digest()).digest() for (row,) in struct.iter_unpack("64s", encoded.data)]
+        hashes[start : start + _CHUNK_ROWS] = np.frombuffer(b"".join(run), dtype=np.uint8).reshape(-1, 32)
+    return hashes
 
 
 def _sort_order(hashes: NDArray[np.uint8]) -> NDArray[np.int64]:
@@ -241,14 +250,14 @@ def _hash_inner(nodes: NDArray[np.uint8], count: int) -> None:
     """Fill nodes count − 2 … 0, one level at a time from the deepest, whose children are always there already."""
     keccak = keccak_256
     for level in range((count - 1).bit_length() - 1, -1, -1):
-        low, high = (1 << level) - 1, min((2 << level) - 2, count - 2)
-        if high < low:
-            continue
-        pairs = nodes[2 * low + 1 : 2 * high + 3].reshape(-1, 2, 32).copy()
-        swap = _left_is_larger(pairs)
-        pairs[swap] = pairs[swap][:, ::-1]
-        hashes = [keccak(pair).digest() for (pair,) in struct.iter_unpack("64s", pairs.data.cast("B"))]
-        nodes[low : high + 1] = np.frombuffer(b"".join(hashes), dtype=np.uint8).reshape(-1, 32)
+        last = min((2 << level) - 2, count - 2)
+        for low in range((1 << level) - 1, last + 1, _CHUNK_ROWS):
+            high = min(low + _CHUNK_ROWS - 1, last)
+            pairs = nodes[2 * low + 1 : 2 * high + 3].reshape(-1, 2, 32).copy()
+            swap = _left_is_larger(pairs)
+            pairs[swap] = pairs[swap][:, ::-1]
+            run = [keccak(pair).digest() for (pair,) in struct.iter_unpack("64s", pairs.data.cast("B"))]
+            nodes[low : high + 1] = np.frombuffer(b"".join(run), dtype=np.uint8).reshape(-1, 32)
 
 
 def _left_is_larger(pairs: NDArray[np.uint8]) -> NDArray[np.bool_]:
