@@ -14,7 +14,8 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Limits of one channel. None switches a check off. `per_s`: the high limit of a count or amount, per second."""
+    """Limits of one channel. None switches a check off. `per_s`: the high limit of a count or amount, per second.
+    `idle`: values up to this are rest (night, calm) and never stuck."""
 
     low: float
     high: float
@@ -23,6 +24,7 @@ class Limits:
     constant_min: float | None = None
     resolution: float = 0.1
     per_s: float | None = None
+    idle: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +70,7 @@ _GENERIC: dict[str, Limits] = {
     "wind_speed_ms": Limits(low=0, high=75, jump=25, constant_min=360, resolution=0.1),
     "wind_direction_deg": Limits(low=0, high=360, constant_min=360, resolution=1),
     "rain_mm": Limits(low=0, high=50, resolution=0.2, per_s=0.254),
-    "solar_wm2": Limits(low=0, high=1700, jump=1200, constant_min=120, resolution=1),
+    "solar_wm2": Limits(low=0, high=1700, jump=1200, constant_min=120, resolution=1, idle=5),
     **_AIR,
 }
 
@@ -100,7 +102,7 @@ MODELS: dict[str, HardwareModel] = {
             "wind_speed_ms": Limits(low=0, high=50, jump=15, jump_s=3600, constant_min=1440, resolution=0.5),
             "wind_direction_deg": Limits(low=0, high=360, constant_min=1440, resolution=10),
             "rain_mm": Limits(low=0, high=300, resolution=0.2),
-            "solar_wm2": Limits(low=0, high=1700, constant_min=360, resolution=1),
+            "solar_wm2": Limits(low=0, high=1700, constant_min=360, resolution=1, idle=5),
             **{
                 name: Limits(
                     low=limits.low,
@@ -137,7 +139,7 @@ MODELS: dict[str, HardwareModel] = {
             "wind_direction_deg": Limits(low=0, high=360, constant_min=360, resolution=1),
             "rain_mm": Limits(low=0, high=50, resolution=0.254, per_s=0.254),
             "solar_wm2": Limits(
-                low=0, high=400_000 / LUX, jump=97_600 / LUX, jump_s=16, constant_min=120, resolution=0.1
+                low=0, high=400_000 / LUX, jump=97_600 / LUX, jump_s=16, constant_min=120, resolution=0.1, idle=5
             ),
             **_AIR,
         },
@@ -167,7 +169,7 @@ MODELS: dict[str, HardwareModel] = {
             "wind_direction_deg": Limits(low=0, high=360, constant_min=360, resolution=1),
             "rain_mm": Limits(low=0, high=50, resolution=0.254, per_s=0.254),
             "solar_wm2": Limits(
-                low=0, high=200_000 / LUX, jump=146_400 / LUX, jump_s=180, constant_min=120, resolution=0.1
+                low=0, high=200_000 / LUX, jump=146_400 / LUX, jump_s=180, constant_min=120, resolution=0.1, idle=5
             ),
             **_AIR,
         },

@@ -13,20 +13,22 @@ from typing import Any
 
 from fieldstone.errors import UsageError
 from fieldstone.services.sensing.rules.models import MODELS, HardwareModel
+from fieldstone.services.sensing.rules.parameter import Parameter
 from fieldstone.services.sensing.rules.reasons import REASONS
 
-__all__ = ["MODELS", "PARAMETERS", "REASONS", "RULE_VERSION", "Parameter", "default_params", "with_overrides"]
+__all__ = [
+    "MODELS",
+    "PARAMETERS",
+    "REASONS",
+    "RULE_VERSION",
+    "HardwareModel",
+    "Parameter",
+    "default_params",
+    "model_of",
+    "with_overrides",
+]
 
 RULE_VERSION = 1
-
-
-class Parameter:
-    """One setting of the rule version: value, unit, meaning, where the value comes from."""
-
-    __slots__ = ("meaning", "source", "unit", "value")
-
-    def __init__(self, value: float | int | str, unit: str, meaning: str, source: str) -> None:
-        self.value, self.unit, self.meaning, self.source = value, unit, meaning, source
 
 
 OWN = "own choice"
@@ -56,6 +58,8 @@ PARAMETERS: dict[str, Parameter] = {
     "frozen_c": Parameter(0.0, "°C", "at or below, constant wind channels are frozen, not broken", "public QoD rules"),
     "calm_ms": Parameter(0.5, "m/s", "wind below which a direction means nothing", "WMO-No. 8 calm, 0.5 m/s"),
     "stuck_gap_steps": Parameter(4, "steps", "a hole of more steps (and more than an hour) ends a constant run", OWN),
+    "stuck_max_min": Parameter(1440, "min", "longest constant run without an exception's evidence", "public QoD rules"),
+    "stuck_min_steps": Parameter(8, "steps", "changes needed to estimate a station's resolution", OWN),
     "stuck_max_stretch": Parameter(
         6.0, "×", "most that a coarse observed resolution may stretch a constant window", OWN
     ),
@@ -70,6 +74,9 @@ PARAMETERS: dict[str, Parameter] = {
     # score
     "required_floor_ppm": Parameter(250_000, "ppm", "factor that a completely dead required channel leaves", OWN),
     "optional_weight_ppm": Parameter(200_000, "ppm", "part of the quality that the optional channels decide", OWN),
+    "sent_from_ppm": Parameter(
+        50_000, "ppm", "where a model requires nothing, a channel present this much of the time counts as required", OWN
+    ),
     "accept_from_ppm": Parameter(900_000, "ppm", "quality and availability from which the verdict is accepted", OWN),
     "reject_below_ppm": Parameter(200_000, "ppm", "quality below which the verdict is rejected", OWN),
     "sell_finding_below_ppm": Parameter(500_000, "ppm", "a finding of this severity takes its variable off sale", OWN),
@@ -146,6 +153,3 @@ def model_of(params: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """Return the parameters of model `name`, or of the default model when it is not listed."""
     models: Mapping[str, Mapping[str, Any]] = params["models"]
     return models.get(name) or models[params["default_model"]]
-
-
-__all__ += ["HardwareModel", "model_of"]
