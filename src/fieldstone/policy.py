@@ -62,7 +62,11 @@ class IntakePolicy(_Section, frozen=True):
 
 
 class RewardPolicy(_Section, frozen=True):
-    """DESIGN §4.8. `bootstrap_per_epoch` decays by `bootstrap_decay_ppm` each epoch (schedule); `r_half` in dollars."""
+    """DESIGN §4.8. `bootstrap_per_epoch` decays by `bootstrap_decay_ppm` each epoch (schedule); `r_half` in dollars.
+
+    `full_coverage_cells`: cells that must be served before the whole bootstrap is paid. `need_demand_ppm`: share of
+    the take that may steer the bootstrap towards cells where customers bought (rewards.need).
+    """
 
     take_ppm: Ppm = 100_000
     token_price_usd: Amount = "0.05"  # until a `price` entry of the journal says otherwise
@@ -71,6 +75,8 @@ class RewardPolicy(_Section, frozen=True):
     r_half_usd: Amount = "100"
     revenue_smoothing_ppm: Ppm = 200_000  # weight of the newest epoch in the moving average
     cell_resolution: Annotated[int, msgspec.Meta(ge=0, le=15)] = 7
+    full_coverage_cells: Positive = 10
+    need_demand_ppm: Ppm = 500_000
     max_epoch_mint: Amount = "10000"
 
     @property
@@ -95,10 +101,14 @@ class RewardPolicy(_Section, frozen=True):
 
 
 class ServicePolicy(_Section, frozen=True):
-    """`share_ppm`: part of the bootstrap. `params`: overrides of the rule version's parameters by dotted key."""
+    """`share_ppm`: part of the bootstrap. `params`: overrides of the rule version's parameters by dotted key.
+
+    `cell_target_rate`: verified units per second at which a cell's pool is whole (sensing: perfect stations).
+    """
 
     rule_version: Positive = 1
     share_ppm: Ppm = 1_000_000
+    cell_target_rate: Positive = 1
     params: dict[str, Any] = {}
 
 

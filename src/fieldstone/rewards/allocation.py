@@ -1,0 +1,417 @@
+"""From verdicts and revenue to amounts: the demand-first policy in integers (DESIGN §4.8).
+
+Formula, per epoch (integers, floor, amounts in token base units, revenue in micro-dollars):
+    paid_d      = (10⁶ − take) · revenue_d · 10¹⁸ // (10⁶ · price)
+    treasury    = revenue · 10¹⁸ // price − Σ paid + rounding dust
+    bootstrap   = faded schedule (rewards.emission) → services by share_ppm → cells by need (rewards.need)
+                  → inside a cell by work = quantity × quality_ppm; nothing to a device whose verdict is `rejected`
+    corrections = make-good lines; negative ones become a debt that the operator's later earnings repay
+Reason: a customer's money decides first, so nobody earns by buying from himself; the bootstrap is the smaller the
+more customers pay. Everything is proportional, so identities are worth nothing.
+
+The cap: one epoch mints at most `max_epoch_mint` (the contract refuses more). Firm lines (paid, corrections,
+treasury) go first. When they alone exceed the cap, each is scaled by cap / firm sum, floored, and the rest is owed:
+pool `owed:<operator>` (treasury: `treasury`), paid in the next epochs. The bootstrap gets the room that is left,
+each line scaled alike; what does not fit is never minted.
+
+Pools, carried from epoch to epoch:
+    treasury            take and dust not yet paid out: no treasury is set, or the cap held it back
+    owed:<operator>     held back by the cap
+    debt:<operator>     overpaid earlier; future earnings repay it, so no cumulative balance ever falls (settlement §4.6)
+    unattributed        operators' part of revenue of devices that are not in the registry
+    bootstrap_unspent   a counter: offered by the schedule, earned by nobody or cut by the cap; never minted
+Invariants (tests/rewards/test_allocation.py): `totals_add_up`, `balances_never_fall`, `never_more_than_the_customer_paid`,
+`self_dealing_never_pays`, `clones_dilute_each_other`, `minted_below_cap`, `order_does_not_matter`,
+`debt_is_repaid_exactly_once`, `rejected_earns_no_bootstrap`.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import polars as pl
+
+from fieldstone.errors import Terminal
+from fieldstone.policy import RewardPolicy, ServicePolicy
+from fieldstone.rewards.emission import fade, schedule, smooth
+from fieldstone.rewards.need import CellPool, Need, cell_name, cell_of, split_by_need
+from fieldstone.rewards.statements import Line, device_factors, text, to_table
+from fieldstone.units import PPM, TOKEN_BASE
+
+TREASURY = "treasury"
+UNATTRIBUTED = "unattributed"
+BOOTSTRAP_UNSPENT = "bootstrap_unspent"
+OWED = "owed:"
+DEBT = "debt:"
+
+EARNING_VERDICTS = ("accepted", "partial")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AllocationInput:
+    """All that the rewards of one epoch may depend on.
+
+    `verdicts`: VERDICT_SCHEMA of all services. `registry`: REGISTRY_SCHEMA, one row per device. `revenue`: device,
+    service, revenue_micro_usd (device "": remainder of splitting; negative: refund of an earlier epoch's order).
+    `corrections`: device, operator, amount_base (signed integer or its decimal text), cause. `pools` and
+    `smoothed_revenue_micro_usd`: as the previous epoch left them. `previous`: cumulative balances. `treasury`: the
+    address that receives take and dust; None keeps them in the pool `treasury`.
+    """
+
+    epoch: int
+    epoch_length_s: int
+    policy: RewardPolicy
+    services: Mapping[str, ServicePolicy]
+    verdicts: pl.DataFrame
+    registry: pl.DataFrame
+    revenue: pl.DataFrame
+    price_micro_usd: int
+    smoothed_revenue_micro_usd: int
+    corrections: pl.DataFrame
+    pools: Mapping[str, int]
+    previous: Mapping[str, int]
+    treasury: str | None = None
+
+
+@dataclass(frozen=True)
+class Allocation:
+    """What an epoch pays. `statements`: STATEMENT_SCHEMA, sorted by device, service, operator. `balances`: cumulative
+    base units per operator and treasury. `totals`: the epoch's sums, in base units unless the name says otherwise."""
+
+    statements: pl.DataFrame
+    balances: dict[str, int]
+    minted_base: int
+    pools: dict[str, int]
+    smoothed_revenue_micro_usd: int
+    totals: dict[str, int]
+
+
+def allocate(inp: AllocationInput) -> Allocation:
+    """Turn one epoch's verdicts, revenue and corrections into amounts and statements.
+
+    Raises Terminal when the input contradicts itself: a verdict without a registered device, two verdicts of one
+    device in one service, a quality above 10⁶, a price that is not positive.
+    """
+    if inp.price_micro_usd <= 0:
+        raise Terminal(f"epoch {inp.epoch}: the token price must be above 0, it is {inp.price_micro_usd} µ$")
+    book = _Book(inp)
+    book.add_verdicts()
+    book.add_revenue()
+    book.add_idle_devices()
+    book.add_bootstrap()
+    book.add_corrections()
+    book.apply_cap()
+    book.repay_debts()
+    return book.close()
+
+
+class _Book:
+    """The epoch's lines while `allocate` works through its steps, in the order of the methods below."""
+
+    def __init__(self, inp: AllocationInput) -> None:
+        self.inp = inp
+        self.lines: dict[tuple[str, str, str], Line] = {}
+        self.pools: dict[str, int] = defaultdict(int, inp.pools)
+        self.debts: dict[str, int] = defaultdict(int)
+        self.needs: dict[str, Need] = {}
+        self.service_pools: dict[str, int] = {}
+        self.take_of_service: dict[str, int] = {}
+        self._spelling: dict[str, str] = {}
+        devices = inp.registry.select("device", "operator", "lat", "lon").sort("device")
+        for address in sorted(inp.previous):
+            self._spelling.setdefault(address.lower(), address)
+        self.operator_of = {d: self._address(o) for d, o in devices.select("device", "operator").iter_rows()}
+        self.place_of = {d: (lat, lon) for d, lat, lon in devices.select("device", "lat", "lon").iter_rows()}
+        self.treasury = self._address(inp.treasury) if inp.treasury else None
+        self.totals = dict.fromkeys(
+            ("revenue_micro_usd", "gross", "schedule", "bootstrap_offered", "bootstrap_dust", "bootstrap_unmet"), 0
+        )
+
+    def _address(self, address: str) -> str:
+        """Return the one spelling used for an address: two spellings would be two leaves of one account."""
+        return self._spelling.setdefault(address.lower(), address)
+
+    def _line(self, device: str, service: str, operator: str) -> Line:
+        key = (device, service, operator)
+        line = self.lines.get(key)
+        if line is None:
+            line = self.lines[key] = Line(device, service, operator)
+        return line
+
+    def add_verdicts(self) -> None:
+        """Open a line for every verdict."""
+        columns = self.inp.verdicts.select("device", "service", "quantity", "quality_ppm", "verdict", "reasons")
+        for device, service, quantity, quality_ppm, verdict, reasons in columns.iter_rows():
+            operator = self.operator_of.get(device)
+            if operator is None:
+                raise Terminal(f"epoch {self.inp.epoch}: verdict for {device}, which is not in the registry")
+            if (device, service, operator) in self.lines:
+                raise Terminal(f"epoch {self.inp.epoch}: two verdicts for {device} in service {service}")
+            if quantity < 0 or not 0 <= quality_ppm <= PPM:
+                raise Terminal(
+                    f"epoch {self.inp.epoch}: {device} has quantity {quantity} and quality {quality_ppm} ppm; "
+                    "a quantity is not negative, a quality between 0 and 1,000,000"
+                )
+            work = quantity * quality_ppm if verdict in EARNING_VERDICTS else 0
+            line = Line(device, service, operator, quantity, quality_ppm, verdict, reasons or (), work)
+            self.lines[device, service, operator] = line
+
+    def add_revenue(self) -> None:
+        """Pay the operators' part of delivered work; the take goes to the treasury."""
+        keep_ppm = PPM - self.inp.policy.take_ppm
+        price = self.inp.price_micro_usd
+        sales: dict[tuple[str, str], int] = defaultdict(int)
+        for device, service, amount in self.inp.revenue.select("device", "service", "revenue_micro_usd").iter_rows():
+            sales[device, service] += amount
+        income = paid_sum = refunded = refund_debt = 0
+        for (device, service), amount in sorted(sales.items()):
+            part = keep_ppm * abs(amount) * TOKEN_BASE // (PPM * price)
+            operator = self.operator_of.get(device)
+            if amount < 0:
+                # more was refunded than sold: the operator's part of it was paid in an earlier epoch
+                refunded -= amount
+                if operator is not None:
+                    refund_debt += part
+                    line = self._line(device, service, operator)
+                    line.revenue_micro_usd = amount
+                    line.corrections.append(("refund of an earlier sale", -part))
+                    self.debts[operator] += part
+                continue
+            income += amount
+            if operator is not None:
+                line = self._line(device, service, operator)
+                line.revenue_micro_usd = amount
+                line.paid = part
+                paid_sum += part
+            elif device:
+                self.pools[UNATTRIBUTED] += part
+                paid_sum += part
+        gross = income * TOKEN_BASE // price
+        self.pools[TREASURY] += gross - paid_sum
+        self._debit_treasury(refunded * TOKEN_BASE // price - refund_debt)
+        self.totals["revenue_micro_usd"] = income - refunded
+        self.totals["gross"] = gross
+
+    def add_idle_devices(self) -> None:
+        """Open a line for every device that has none yet: who earned 0 has a statement, too."""
+        seen = {device for device, _, _ in self.lines}
+        for device, operator in self.operator_of.items():
+            if device not in seen:
+                self._line(device, "", operator)
+
+    def _debit_treasury(self, amount: int) -> None:
+        # a refund takes back the take, too; what the pool cannot give stays a debt of the treasury
+        owed = amount + self.pools.pop(DEBT + TREASURY, 0)
+        given = min(owed, self.pools[TREASURY])
+        self.pools[TREASURY] -= given
+        if owed > given:
+            self.pools[DEBT + TREASURY] = owed - given
+
+    def add_bootstrap(self) -> None:
+        """Share the faded schedule over services, cells and devices."""
+        inp, policy = self.inp, self.inp.policy
+        self.smoothed = smooth(
+            inp.smoothed_revenue_micro_usd, self.totals["revenue_micro_usd"], policy.revenue_smoothing_ppm
+        )
+        self.scheduled = schedule(inp.epoch, policy.bootstrap_base, policy.bootstrap_decay_ppm)
+        self.offered = fade(self.scheduled, policy.r_half_micro_usd, self.smoothed)
+        self.totals["schedule"], self.totals["bootstrap_offered"] = self.scheduled, self.offered
+        # shares above the whole are scaled down, never paid twice
+        share_sum = max(PPM, sum(service.share_ppm for service in inp.services.values()))
+        by_service: dict[str, list[Line]] = defaultdict(list)
+        for line in self.lines.values():
+            if line.service in inp.services:
+                by_service[line.service].append(line)
+        unspent = self.offered
+        for name in sorted(inp.services):
+            pool = self.offered * inp.services[name].share_ppm // share_sum
+            self.service_pools[name] = pool
+            unspent -= pool
+            unspent += self._share_in_service(name, pool, by_service[name])
+        self.pools[BOOTSTRAP_UNSPENT] += unspent
+        self.totals["bootstrap_unmet"] = unspent
+
+    def _share_in_service(self, name: str, pool: int, lines: list[Line]) -> int:
+        """Share one service's pool; return what nobody earned."""
+        policy = self.inp.policy
+        work: dict[int, int] = defaultdict(int)
+        revenue: dict[int, int] = defaultdict(int)
+        for line in lines:
+            cell = line.cell = self._cell(line.device)
+            work[cell] += line.work
+            if line.revenue_micro_usd > 0:
+                revenue[cell] += line.revenue_micro_usd
+        take = policy.take_ppm * sum(revenue.values()) * TOKEN_BASE // (PPM * self.inp.price_micro_usd)
+        self.take_of_service[name] = take
+        need = split_by_need(
+            pool,
+            take,
+            work,
+            revenue,
+            target_work=self.inp.services[name].cell_target_rate * self.inp.epoch_length_s * PPM,
+            full_coverage_cells=policy.full_coverage_cells,
+            need_demand_ppm=policy.need_demand_ppm,
+        )
+        self.needs[name] = need
+        dust = need.dust_base
+        amount_of = {cell: part.pool_base for cell, part in need.cells.items()}
+        left = dict(amount_of)
+        for line in lines:
+            if line.work and line.cell is not None:
+                line.bootstrap = amount_of[line.cell] * line.work // work[line.cell]
+                left[line.cell] -= line.bootstrap
+        dust += sum(left.values())
+        self.pools[TREASURY] += dust
+        self.totals["bootstrap_dust"] += dust
+        return need.unmet_base
+
+    def _cell(self, device: str) -> int:
+        lat, lon = self.place_of[device]
+        try:
+            return cell_of(lat, lon, self.inp.policy.cell_resolution)
+        except (ValueError, TypeError) as error:
+            raise Terminal(f"epoch {self.inp.epoch}: {device} stands at {lat}, {lon}, which is no place") from error
+
+    def add_corrections(self) -> None:
+        """Add make-good lines and what the cap held back earlier; note debts."""
+        columns = self.inp.corrections.select("device", "operator", "amount_base", "cause").sort(pl.all())
+        for device, operator_text, amount_value, cause in columns.iter_rows():
+            operator, amount = self._address(operator_text), int(amount_value)
+            line = self._line_of_operator(operator, device)
+            line.corrections.append((cause, amount))
+            if amount >= 0:
+                line.added += amount
+            else:
+                self.debts[operator] -= amount
+        for name in sorted(self.pools):
+            if name.startswith(OWED):
+                amount, operator = self.pools[name], self._address(name.removeprefix(OWED))
+                line = self._line_of_operator(operator, "")
+                line.corrections.append(("held back by the mint cap in an earlier epoch", amount))
+                line.added += amount
+                self.pools[name] = 0
+            elif name.startswith(DEBT) and name != DEBT + TREASURY:
+                self.debts[self._address(name.removeprefix(DEBT))] += self.pools[name]
+                self.pools[name] = 0
+
+    def _line_of_operator(self, operator: str, device: str) -> Line:
+        """Return the device's line that a correction joins: its first service's, else one without a service."""
+        services = [name for name in sorted(self.inp.services) if (device, name, operator) in self.lines]
+        return self._line(device, services[0] if services else "", operator)
+
+    def apply_cap(self) -> None:
+        """Keep the epoch's mint within the cap: firm lines first, then the bootstrap (module doc)."""
+        cap = self.inp.policy.max_epoch_mint_base
+        treasury = self.pools[TREASURY] if self.treasury else 0
+        firm = treasury + sum(line.paid + line.added for line in self.lines.values())
+        if firm > cap:
+            for line in self.lines.values():
+                paid, added = line.paid * cap // firm, line.added * cap // firm
+                line.held_back = line.paid + line.added - paid - added
+                line.paid, line.added = paid, added
+                if line.held_back:
+                    self.pools[OWED + line.operator] += line.held_back
+            treasury = treasury * cap // firm
+            room = 0
+        else:
+            room = cap - firm
+        subsidy = sum(line.bootstrap for line in self.lines.values())
+        if subsidy > room:
+            for line in self.lines.values():
+                kept = line.bootstrap * room // subsidy
+                line.bootstrap_cut = line.bootstrap - kept
+                line.bootstrap = kept
+                self.pools[BOOTSTRAP_UNSPENT] += line.bootstrap_cut
+        self.treasury_base = treasury
+        self.pools[TREASURY] -= treasury
+
+    def repay_debts(self) -> None:
+        """Repay debts out of what operators earn now, device by device in order; the rest stays a debt."""
+        debtors = {operator for operator, amount in self.debts.items() if amount}
+        for key in sorted(self.lines) if debtors else ():
+            line = self.lines[key]
+            if line.operator in debtors:
+                line.repaid = min(self.debts[line.operator], line.total)
+                self.debts[line.operator] -= line.repaid
+        for operator in sorted(debtors):
+            # what the cap holds back for a debtor cancels his debt at once
+            offset = min(self.debts[operator], self.pools[OWED + operator])
+            self.pools[OWED + operator] -= offset
+            self.debts[operator] -= offset
+            self.pools[DEBT + operator] = self.debts[operator]
+
+    def close(self) -> Allocation:
+        """Add up, check the totals and write the statements."""
+        lines = [self.lines[key] for key in sorted(self.lines)]
+        balances = dict(self.inp.previous)
+        for line in lines:
+            amount = line.total
+            if amount:
+                balances[line.operator] = balances.get(line.operator, 0) + amount
+        if self.treasury and self.treasury_base:
+            balances[self.treasury] = balances.get(self.treasury, 0) + self.treasury_base
+        totals = {
+            **self.totals,
+            "paid": sum(line.paid for line in lines),
+            "bootstrap": sum(line.bootstrap for line in lines),
+            "corrections": sum(line.added - line.repaid for line in lines),
+            "treasury": self.treasury_base,
+            "debt_repaid": sum(line.repaid for line in lines),
+            "held_back": sum(line.held_back for line in lines),
+            "bootstrap_cut": sum(line.bootstrap_cut for line in lines),
+        }
+        minted = totals["paid"] + totals["bootstrap"] + totals["corrections"] + totals["treasury"]
+        totals["minted"] = minted
+        if minted != sum(balances.values()) - sum(self.inp.previous.values()):
+            raise Terminal(f"epoch {self.inp.epoch}: statements and balances do not add up; this is a bug")
+        return Allocation(
+            statements=to_table(self.inp.epoch, lines, self._factors(lines)),
+            balances=dict(sorted(balances.items())),
+            minted_base=minted,
+            pools={name: amount for name, amount in sorted(self.pools.items()) if amount},
+            smoothed_revenue_micro_usd=self.smoothed,
+            totals=dict(sorted(totals.items())),
+        )
+
+    def _factors(self, lines: list[Line]) -> list[str]:
+        policy = self.inp.policy
+        bootstrap = {name: self._bootstrap_factors(name) for name in self.inp.services}
+        cells = {
+            (name, cell): _cell_factors(cell, part, need)
+            for name, need in self.needs.items()
+            for cell, part in need.cells.items()
+        }
+        paid = f'{{"price_micro_usd":{self.inp.price_micro_usd},"take_ppm":{policy.take_ppm}}}'
+        cap = f'{{"max_epoch_mint_base":"{policy.max_epoch_mint_base}"}}'
+        return [
+            device_factors(
+                line,
+                bootstrap.get(line.service, "null"),
+                cells[line.service, line.cell] if line.cell is not None else "null",
+                paid,
+                cap,
+            )
+            for line in lines
+        ]
+
+    def _bootstrap_factors(self, name: str) -> str:
+        need, service = self.needs[name], self.inp.services[name]
+        return (
+            f'{{"coverage_base":"{need.coverage_base}","demand_base":"{need.demand_base}",'
+            f'"full_coverage_cells":{self.inp.policy.full_coverage_cells},"offered_base":"{self.offered}",'
+            f'"r_half_micro_usd":{self.inp.policy.r_half_micro_usd},"schedule_base":"{self.scheduled}",'
+            f'"service_pool_base":"{self.service_pools[name]}","service_revenue_micro_usd":{need.revenue_micro_usd},'
+            f'"share_ppm":{service.share_ppm},"smoothed_revenue_micro_usd":{self.smoothed},'
+            f'"take_base":"{self.take_of_service[name]}","target_work":"{need.target_work}",'
+            f'"weight_divisor":"{need.divisor}"}}'
+        )
+
+
+def _cell_factors(cell: int, part: CellPool, need: Need) -> str:
+    return (
+        f'{{"cell":{text(cell_name(cell))},"coverage_base":"{part.coverage_base}","demand_base":"{part.demand_base}",'
+        f'"pool_base":"{part.pool_base}","revenue_micro_usd":{part.revenue_micro_usd},'
+        f'"weight":"{part.weight}","work":"{part.work}"}}'
+    )

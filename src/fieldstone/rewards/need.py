@@ -1,0 +1,117 @@
+"""Where a service's bootstrap goes: over H3 cells by need. Scarce cells pay more per device, crowded ones less.
+
+Formula, per service (integers, floor; work = verified quantity × quality_ppm):
+    target   = cell_target_rate · epoch seconds · 10⁶        work that a cell needs for its whole pool
+    weight_c = min(work_c, target)
+    demand   = min(pool, take tokens) · need_demand_ppm // 10⁶
+    coverage = pool − demand
+    pool_c   = coverage · weight_c // max(Σ weight, full_coverage_cells · target)
+             + demand · revenue_c · weight_c // (Σ revenue · target)
+
+Reasons, each an attack that the formula answers:
+- *Clones in one cell*: beyond the target, a cell's pool does not depend on how many devices stand in it.
+- *Many nearly empty cells*: a cell counts with its verified work, not with its existence, so a device of 1 % quality
+  opens 1 % of a cell; and splitting one device's honest work over cells gains nothing, since below the target the
+  pool is proportional to work.
+- *Arriving first*: until `full_coverage_cells` cells are served, a cell gets the same as it would then; what is left
+  is not minted. One device in an empty network cannot take the whole epoch.
+- *Buying one's own data to raise a cell's need*: the demand part is limited to a share of the take, and a cell gets
+  it in proportion to revenue, so a dollar spent brings back less than `take · need_demand_ppm` of itself.
+Known limit: three hexagons meet in a corner, so clones on one roof can reach three cells, never more. Proving that
+they are clones is the verification's work, not the reward's.
+Invariants: `clones_dilute_each_other`, `spreading_work_over_cells_gains_nothing`, `demand_part_below_take`,
+`cell_pools_never_exceed_the_pool`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from h3.api import basic_int as h3
+
+from fieldstone.units import PPM
+
+
+@dataclass(frozen=True, slots=True)
+class CellPool:
+    """One cell's part: its work, counted weight, revenue (micro-dollars) and the two parts of its pool in base units."""
+
+    work: int
+    weight: int
+    revenue_micro_usd: int
+    coverage_base: int
+    demand_base: int
+
+    @property
+    def pool_base(self) -> int:
+        """Base units that the devices of this cell share in proportion to their work."""
+        return self.coverage_base + self.demand_base
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """The split of one service's pool. `divisor` is what a cell's weight is compared with; `unmet_base` was offered
+    and not earned (cells missing or below target), `dust_base` was lost to rounding."""
+
+    cells: Mapping[int, CellPool]
+    target_work: int
+    divisor: int
+    coverage_base: int
+    demand_base: int
+    revenue_micro_usd: int
+    unmet_base: int
+    dust_base: int
+
+
+def cell_of(lat: float, lon: float, resolution: int) -> int:
+    """Return the H3 cell (int64) of a place in degrees. Raises ValueError for a place that is not on Earth."""
+    return int(h3.latlng_to_cell(lat, lon, resolution))  # type: ignore[no-untyped-call]
+
+
+def cell_name(cell: int) -> str:
+    """Return the usual hexadecimal name of a cell."""
+    return f"{cell:x}"
+
+
+def split_by_need(
+    pool_base: int,
+    take_base: int,
+    work: Mapping[int, int],
+    revenue_micro_usd: Mapping[int, int],
+    *,
+    target_work: int,
+    full_coverage_cells: int,
+    need_demand_ppm: int,
+) -> Need:
+    """Split a service's bootstrap over cells.
+
+    `take_base`: the network's take on this service's revenue, in tokens. `work`: cell → Σ quantity × quality_ppm.
+    `revenue_micro_usd`: cell → revenue of its devices in this epoch, never negative.
+    """
+    revenue_sum = sum(revenue_micro_usd.values())
+    demand = min(pool_base, take_base) * need_demand_ppm // PPM if revenue_sum else 0
+    coverage = pool_base - demand
+    weights = {cell: min(amount, target_work) for cell, amount in work.items() if amount > 0}
+    weight_sum = sum(weights.values())
+    divisor = max(weight_sum, full_coverage_cells * target_work)
+    cells = {}
+    demand_weight = 0
+    paid_out = 0
+    for cell in sorted(set(work) | set(revenue_micro_usd)):
+        weight = weights.get(cell, 0)
+        bought = revenue_micro_usd.get(cell, 0)
+        demand_weight += bought * weight
+        part = CellPool(
+            work=work.get(cell, 0),
+            weight=weight,
+            revenue_micro_usd=bought,
+            coverage_base=coverage * weight // divisor,
+            demand_base=demand * bought * weight // (revenue_sum * target_work) if revenue_sum else 0,
+        )
+        paid_out += part.pool_base
+        cells[cell] = part
+    # what the cells earned before rounding, rounded once: the rest of the pool was not earned by anyone
+    earned = coverage * weight_sum // divisor
+    earned += demand * demand_weight // (revenue_sum * target_work) if revenue_sum else 0
+    return Need(cells, target_work, divisor, coverage, demand, revenue_sum, pool_base - earned, earned - paid_out)

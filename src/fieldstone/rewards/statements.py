@@ -1,0 +1,114 @@
+"""The statement: one row per device and service, also for those that earned 0, with every factor behind the amount.
+
+`factors` is canonical JSON (keys sorted, no white space). Amounts in base units are decimal texts there, because
+they exceed what JSON readers keep exactly; everything else is a JSON integer or text. The columns that hold
+base units are Decimal(38, 0): Parquet's decimal128, exact in every tool that reads it.
+
+Row by row an operator can recompute with a calculator (all divisions floor):
+    work          = quantity · quality_ppm                       (0 when the verdict is `rejected`)
+    bootstrap     = cell.pool_base · work // cell.work
+    cell.pool     = cell.coverage_base + cell.demand_base        (formula in `rewards.need`)
+    paid          = revenue · (10⁶ − take_ppm) · 10¹⁸ // (10⁶ · price)
+    total         = paid + bootstrap + correction
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import polars as pl
+
+AMOUNT = pl.Decimal(38, 0)
+
+STATEMENT_SCHEMA: dict[str, Any] = {
+    "epoch": pl.Int64(),
+    "device": pl.String(),  # did:key; "" for what concerns an operator as a whole
+    "operator": pl.String(),  # 0x… EIP-55 address
+    "service": pl.String(),  # "" when the device has no verdict and no revenue
+    "quantity": pl.Int64(),  # service units of verified work
+    "quality_ppm": pl.Int64(),
+    "verdict": pl.String(),  # accepted | partial | rejected | none
+    "reasons": pl.List(pl.String()),
+    "revenue_micro_usd": pl.Int64(),  # what customers paid for this device's delivered work
+    "paid_base": AMOUNT,  # (1 − take) of the revenue, in token base units
+    "bootstrap_base": AMOUNT,
+    "correction_base": AMOUNT,  # make-good and carried-over amounts, less debt repaid; may be negative
+    "total_base": AMOUNT,  # paid + bootstrap + correction, never negative
+    "factors": pl.String(),
+}
+
+NO_VERDICT = "none"
+
+
+@dataclass(slots=True)
+class Line:
+    """A statement row while it is being worked out. Amounts in token base units."""
+
+    device: str
+    service: str
+    operator: str
+    quantity: int = 0
+    quality_ppm: int = 0
+    verdict: str = NO_VERDICT
+    reasons: Sequence[str] = ()
+    work: int = 0
+    cell: int | None = None
+    revenue_micro_usd: int = 0
+    paid: int = 0
+    bootstrap: int = 0
+    added: int = 0  # positive corrections and what the mint cap held back earlier
+    repaid: int = 0
+    held_back: int = 0  # cut from paid and corrections by the mint cap; owed to the operator
+    bootstrap_cut: int = 0
+    corrections: list[tuple[str, int]] = field(default_factory=list)  # cause, signed base units
+
+    @property
+    def total(self) -> int:
+        """Base units that this row adds to its operator's cumulative balance."""
+        return self.paid + self.bootstrap + self.added - self.repaid
+
+
+def text(value: str) -> str:
+    """Return a JSON string."""
+    return msgspec.json.encode(value).decode()
+
+
+def device_factors(line: Line, bootstrap: str, cell: str, paid: str, cap: str) -> str:
+    """Put a row's factors together. The other arguments are JSON objects shared by many rows, rendered once."""
+    if line.corrections:
+        causes = ",".join(
+            f'{{"amount_base":"{amount}","cause":{text(cause)}}}' for cause, amount in sorted(line.corrections)
+        )
+    else:
+        causes = ""
+    return (
+        f'{{"bootstrap":{bootstrap},"cap":{cap},"cell":{cell},"corrections":[{causes}],"paid":{paid},'
+        f'"row":{{"bootstrap_cut_base":"{line.bootstrap_cut}","debt_repaid_base":"{line.repaid}",'
+        f'"held_back_base":"{line.held_back}","work":"{line.work}"}}}}'
+    )
+
+
+def to_table(epoch: int, lines: Iterable[Line], factors: Sequence[str]) -> pl.DataFrame:
+    """Return the statement table of STATEMENT_SCHEMA; `factors` runs beside `lines`."""
+    rows = list(lines)
+    columns: dict[str, Any] = {
+        "epoch": [epoch] * len(rows),
+        "device": [row.device for row in rows],
+        "operator": [row.operator for row in rows],
+        "service": [row.service for row in rows],
+        "quantity": [row.quantity for row in rows],
+        "quality_ppm": [row.quality_ppm for row in rows],
+        "verdict": [row.verdict for row in rows],
+        "reasons": [list(row.reasons) for row in rows],
+        "revenue_micro_usd": [row.revenue_micro_usd for row in rows],
+        "paid_base": [row.paid for row in rows],
+        "bootstrap_base": [row.bootstrap for row in rows],
+        "correction_base": [row.added - row.repaid for row in rows],
+        "total_base": [row.total for row in rows],
+        "factors": list(factors),
+    }
+    series = [pl.Series(name, columns[name], dtype=dtype) for name, dtype in STATEMENT_SCHEMA.items()]
+    return pl.DataFrame(series)
