@@ -87,6 +87,12 @@ _ALL = (
         "The operator's wallet did not sign this entry.",
         "Sign the entry's text with the operator address.",
     ),
+    Reason(
+        "BAD_KEY",
+        422,
+        "The device id is not a canonical did:key of an Ed25519, P-256 or secp256k1 key.",
+        "Create the key and its id with `fieldstone device new`.",
+    ),
     Reason("ALREADY_ENROLLED", 409, "This device key is already enrolled.", "Rotate or move the device instead."),
     Reason("KEY_ID_COLLISION", 409, "Another device has the same 8-byte key id.", "Generate a new device key."),
     Reason("BAD_LOCATION", 422, "Latitude, longitude, elevation or accuracy is out of range.", "Correct the location."),
