@@ -122,8 +122,8 @@ class _Book:
         devices = inp.registry.select("device", "operator", "lat", "lon").sort("device")
         for address in sorted(inp.previous):
             self._spelling.setdefault(address.lower(), address)
-        self.operator_of = {d: self._address(o) for d, o in devices.select("device", "operator").iter_rows()}
-        self.place_of = {d: (lat, lon) for d, lat, lon in devices.select("device", "lat", "lon").iter_rows()}
+        self.operator_of = {d: self._address(o) for d, o in devices.select("device", "operator").rows()}
+        self.place_of = {d: (lat, lon) for d, lat, lon in devices.select("device", "lat", "lon").rows()}
         self.treasury = self._address(inp.treasury) if inp.treasury else None
         self.totals = dict.fromkeys(
             ("revenue_micro_usd", "gross", "schedule", "bootstrap_offered", "bootstrap_dust", "bootstrap_unmet"), 0
@@ -142,8 +142,8 @@ class _Book:
 
     def add_verdicts(self) -> None:
         """Open a line for every verdict."""
-        columns = self.inp.verdicts.select("device", "service", "quantity", "quality_ppm", "verdict", "reasons")
-        for device, service, quantity, quality_ppm, verdict, reasons in columns.iter_rows():
+        columns = self.inp.verdicts.select("device", "service", "quantity", "quality_ppm", "verdict")
+        for row, (device, service, quantity, quality_ppm, verdict) in enumerate(columns.rows()):
             operator = self.operator_of.get(device)
             if operator is None:
                 raise Terminal(f"epoch {self.inp.epoch}: verdict for {device}, which is not in the registry")
@@ -155,7 +155,7 @@ class _Book:
                     "a quantity is not negative, a quality between 0 and 1,000,000"
                 )
             work = quantity * quality_ppm if verdict in EARNING_VERDICTS else 0
-            line = Line(device, service, operator, quantity, quality_ppm, verdict, reasons or (), work)
+            line = Line(device, service, operator, quantity, quality_ppm, verdict, row, work)
             self.lines[device, service, operator] = line
 
     def add_revenue(self) -> None:
@@ -163,7 +163,7 @@ class _Book:
         keep_ppm = PPM - self.inp.policy.take_ppm
         price = self.inp.price_micro_usd
         sales: dict[tuple[str, str], int] = defaultdict(int)
-        for device, service, amount in self.inp.revenue.select("device", "service", "revenue_micro_usd").iter_rows():
+        for device, service, amount in self.inp.revenue.select("device", "service", "revenue_micro_usd").rows():
             sales[device, service] += amount
         income = paid_sum = refunded = refund_debt = 0
         for (device, service), amount in sorted(sales.items()):
@@ -277,7 +277,7 @@ class _Book:
     def add_corrections(self) -> None:
         """Add make-good lines and what the cap held back earlier; note debts."""
         columns = self.inp.corrections.select("device", "operator", "amount_base", "cause").sort(pl.all())
-        for device, operator_text, amount_value, cause in columns.iter_rows():
+        for device, operator_text, amount_value, cause in columns.rows():
             operator, amount = self._address(operator_text), int(amount_value)
             line = self._line_of_operator(operator, device)
             line.corrections.append((cause, amount))
@@ -367,7 +367,7 @@ class _Book:
         if minted != sum(balances.values()) - sum(self.inp.previous.values()):
             raise Terminal(f"epoch {self.inp.epoch}: statements and balances do not add up; this is a bug")
         return Allocation(
-            statements=to_table(self.inp.epoch, lines, self._factors(lines)),
+            statements=to_table(self.inp.epoch, lines, self._factors(lines), self.inp.verdicts["reasons"]),
             balances=dict(sorted(balances.items())),
             minted_base=minted,
             pools={name: amount for name, amount in sorted(self.pools.items()) if amount},

@@ -27,14 +27,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from h3.api import basic_int as h3
 
 from fieldstone.units import PPM
 
 
-@dataclass(frozen=True, slots=True)
-class CellPool:
+class CellPool(NamedTuple):
     """One cell's part: its work, counted weight, revenue (micro-dollars) and the two parts of its pool in base units."""
 
     work: int
