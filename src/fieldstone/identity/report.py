@@ -7,6 +7,7 @@
     5  start_ms           uint, Unix ms
     6  span_ms            uint; the report covers start_ms … start_ms + span_ms
     7  times              [unit_ms, o₁, o₂, …]   reading i was taken at start_ms + unit_ms · oᵢ
+                          or [unit_ms, [first, count]] when the offsets are first, first + 1, …
     8  columns            {column: [decimals, v₁, v₂, …] or [decimals, packed]}   value i is vᵢ / 10^decimals, or null
 
 Fields 6 and 7 are left out together for one reading taken at start_ms. A column is named by its text, or by its place
@@ -31,6 +32,7 @@ from typing import Any, NoReturn, Protocol
 
 import cbor2
 import numpy as np
+from numpy.typing import NDArray
 
 from fieldstone.errors import Rejected, UsageError
 from fieldstone.policy import IntakePolicy
@@ -49,7 +51,7 @@ _MAX_SEQ = 2**63 - 1
 _MAX_DECIMALS = 9
 _SCALES = tuple(10**decimals for decimals in range(_MAX_DECIMALS + 1))
 _PACKED: dict[int, str] = {2: "<i2", 4: "<i4"}
-_LOWEST = {2: -(2**15), 4: -(2**31)}
+_LOWEST = {2: b"\x00\x80", 4: b"\x00\x00\x00\x80"}  # −2¹⁵ and −2³¹, little-endian: a packed null
 _PACK_FROM = 4  # readings; below, the list is as short
 _DEPTH = 3  # map → columns → values
 
@@ -174,6 +176,8 @@ def encode(report: Report, kinds: KindTable | None = None) -> bytes:
         if kinds is not None and name not in names:
             raise UsageError(f"report {report.seq}: {report.service}/{report.kind} has no column {name}")
         columns[names.index(name) if kinds is not None else name] = _write_column(name, values)
+    steps = [offset // unit_ms for offset in offsets]
+    is_even = len(steps) > 1 and steps == list(range(steps[0], steps[0] + len(steps)))
     body = {
         1: report.schema_version,
         2: report.service,
@@ -181,7 +185,7 @@ def encode(report: Report, kinds: KindTable | None = None) -> bytes:
         4: report.seq,
         5: report.start_ms,
         6: report.end_ms - report.start_ms,
-        7: [unit_ms, *(offset // unit_ms for offset in offsets)],
+        7: [unit_ms, [steps[0], len(steps)]] if is_even else [unit_ms, *steps],
         8: columns,
     }
     if offsets == [0] and report.end_ms == report.start_ms:
@@ -217,6 +221,8 @@ def _load(payload: bytes) -> dict[Any, Any]:
 def _read_times(times: Any, start_ms: int, span_ms: int, limits: Limits) -> list[int]:
     if type(times) is not list or len(times) < 2:
         _refuse("BAD_PAYLOAD", "field 7 is [unit_ms, offset, …] with at least one offset")
+    if type(times[1]) is list:
+        return _read_even_times(times, start_ms, span_ms, limits)
     if len(times) - 1 > limits.max_readings:
         _refuse("TOO_MANY_READINGS", f"{len(times) - 1} readings, allowed are {limits.max_readings}")
     if {*map(type, times)} != {int}:
@@ -225,6 +231,18 @@ def _read_times(times: Any, start_ms: int, span_ms: int, limits: Limits) -> list
     if unit_ms < 1 or min(times) < 0 or max(times) * unit_ms > span_ms:
         _refuse("BAD_TIME_SPAN", "a reading's time lies outside start_ms … start_ms + span_ms, or the unit is below 1")
     return [start_ms + unit_ms * offset for offset in times]
+
+
+def _read_even_times(times: list[Any], start_ms: int, span_ms: int, limits: Limits) -> list[int]:
+    unit_ms, run = times[0], times[1]
+    if len(times) != 2 or len(run) != 2 or not type(unit_ms) is type(run[0]) is type(run[1]) is int:
+        _refuse("BAD_PAYLOAD", "field 7 with an even spacing is [unit_ms, [first, count]], all integers")
+    first, count = run
+    if not 1 <= count <= limits.max_readings:
+        _refuse("TOO_MANY_READINGS", f"{count} readings, allowed are 1 … {limits.max_readings}")
+    if unit_ms < 1 or first < 0 or (first + count - 1) * unit_ms > span_ms:
+        _refuse("BAD_TIME_SPAN", "a reading's time lies outside start_ms … start_ms + span_ms, or the unit is below 1")
+    return list(range(start_ms + unit_ms * first, start_ms + unit_ms * (first + count), unit_ms))
 
 
 @lru_cache(maxsize=256)
@@ -250,9 +268,13 @@ def _read_column(name: str, values: Any, count: int, packed: list[tuple[str, int
     decimals = values[0]
     if type(decimals) is not int or not 0 <= decimals <= _MAX_DECIMALS:
         _refuse("BAD_PAYLOAD", f"column {name}: decimals is an integer from 0 to {_MAX_DECIMALS}")
-    if type(values[1]) is bytes and len(values) == 2:
-        packed.append((name, decimals, values[1]))
-        return []
+    if len(values) == 2:
+        value = values[1]
+        if type(value) is bytes:
+            packed.append((name, decimals, value))
+            return []
+        if count == 1 and type(value) is int:  # the usual small report, without the general case's set of types
+            return [value / _SCALES[decimals]]
     if len(values) != count + 1:
         _refuse("BAD_PAYLOAD", f"column {name} has {len(values) - 1} values for {count} times")
     del values[0]
@@ -275,20 +297,24 @@ def _read_column(name: str, values: Any, count: int, packed: list[tuple[str, int
     return values  # type: ignore[no-any-return]
 
 
+@lru_cache(maxsize=4_096)
+def _scale_column(decimals: tuple[int, ...]) -> NDArray[np.float64]:
+    return np.array([[_SCALES[places]] for places in decimals], dtype=np.float64)
+
+
 def _unpack(columns: dict[str, list[float | None]], packed: list[tuple[str, int, bytes]], count: int) -> None:
     """Fill in the packed columns, those of one width together: the cost per column is what is saved."""
     for width, dtype in _PACKED.items():
         group = [column for column in packed if len(column[2]) == width * count]
         if not group:
             continue
-        numbers = np.frombuffer(b"".join([column[2] for column in group]), dtype).reshape(len(group), count)
-        scales = np.array([_SCALES[column[1]] for column in group], dtype=np.float64)
-        values = (numbers / scales[:, None]).tolist()
-        lowest = _LOWEST[width]
-        for place, (name, _, _) in enumerate(group):
-            columns[name] = values[place]
-        if numbers.min() == lowest:
-            for row, place in np.argwhere(numbers == lowest).tolist():
+        joined = b"".join([column[2] for column in group])
+        numbers = np.frombuffer(joined, dtype).reshape(len(group), count)
+        values = (numbers / _scale_column(tuple([column[1] for column in group]))).tolist()
+        for place, column in enumerate(group):
+            columns[column[0]] = values[place]
+        if _LOWEST[width] in joined:  # perhaps only across two numbers
+            for row, place in np.argwhere(numbers == np.frombuffer(_LOWEST[width], dtype)[0]).tolist():
                 columns[group[row][0]][place] = None
     for name, _, body in packed:
         if not columns[name]:
@@ -311,6 +337,7 @@ def _write_column(name: str, values: Sequence[float | None]) -> list[float | int
             if len(values) < _PACK_FROM:
                 return [decimals, *scaled]
             width = 2 if largest < 2**15 else 4
-            numbers = [_LOWEST[width] if value is None else value for value in scaled]
+            null = int.from_bytes(_LOWEST[width], "little", signed=True)
+            numbers = [null if value is None else value for value in scaled]
             return [decimals, np.array(numbers, dtype=_PACKED[width]).tobytes()]
     return [0, *values]
