@@ -96,7 +96,6 @@ def decode(body: bytes) -> Delivered | Refunded:
         raise Terminal(
             f"metering entry {body[:80]!r} cannot be read: {error}; check the journal's integrity"
         ) from error
-    return read
 
 
 def shares(net_micro_usd: int, readings: Mapping[str, int]) -> tuple[dict[str, int], int]:
