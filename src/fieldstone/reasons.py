@@ -122,6 +122,18 @@ _ALL = (
     Reason("SPENDING_LIMIT", 402, "The order would exceed the key's spending limit.", "Raise the limit."),
     Reason("QUOTE_EXPIRED", 409, "The quote is no longer valid.", "Ask for a new quote."),
     Reason("UNKNOWN_PRODUCT", 404, "No such product, order or quote.", "List products with GET /v1/market/products."),
+    Reason(
+        "IDEMPOTENCY_CONFLICT",
+        409,
+        "The Idempotency-Key was used for another quote.",
+        "Use a new key for a new order.",
+    ),
+    Reason(
+        "DOWNLOAD_EXPIRED",
+        410,
+        "The order's data is no longer kept for download.",
+        "Buy it again; the sealed epochs stay public.",
+    ),
     Reason("BAD_QUERY", 422, "The query's area, time or variable is invalid.", "See docs/reference/market.md."),
 )
 
