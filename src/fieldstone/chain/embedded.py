@@ -1,0 +1,537 @@
+"""Run an EVM chain inside this process: py-evm (Prague rules) on one SQLite file, nothing to install or start.
+
+- One SQLite transaction per block with `synchronous=FULL`: after any kind of stop the file holds whole blocks only.
+- Time is an argument of `mine`; a clock is only asked when a transaction is mined the moment it arrives (`automine`).
+- Gas is counted as everywhere but costs nothing: the base fee starts at 0 and blocks are filled to half the gas
+  limit, the point above which EIP-1559 would raise it. So an operator with an empty wallet can claim.
+- Waiting transactions live in memory, as in every node; the outbox is what makes them survive.
+
+This module is the only one that imports py-evm, which costs about 1.4 s: import it where a chain is opened.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+os.environ.setdefault("ETH_HASH_BACKEND", "pysha3")  # otherwise eth-hash may pick one that is eight times slower
+
+from eth.chains.base import MiningChain
+from eth.consensus.noproof import NoProofConsensus
+from eth.db.atomic import AtomicDB
+from eth.exceptions import HeaderNotFound, Revert
+from eth.vm.forks.prague import PragueVM
+from eth.vm.spoof import SpoofTransaction
+from eth_utils import ValidationError
+
+from fieldstone.chain.port import (
+    AlreadyKnown,
+    Call,
+    Fees,
+    Head,
+    InsufficientFunds,
+    Log,
+    NonceTooLow,
+    Receipt,
+    Reverted,
+    SendRefused,
+    Underpriced,
+    revert_reason,
+)
+from fieldstone.chain.store import SqliteStore
+from fieldstone.chain.transactions import transaction_hash
+from fieldstone.clock import Clock
+from fieldstone.errors import EnvironmentProblem, UsageError
+from fieldstone.identity.wallet import checksum_address
+
+BLOCK_GAS_LIMIT = 60_000_000
+BLOCK_GAS_TARGET = BLOCK_GAS_LIMIT // 2  # filled no further, so the base fee stays 0 (module docstring)
+CALL_GAS_CAP = 10_000_000  # one call or transaction; bounds what a stranger's free call can burn
+MAX_WAITING = 1_000  # transactions kept while a nonce before them is missing
+
+_BLOB_TRANSACTION = 3
+_ZERO_ADDRESS = "0x" + "00" * 20
+
+_T = TypeVar("_T")
+
+
+class EmbeddedChain:
+    """A persistent EVM chain in one file; implements `ChainPort`, plus `mine`. Safe to use from several threads."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        chain_id: int = 31_337,
+        clock: Clock | None = None,
+        automine: bool = True,
+        genesis_timestamp_s: int = 0,
+        balances_wei: Mapping[str, int] | None = None,
+    ) -> None:
+        """Open the chain at `path`, or create it with a first block at `genesis_timestamp_s`.
+
+        With `automine` a transaction is mined when it arrives, at the clock's second or one after the last block,
+        whichever is later; without it, `mine` does so. `balances_wei` counts at creation only.
+        Raises EnvironmentProblem when the file belongs to another chain id or is open in another process.
+        """
+        if automine and clock is None:
+            raise UsageError("an embedded chain that mines on arrival needs a clock; or pass automine=False")
+        self._lock = threading.RLock()
+        self._clock = clock
+        self._automine = automine
+        self._waiting: dict[tuple[bytes, int], Any] = {}
+        self._chain_id = chain_id
+        self.store = SqliteStore(path)
+        self._chain_class = MiningChain.configure(
+            __name__="FieldstoneChain",
+            vm_configuration=((0, PragueVM.configure(consensus_class=NoProofConsensus)),),
+            chain_id=chain_id,
+        )
+        try:
+            self._open(path, genesis_timestamp_s, balances_wei or {})
+        except BaseException:
+            self.store.close()
+            raise
+
+    def _open(self, path: Path, genesis_timestamp_s: int, balances_wei: Mapping[str, int]) -> None:
+        stored = self.store.get_meta("chain_id")
+        if stored is None:
+            state = {
+                _raw_address(address): {"balance": wei, "nonce": 0, "code": b"", "storage": {}}
+                for address, wei in balances_wei.items()
+            }
+            genesis = {
+                "difficulty": 0,
+                "gas_limit": BLOCK_GAS_LIMIT,
+                "timestamp": genesis_timestamp_s,
+                "base_fee_per_gas": 0,
+                "coinbase": b"\0" * 20,
+            }
+            with self.store.transaction():
+                self._chain_class.from_genesis(AtomicDB(self.store), genesis, state)
+                self.store.set_meta("chain_id", str(self._chain_id))
+        elif int(stored) != self._chain_id:
+            raise EnvironmentProblem(
+                f"{path} holds chain {stored}, but chain {self._chain_id} was asked for; use its chain id or another file"
+            )
+        self._reload()
+
+    def _reload(self) -> None:
+        """Drop everything py-evm has cached: after a rolled-back block only the file is right."""
+        self._chain = self._chain_class(AtomicDB(self.store))
+
+    def close(self) -> None:
+        """Close the file. Waiting transactions are forgotten."""
+        with self._lock:
+            self.store.close()
+
+    # ---- mining ------------------------------------------------------------------------------------------------------
+
+    def mine(self, timestamp_s: int | None = None) -> Head:
+        """Make one block, possibly empty, of the waiting transactions; return the new head once it is durable.
+
+        `timestamp_s` must lie after the last block's; None asks the clock. Raises UsageError otherwise.
+        """
+        with self._lock:
+            head = self._chain.get_canonical_head()
+            if timestamp_s is None:
+                timestamp_s = self._next_timestamp(head)
+            if timestamp_s <= head.timestamp:
+                raise UsageError(f"block time must rise: the last block is at {head.timestamp} s, not before {timestamp_s} s")
+            transactions = self._pack(head)
+            try:
+                self._mine_block(head, timestamp_s, transactions)
+            except ValidationError:
+                transactions = self._still_valid(head, timestamp_s, transactions)
+                self._mine_block(head, timestamp_s, transactions)
+            self._forget_used()
+            return self.head()
+
+    def _next_timestamp(self, head: Any) -> int:
+        now_s = self._clock.now_ms() // 1000 if self._clock is not None else 0
+        return max(int(head.timestamp) + 1, now_s)
+
+    def _mine_block(self, head: Any, timestamp_s: int, transactions: list[Any]) -> None:
+        try:
+            with self.store.transaction():
+                chain = self._chain
+                chain.header = self._header_after(head, timestamp_s)
+                result, receipts, computations = chain.mine_all(transactions)
+                self._index(result.imported_block, receipts, computations)
+        except BaseException:
+            self._reload()
+            raise
+
+    def _header_after(self, head: Any, timestamp_s: int) -> Any:
+        return self._chain.create_header_from_parent(
+            head, timestamp=timestamp_s, gas_limit=head.gas_limit, coinbase=b"\0" * 20
+        )
+
+    def _pack(self, head: Any) -> list[Any]:
+        """Take waiting transactions in order of arrival, each sender's in nonce order without gaps, up to the target."""
+        state = self._chain.get_vm(head).state
+        next_nonce: dict[bytes, int] = {}
+        packed: list[Any] = []
+        gas = 0
+        while True:
+            for (sender, nonce), transaction in self._waiting.items():
+                if nonce != next_nonce.setdefault(sender, state.get_nonce(sender)):
+                    continue
+                if gas + transaction.gas > BLOCK_GAS_TARGET:
+                    return packed
+                packed.append(transaction)
+                gas += transaction.gas
+                next_nonce[sender] += 1
+                break
+            else:
+                return packed
+
+    def _still_valid(self, head: Any, timestamp_s: int, transactions: list[Any]) -> list[Any]:
+        """Drop those that an earlier one of the same block made impossible (a drained balance)."""
+        header = self._header_after(head, timestamp_s)
+        vm = self._chain.get_vm(header)
+        valid = []
+        for transaction in transactions:
+            try:
+                vm.apply_transaction(header, transaction)
+            except ValidationError:
+                self._waiting.pop((transaction.sender, transaction.nonce), None)
+            else:
+                valid.append(transaction)
+        return valid
+
+    def _forget_used(self) -> None:
+        state = self._state()
+        for sender, nonce in [key for key in self._waiting if key[1] < state.get_nonce(key[0])]:
+            del self._waiting[sender, nonce]
+
+    def _index(self, block: Any, receipts: Any, computations: Any) -> None:
+        cumulative = 0
+        log_position = 0
+        for position, (transaction, receipt, computation) in enumerate(
+            zip(block.transactions, receipts, computations, strict=True)
+        ):
+            gas_used, cumulative = receipt.gas_used - cumulative, receipt.gas_used
+            created = computation.msg.storage_address if computation.msg.is_create else None
+            price = min(transaction.max_fee_per_gas, transaction.max_priority_fee_per_gas + block.header.base_fee_per_gas)
+            self.store.db.execute(
+                "INSERT INTO tx VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    transaction.hash,
+                    block.number,
+                    position,
+                    transaction.sender,
+                    transaction.nonce,
+                    transaction.to or None,
+                    created,
+                    int(computation.is_success),
+                    gas_used,
+                    cumulative,
+                    str(price),
+                    computation.output if computation.is_error else b"",
+                ),
+            )
+            for log in receipt.logs:
+                topics = [topic.to_bytes(32, "big") for topic in log.topics]
+                self.store.db.execute(
+                    "INSERT INTO log VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    (block.number, log_position, position, transaction.hash, log.address)
+                    + tuple((topics + [None] * 4)[:4])
+                    + (log.data,),
+                )
+                log_position += 1
+
+    # ---- transactions ------------------------------------------------------------------------------------------------
+
+    def send_raw(self, raw: bytes) -> bytes:
+        """Check and take a signed transaction; with `automine` it is in a durable block on return.
+
+        Raises a SendRefused: AlreadyKnown, NonceTooLow, Underpriced, InsufficientFunds, or the base for malformed ones.
+        """
+        with self._lock:
+            transaction = self._decode(raw)
+            tx_hash: bytes = transaction.hash
+            key = (transaction.sender, transaction.nonce)
+            if key in self._waiting and self._waiting[key].hash == tx_hash or self._row(tx_hash) is not None:
+                raise AlreadyKnown(f"already known: 0x{tx_hash.hex()}")
+            self._check(transaction)
+            rival = self._waiting.get(key)
+            if rival is not None and transaction.max_fee_per_gas * 10 < rival.max_fee_per_gas * 11:
+                raise Underpriced("replacement transaction underpriced: offer at least 10 % more than the waiting one")
+            if rival is None and len(self._waiting) >= MAX_WAITING:
+                raise Underpriced("txpool is full: too many transactions wait for an earlier nonce")
+            self._waiting[key] = transaction
+            if self._automine:
+                try:
+                    self.mine()
+                except BaseException:
+                    self._waiting.pop(key, None)  # it must not spoil the next block too; the sender is told
+                    raise
+            return tx_hash
+
+    def _decode(self, raw: bytes) -> Any:
+        try:
+            transaction = self._chain.get_vm().get_transaction_builder().decode(raw)
+            transaction.validate()
+            transaction.check_signature_validity()
+            sender = transaction.sender
+        except Exception as error:  # rlp, eth_keys, eth_utils and TypeErrors alike, for bytes a stranger chose
+            raise SendRefused(f"the bytes are not a signed transaction: {error}") from error
+        if transaction.hash != transaction_hash(raw):
+            raise SendRefused("the bytes are not the canonical encoding of their transaction")
+        if getattr(transaction, "type_id", None) == _BLOB_TRANSACTION:
+            raise SendRefused("blob transactions are not carried by the embedded chain")
+        if transaction.chain_id != self._chain_id:
+            named = "no chain (EIP-155 is required)" if transaction.chain_id is None else f"chain {transaction.chain_id}"
+            raise SendRefused(f"invalid chain id: the transaction names {named}, this is chain {self._chain_id}")
+        del sender
+        return transaction
+
+    def _check(self, transaction: Any) -> None:
+        state = self._state()
+        nonce = state.get_nonce(transaction.sender)
+        if transaction.nonce < nonce:
+            raise NonceTooLow(f"nonce too low: next nonce {nonce}, tx nonce {transaction.nonce}")
+        if transaction.max_fee_per_gas < transaction.max_priority_fee_per_gas:
+            raise SendRefused("max priority fee per gas higher than max fee per gas")
+        if transaction.gas > CALL_GAS_CAP:
+            raise SendRefused(f"exceeds block gas limit: a transaction may use {CALL_GAS_CAP} gas here")
+        needed = max(transaction.intrinsic_gas, data_floor_gas(transaction.data))
+        if transaction.gas < needed:
+            raise SendRefused(f"intrinsic gas too low: {transaction.gas} offered, {needed} needed")
+        cost = transaction.gas * transaction.max_fee_per_gas + transaction.value
+        if state.get_balance(transaction.sender) < cost:
+            raise InsufficientFunds(
+                f"insufficient funds for gas * price + value: address {checksum(transaction.sender)} needs {cost} wei"
+            )
+
+    def receipt(self, tx_hash: bytes) -> Receipt | None:
+        """Return the receipt of a mined transaction."""
+        with self._lock:
+            row = self._row(tx_hash)
+            if row is None:
+                return None
+            block, position, contract, succeeded, gas_used = row
+            logs = self._log_rows("tx_hash = ?", (tx_hash,))
+            return Receipt(
+                tx_hash=tx_hash,
+                block_number=block,
+                block_hash=self._hash_of(block),
+                tx_index=position,
+                succeeded=bool(succeeded),
+                gas_used=gas_used,
+                contract_address=checksum(contract) if contract else None,
+                logs=tuple(logs),
+            )
+
+    def _row(self, tx_hash: bytes) -> Any:
+        return self.store.db.execute(
+            "SELECT block, position, contract, succeeded, gas_used FROM tx WHERE hash = ?", (tx_hash,)
+        ).fetchone()
+
+    def transaction_at_nonce(self, sender: str, nonce: int) -> bytes | None:
+        """Return the hash of the mined transaction that used a nonce."""
+        with self._lock:
+            row = self.store.db.execute(
+                "SELECT hash FROM tx WHERE sender = ? AND nonce = ?", (_raw_address(sender), nonce)
+            ).fetchone()
+            return None if row is None else bytes(row[0])
+
+    def logs(
+        self, address: str, topics: tuple[bytes | None, ...] = (), first_block: int = 0, last_block: int | None = None
+    ) -> list[Log]:
+        """Return events of a contract in block order."""
+        clauses, values = ["address = ?", "block >= ?"], [_raw_address(address), first_block]
+        if last_block is not None:
+            clauses.append("block <= ?")
+            values.append(last_block)
+        for position, topic in enumerate(topics[:4]):
+            if topic is not None:
+                clauses.append(f"topic{position} = ?")
+                values.append(topic)
+        with self._lock:
+            return self._log_rows(" AND ".join(clauses), tuple(values))
+
+    def _log_rows(self, where: str, values: tuple[Any, ...], limit: int = -1) -> list[Log]:
+        rows = self.store.db.execute(
+            "SELECT block, position, tx_position, tx_hash, address, topic0, topic1, topic2, topic3, data FROM log "
+            f"WHERE {where} ORDER BY block, position LIMIT ?",
+            (*values, limit),
+        ).fetchall()
+        return [
+            Log(
+                address=checksum(row[4]),
+                topics=tuple(topic for topic in row[5:9] if topic is not None),
+                data=row[9],
+                block_number=row[0],
+                block_hash=self._hash_of(row[0]),
+                tx_hash=row[3],
+                tx_index=row[2],
+                index=row[1],
+            )
+            for row in rows
+        ]
+
+    # ---- reading -----------------------------------------------------------------------------------------------------
+
+    @property
+    def chain_id(self) -> int:
+        """EIP-155 chain id."""
+        return self._chain_id
+
+    def head(self) -> Head:
+        """Return the newest block."""
+        with self._lock:
+            header = self._chain.get_canonical_head()
+            return Head(header.block_number, header.hash, header.timestamp, header.base_fee_per_gas)
+
+    def block_hash(self, number: int) -> bytes | None:
+        """Return the hash of a block, or None above the head."""
+        with self._lock:
+            try:
+                return self._hash_of(number)
+            except HeaderNotFound:
+                return None
+
+    def _hash_of(self, number: int) -> bytes:
+        block_hash: bytes = self._chain.get_canonical_block_hash(number)
+        return block_hash
+
+    def nonce(self, address: str) -> int:
+        """Return the number of mined transactions of an account."""
+        return self.read(lambda state: int(state.get_nonce(_raw_address(address))))
+
+    def balance(self, address: str) -> int:
+        """Return wei."""
+        return self.read(lambda state: int(state.get_balance(_raw_address(address))))
+
+    def code(self, address: str) -> bytes:
+        """Return runtime bytes."""
+        return self.read(lambda state: bytes(state.get_code(_raw_address(address))))
+
+    def fees(self) -> Fees:
+        """Return zero fees: gas is free here."""
+        return Fees(max_fee_wei=2 * self.head().base_fee_wei, max_priority_fee_wei=0)
+
+    def read(self, what: Callable[[Any], _T], block: int | None = None) -> _T:
+        """Return `what(state)` of the newest block or an older one; `state` is py-evm's."""
+        with self._lock:
+            return what(self._state(block))
+
+    def _state(self, block: int | None = None) -> Any:
+        header = (
+            self._chain.get_canonical_head()
+            if block is None
+            else self._chain.get_canonical_block_header_by_number(block)
+        )
+        return self._chain.get_vm(header).state
+
+    # ---- execution without a transaction -----------------------------------------------------------------------------
+
+    def call(
+        self, call: Call, sender: str | None = None, *, gas: int | None = None, block: int | None = None
+    ) -> bytes:
+        """Run a message and return its output. Raises Reverted; see `simulate` for the block it runs in."""
+        computation = self.simulate(call, sender, gas=gas, block=block)
+        _raise_error(computation)
+        return bytes(computation.output)
+
+    def estimate_gas(self, call: Call, sender: str, *, block: int | None = None) -> int:
+        """Return the least gas limit that works, within 1 %. Raises Reverted when even the most does not."""
+        with self._lock:
+            first = self.simulate(call, sender, gas=CALL_GAS_CAP, block=block)
+            _raise_error(first)
+            floor = data_floor_gas(call.data)
+            low = max(CALL_GAS_CAP - first.get_gas_remaining(), floor)
+            high = CALL_GAS_CAP
+            # inner calls get 63/64 of the gas, so a little more than was used may be needed
+            for guess in (low, low + low // 32 + 3_000):
+                if not self.simulate(call, sender, gas=guess, block=block).is_error:
+                    return int(guess)
+                low = guess
+            while high - low > low // 100:
+                middle = (low + high) // 2
+                if self.simulate(call, sender, gas=middle, block=block).is_error:
+                    low = middle
+                else:
+                    high = middle
+            return int(high)
+
+    def simulate(self, call: Call, sender: str | None, *, gas: int | None, block: int | None) -> Any:
+        """Run a message and return py-evm's computation; nothing is written. Raises Reverted on an unpayable value.
+
+        Without a block it runs as if in the next one, at the time that block would have: activation times then
+        count as a transaction sent now would see them.
+        """
+        with self._lock:
+            if block is None:
+                head = self._chain.get_canonical_head()
+                header = self._header_after(head, self._next_timestamp(head))
+            else:
+                header = self._chain.get_canonical_block_header_by_number(block).copy(base_fee_per_gas=0)
+            vm = self._chain.get_vm(header)
+            origin = _raw_address(sender or _ZERO_ADDRESS)
+            builder = vm.get_transaction_builder()
+            unsigned = builder.new_unsigned_dynamic_fee_transaction(
+                chain_id=self._chain_id,
+                nonce=vm.state.get_nonce(origin),
+                max_priority_fee_per_gas=0,
+                max_fee_per_gas=0,
+                gas=min(gas or CALL_GAS_CAP, CALL_GAS_CAP),
+                to=_raw_address(call.to) if call.to else b"",
+                value=call.value_wei,
+                data=call.data,
+                access_list=(),
+            )
+            try:
+                return vm.state.apply_transaction(SpoofTransaction(unsigned, from_=origin))
+            except ValidationError as error:
+                raise Reverted(str(error)) from error
+
+    # ---- for the JSON-RPC endpoint -----------------------------------------------------------------------------------
+
+    def block(self, number: int) -> Any:
+        """Return py-evm's block, or None above the head."""
+        with self._lock:
+            try:
+                return self._chain.get_canonical_block_by_number(number)
+            except HeaderNotFound:
+                return None
+
+    def block_number_of(self, block_hash: bytes) -> int | None:
+        """Return the number of a canonical block, or None."""
+        with self._lock:
+            try:
+                return int(self._chain.get_block_header_by_hash(block_hash).block_number)
+            except HeaderNotFound:
+                return None
+
+    def waiting(self) -> list[Any]:
+        """Return py-evm's transactions that wait for a block."""
+        with self._lock:
+            return list(self._waiting.values())
+
+
+def data_floor_gas(data: bytes) -> int:
+    """Return the least gas a transaction with this data must offer (EIP-7623)."""
+    zeros = data.count(0)
+    return 21_000 + 10 * (zeros + 4 * (len(data) - zeros))
+
+
+def checksum(address: bytes) -> str:
+    """Return 20 bytes as EIP-55 text."""
+    return checksum_address("0x" + address.hex())
+
+
+def _raw_address(address: str) -> bytes:
+    return bytes.fromhex(address[2:])
+
+
+def _raise_error(computation: Any) -> None:
+    if computation.is_error:
+        data = bytes(computation.output)
+        reason = revert_reason(data) if isinstance(computation.error, Revert) else type(computation.error).__name__
+        raise Reverted(reason, data)
