@@ -12,6 +12,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,8 @@ class Journal:
         self.generation = 0
         """Rises at every `recover`: whoever caches what the journal holds must then read on from what it knows."""
         self._clock = clock
-        self._append_lock = threading.Lock()
+        self._append_lock = threading.RLock()
+        self._pinned_ms: int | None = None
         self._read_lock = threading.Lock()
         self._closed = False
         self._failure: str | None = None
@@ -85,7 +87,7 @@ class Journal:
         with self._append_lock:
             self._check_writable()
             first, last = self._head + 1, self._head + len(entries)
-            received_ms = max(self._clock.now_ms(), self._last_received_ms)
+            received_ms = self._next_received_ms() if self._pinned_ms is None else self._pinned_ms
             try:
                 # One statement is one transaction: SQLite returns from it after the fsync.
                 self._connection.execute(
@@ -98,6 +100,19 @@ class Journal:
                 ) from error
             self._head, self._last_received_ms = last, received_ms
         return Commit(first, last, received_ms, digests, root)
+
+    @contextmanager
+    def exclusive(self) -> Iterator[int]:
+        """Hold off all other appends and yield the `received_ms` that appends inside the block get.
+
+        For entries whose validity depends on when they are received: the check and the entry then state one time.
+        """
+        with self._append_lock:
+            self._pinned_ms = self._next_received_ms()
+            try:
+                yield self._pinned_ms
+            finally:
+                self._pinned_ms = None
 
     def recover(self) -> bool:
         """Reopen after a failure: move the log into the main file with fresh fsyncs, re-read the tail, try a write.
@@ -294,6 +309,9 @@ class Journal:
     def _read_head(self) -> tuple[int, int]:
         row = self._connection.execute("SELECT last, received_ms FROM commits ORDER BY first DESC LIMIT 1").fetchone()
         return row or (0, 0)
+
+    def _next_received_ms(self) -> int:
+        return max(self._clock.now_ms(), self._last_received_ms)
 
     def _check_writable(self) -> None:
         if self._closed or self.read_only:
