@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from itertools import pairwise
 
 import sha3
 
@@ -214,7 +215,7 @@ def leaves_data_hash(balances: Mapping[str, int]) -> bytes:
     ValueError when two spellings of one address occur.
     """
     rows = sorted((_address20(address), _uint(amount)) for address, amount in balances.items())
-    if any(left[0] == right[0] for left, right in zip(rows, rows[1:], strict=False)):
+    if any(left[0] == right[0] for left, right in pairwise(rows)):
         raise ValueError("an address occurs twice in the balances")
     hasher = hashlib.sha256()
     for address, amount in rows:
