@@ -1,0 +1,141 @@
+"""Verify → reward → root: the pure heart of an epoch. Same frozen input, same bytes, on any machine (DESIGN §4.2)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import msgspec
+import polars as pl
+
+from fieldstone.chain.digest import leaves_data_hash
+from fieldstone.chain.merkle import Tree
+from fieldstone.epoch.freeze import Frozen
+from fieldstone.epoch.runner import Runner, SerialRunner
+from fieldstone.epoch.state import EpochState
+from fieldstone.market.metering import revenue
+from fieldstone.rewards import Allocation, AllocationInput, allocate
+from fieldstone.services import load_service
+from fieldstone.services.contract import VERDICT_SCHEMA, EpochInput, FleetVerdicts
+
+EQUIVOCATION = "EQUIVOCATION"
+
+# A network that owes nobody anything yet still posts a root (epochs are consecutive on chain): one worthless leaf.
+NOBODY = "0x0000000000000000000000000000000000000001"
+
+
+@dataclass(frozen=True)
+class EpochResult:
+    """What an epoch decided. `root` and `data_hash`: 32 bytes. `leaves`: address → cumulative base units.
+
+    `sellable`: service → report kind → rows a customer can buy. `state`: where the next epoch starts.
+    """
+
+    frozen: Frozen
+    verdicts: pl.DataFrame
+    sellable: Mapping[str, Mapping[str, pl.DataFrame]]
+    allocation: Allocation
+    leaves: Mapping[str, int]
+    root: bytes
+    data_hash: bytes
+    total_base: int
+    state: EpochState
+
+
+def epoch_randomness(network_id: str, epoch: int, block_hash: bytes) -> bytes:
+    """Return the 32 public random bytes of an epoch, from the hash of a chain block mined after the epoch's end."""
+    return hashlib.sha256(
+        b"fieldstone/randomness/v1\0" + network_id.encode() + epoch.to_bytes(8, "big") + block_hash
+    ).digest()
+
+
+def compute(frozen: Frozen, state: EpochState, randomness: bytes, runner: Runner | None = None) -> EpochResult:
+    """Compute the epoch after `state` from its frozen input."""
+    runner = runner or SerialRunner()
+    verdicts = [pl.DataFrame(schema=VERDICT_SCHEMA)]
+    sellable: dict[str, Mapping[str, pl.DataFrame]] = {}
+    carry: dict[str, Mapping[str, pl.DataFrame]] = {}
+    for name in sorted(frozen.policy.services):
+        result = verify_service(name, frozen, state, randomness, runner)
+        verdicts.append(_refuse_equivocators(result.verdicts, frozen.equivocating))
+        sellable[name] = {kind: _without(table, frozen.equivocating) for kind, table in result.sellable.items()}
+        carry[name] = result.carry
+    all_verdicts = pl.concat(verdicts)
+    allocation = allocate(
+        AllocationInput(
+            epoch=frozen.epoch,
+            epoch_length_s=frozen.policy.epoch.length_s,
+            policy=frozen.policy.rewards,
+            services=frozen.policy.services,
+            verdicts=all_verdicts,
+            registry=frozen.registry,
+            revenue=revenue(frozen.metering),
+            price_micro_usd=frozen.price_micro_usd,
+            smoothed_revenue_micro_usd=state.smoothed_revenue_micro_usd,
+            corrections=frozen.corrections,
+            pools=dict(state.pools),
+            previous=dict(state.balances),
+            treasury=frozen.policy.settlement.treasury,
+        )
+    )
+    leaves = {address: amount for address, amount in sorted(allocation.balances.items()) if amount > 0} or {NOBODY: 0}
+    return EpochResult(
+        frozen=frozen,
+        verdicts=all_verdicts,
+        sellable=sellable,
+        allocation=allocation,
+        leaves=leaves,
+        root=Tree(list(leaves.items())).root,
+        data_hash=leaves_data_hash(leaves),
+        total_base=sum(leaves.values()),
+        state=EpochState(
+            epoch=frozen.epoch,
+            next_start_ms=frozen.end_ms,
+            last_position=frozen.last_position,
+            policy=frozen.policy_after,
+            registry=frozen.registry_after,
+            price_micro_usd=frozen.price_micro_usd,
+            smoothed_revenue_micro_usd=allocation.smoothed_revenue_micro_usd,
+            pools=allocation.pools,
+            balances=allocation.balances,
+            last_seq=frozen.last_seq_after,
+            carry=carry,
+        ),
+    )
+
+
+def verify_service(name: str, frozen: Frozen, state: EpochState, randomness: bytes, runner: Runner) -> FleetVerdicts:
+    """Run both verification stages of one service, the first on the runner's partitions."""
+    service = load_service(name)
+    setting = frozen.policy.services[name]
+    whole = EpochInput(
+        epoch=frozen.epoch,
+        start_ms=frozen.start_ms,
+        end_ms=frozen.end_ms,
+        registry=frozen.registry,
+        evidence=frozen.evidence.get(name, {}),
+        params={**service.default_params(setting.rule_version), **setting.params},
+        randomness=randomness,
+        carry=state.carry.get(name, {}),
+    )
+    parts = list(service.partitions(whole, runner.partitions))
+    checks = pl.concat(runner.map(service.check_devices, parts)).sort("device")
+    return service.check_fleet(whole, checks)
+
+
+def _refuse_equivocators(verdicts: pl.DataFrame, devices: frozenset[str]) -> pl.DataFrame:
+    """Reject whoever signed two different messages under one sequence number: at least one of them is a lie."""
+    guilty = pl.col("device").is_in(sorted(devices))
+    detail = msgspec.json.encode({"check": "equivocation", "evidence": "journal entry of kind equivocation"}).decode()
+    return verdicts.with_columns(
+        quantity=pl.when(guilty).then(0).otherwise("quantity").cast(pl.Int64),
+        quality_ppm=pl.when(guilty).then(0).otherwise("quality_ppm").cast(pl.Int64),
+        verdict=pl.when(guilty).then(pl.lit("rejected")).otherwise("verdict"),
+        reasons=pl.when(guilty).then(pl.concat_list(pl.lit(EQUIVOCATION), "reasons")).otherwise("reasons"),
+        detail=pl.when(guilty).then(pl.lit(detail)).otherwise("detail"),
+    )
+
+
+def _without(table: pl.DataFrame, devices: frozenset[str]) -> pl.DataFrame:
+    return table.filter(~pl.col("device").is_in(sorted(devices)))

@@ -1,0 +1,216 @@
+"""Freeze: journal entries of one epoch → typed tables. Pure; the first step of closing and of replaying an epoch.
+
+The entries are walked once, in order, because a report is judged by the registry as it stood at its position.
+A node trusts its own doors; a verifier passes `check_signatures=True` and believes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import msgspec
+import polars as pl
+
+from fieldstone.epoch.state import EpochState
+from fieldstone.errors import CheckFailed, Rejected
+from fieldstone.identity import cose, keys
+from fieldstone.identity.registry import Device, Registry
+from fieldstone.identity.report import Report, decode
+from fieldstone.journal import Entry, EntryKind
+from fieldstone.policy import Policy
+
+CORRECTION_SCHEMA = {"device": pl.String(), "operator": pl.String(), "amount_base": pl.String(), "cause": pl.String()}
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """The complete, typed input of one epoch.
+
+    `registry`: REGISTRY_SCHEMA and more, devices enrolled at any time in the epoch. `evidence`: service → kind → table
+    sorted by (device, t_ms). `equivocating`: devices that signed two different messages under one sequence number.
+    `counts`: entries by kind. `*_after`: what the next epoch starts with.
+    """
+
+    epoch: int
+    start_ms: int
+    end_ms: int
+    first_position: int
+    last_position: int
+    policy: Policy
+    registry: pl.DataFrame
+    evidence: Mapping[str, Mapping[str, pl.DataFrame]]
+    metering: tuple[Entry, ...]
+    corrections: pl.DataFrame
+    equivocating: frozenset[str]
+    counts: Mapping[str, int]
+    price_micro_usd: int
+    registry_after: Registry
+    policy_after: Policy
+    last_seq_after: Mapping[str, int]
+
+
+def freeze(entries: Iterable[Entry], state: EpochState, *, check_signatures: bool = False) -> Frozen:
+    """Fold the entries of the epoch after `state` into tables.
+
+    Raises CheckFailed when the entries are not the gapless continuation of the journal, lie outside the epoch, or
+    (with `check_signatures`) hold anything the doors should have refused.
+    """
+    walk = _Walk(state, check_signatures)
+    for entry in entries:
+        walk.take(entry)
+    return walk.frozen()
+
+
+class _Walk:
+    """One pass over an epoch's entries. Mutable on purpose, and never seen outside `freeze`."""
+
+    def __init__(self, state: EpochState, check_signatures: bool) -> None:
+        self._state = state
+        self._check = check_signatures
+        self._registry = state.registry.copy()
+        self._policy_after = state.policy
+        self._price = state.price_micro_usd
+        self._position = state.last_position
+        self._last_seq = dict(state.last_seq)
+        self._columns: dict[tuple[str, str], _Columns] = {}
+        self._metering: list[Entry] = []
+        self._corrections: list[dict[str, str]] = []
+        self._equivocating: set[str] = set()
+        self._counts: dict[str, int] = {}
+        policy = state.policy
+        self._aad = cose.network_aad(policy.network_id, policy.chain_id, policy.schema_version)
+
+    def take(self, entry: Entry) -> None:
+        if entry.position != self._position + 1:
+            raise CheckFailed(f"journal position {entry.position} follows {self._position}: an entry is missing")
+        if entry.received_ms >= self._state.next_end_ms:
+            raise CheckFailed(
+                f"journal position {entry.position} was received after epoch {self._state.epoch + 1} ended"
+            )
+        self._position = entry.position
+        self._counts[entry.kind.value] = self._counts.get(entry.kind.value, 0) + 1
+        match entry.kind:
+            case EntryKind.REPORT:
+                self._report(entry)
+            case EntryKind.REGISTRY:
+                self._registry.apply(entry.body, entry.received_ms, self._state.policy)
+            case EntryKind.METERING:
+                self._metering.append(entry)
+            case EntryKind.PRICE:
+                self._price = int(msgspec.json.decode(entry.body)["token_price_micro_usd"])
+            case EntryKind.POLICY:
+                self._policy_after = Policy.from_json(entry.body)
+            case EntryKind.CORRECTION:
+                self._correction(entry)
+            case EntryKind.EQUIVOCATION:
+                self._equivocation(entry)
+            case EntryKind.CREDIT | EntryKind.CHALLENGE | EntryKind.EPOCH:
+                pass  # these concern the ledger and active services; they pay nobody by themselves
+
+    def _report(self, entry: Entry) -> None:
+        envelope = cose.parse(entry.body)
+        device = self._signer(envelope, entry)
+        report = decode(envelope.payload)
+        if report.seq <= self._last_seq.get(device.device, -1):
+            if self._check:
+                raise CheckFailed(f"position {entry.position}: {device.device} repeats seq {report.seq}")
+            return
+        self._last_seq[device.device] = report.seq
+        key = (report.service, report.kind)
+        if key not in self._columns:
+            self._columns[key] = _Columns()
+        self._columns[key].add(device.device, entry.received_ms, report)
+
+    def _signer(self, envelope: cose.Envelope, entry: Entry) -> Device:
+        device = self._registry.by_kid(envelope.kid)
+        if device is None:
+            raise CheckFailed(f"position {entry.position}: a report of an unknown device stands in the journal")
+        if self._check and not keys.verify(device.public, envelope.signed_bytes(self._aad), envelope.signature):
+            raise CheckFailed(f"position {entry.position}: the signature of {device.device} does not verify")
+        return device
+
+    def _correction(self, entry: Entry) -> None:
+        body = msgspec.json.decode(entry.body)
+        for row in body["rows"]:
+            self._corrections.append({**row, "amount_base": str(row["amount_base"]), "cause": str(body["cause"])})
+
+    def _equivocation(self, entry: Entry) -> None:
+        """Believe an accusation only if both messages verify, share the sequence number and differ."""
+        try:
+            messages = msgspec.msgpack.decode(entry.body, type=tuple[bytes, bytes])
+            envelopes = [cose.parse(message) for message in messages]
+            signers = {self._signer(envelope, entry).device for envelope in envelopes}
+            seqs = {decode(envelope.payload).seq for envelope in envelopes}
+        except (Rejected, msgspec.DecodeError) as error:
+            raise CheckFailed(
+                f"position {entry.position}: the equivocation evidence cannot be read: {error}"
+            ) from error
+        if len(signers) == 1 and len(seqs) == 1 and len({hashlib.sha256(m).digest() for m in messages}) == 2:
+            self._equivocating |= signers
+
+    def frozen(self) -> Frozen:
+        state = self._state
+        evidence: dict[str, dict[str, pl.DataFrame]] = {}
+        for (service, kind), columns in sorted(self._columns.items()):
+            evidence.setdefault(service, {})[kind] = columns.table()
+        registry = self._registry.table()
+        present = registry["revoked_ms"].is_null() | (registry["revoked_ms"] >= state.next_start_ms)
+        return Frozen(
+            epoch=state.epoch + 1,
+            start_ms=state.next_start_ms,
+            end_ms=state.next_end_ms,
+            first_position=state.last_position + 1,
+            last_position=self._position,
+            policy=state.policy,
+            registry=registry.filter(present),
+            evidence=evidence,
+            metering=tuple(self._metering),
+            corrections=pl.DataFrame(self._corrections, schema=CORRECTION_SCHEMA),
+            equivocating=frozenset(self._equivocating),
+            counts=dict(sorted(self._counts.items())),
+            price_micro_usd=self._price,
+            registry_after=self._registry,
+            policy_after=self._policy_after,
+            last_seq_after=self._last_seq,
+        )
+
+
+class _Columns:
+    """Readings of one report kind, gathered column by column."""
+
+    def __init__(self) -> None:
+        self._devices: list[str] = []
+        self._lengths: list[int] = []
+        self._received: list[int] = []
+        self._times: list[int] = []
+        self._values: dict[str, list[float | None]] = {}
+
+    def add(self, device: str, received_ms: int, report: Report) -> None:
+        count, before = len(report.times_ms), len(self._times)
+        self._devices.append(device)
+        self._lengths.append(count)
+        self._received.append(received_ms)
+        self._times.extend(report.times_ms)
+        for name, values in report.columns.items():
+            column = self._values.setdefault(name, [])
+            if len(column) < before:
+                column.extend([None] * (before - len(column)))
+            column.extend(values)
+
+    def table(self) -> pl.DataFrame:
+        total = len(self._times)
+        repeated = pl.DataFrame(
+            {"device": self._devices, "received_ms": self._received, "n": self._lengths},
+            schema={"device": pl.String(), "received_ms": pl.Int64(), "n": pl.Int64()},
+        )
+        repeated = repeated.filter(pl.col("n") > 0).select(pl.exclude("n").repeat_by("n")).explode(pl.all())
+        columns = [pl.Series("t_ms", self._times, dtype=pl.Int64())]
+        for name in sorted(self._values):
+            values = self._values[name]
+            columns.append(pl.Series(name, values + [None] * (total - len(values)), dtype=pl.Float64(), strict=False))
+        table = (
+            repeated.select("device").hstack([columns[0]]).hstack(repeated.select("received_ms")).hstack(columns[1:])
+        )
+        return table.sort("device", "t_ms", "received_ms", maintain_order=True)
