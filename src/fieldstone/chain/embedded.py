@@ -15,7 +15,7 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 os.environ.setdefault("ETH_HASH_BACKEND", "pysha3")  # otherwise eth-hash may pick one that is eight times slower
 
@@ -25,7 +25,7 @@ from eth.db.atomic import AtomicDB
 from eth.exceptions import HeaderNotFound, Revert
 from eth.vm.forks.prague import PragueVM
 from eth.vm.spoof import SpoofTransaction
-from eth_utils import ValidationError
+from eth_utils.exceptions import ValidationError
 
 from fieldstone.chain.port import (
     AlreadyKnown,
@@ -85,7 +85,9 @@ class EmbeddedChain:
         self._waiting: dict[tuple[bytes, int], Any] = {}
         self._chain_id = chain_id
         self.store = SqliteStore(path)
-        self._chain_class = MiningChain.configure(
+        self._chain: Any = None
+        # py-evm's types are stricter than its code: it only ever asks a store for items
+        self._chain_class: Any = MiningChain.configure(
             __name__="FieldstoneChain",
             vm_configuration=((0, PragueVM.configure(consensus_class=NoProofConsensus)),),
             chain_id=chain_id,
@@ -111,7 +113,7 @@ class EmbeddedChain:
                 "coinbase": b"\0" * 20,
             }
             with self.store.transaction():
-                self._chain_class.from_genesis(AtomicDB(self.store), genesis, state)
+                self._chain_class.from_genesis(AtomicDB(cast(Any, self.store)), genesis, state)
                 self.store.set_meta("chain_id", str(self._chain_id))
         elif int(stored) != self._chain_id:
             raise EnvironmentProblem(
@@ -121,7 +123,7 @@ class EmbeddedChain:
 
     def _reload(self) -> None:
         """Drop everything py-evm has cached: after a rolled-back block only the file is right."""
-        self._chain = self._chain_class(AtomicDB(self.store))
+        self._chain = self._chain_class(AtomicDB(cast(Any, self.store)))
 
     def close(self) -> None:
         """Close the file. Waiting transactions are forgotten."""
@@ -140,7 +142,9 @@ class EmbeddedChain:
             if timestamp_s is None:
                 timestamp_s = self._next_timestamp(head)
             if timestamp_s <= head.timestamp:
-                raise UsageError(f"block time must rise: the last block is at {head.timestamp} s, not before {timestamp_s} s")
+                raise UsageError(
+                    f"block time must rise: the last block is at {head.timestamp} s, not before {timestamp_s} s"
+                )
             transactions = self._pack(head)
             try:
                 self._mine_block(head, timestamp_s, transactions)
@@ -216,7 +220,9 @@ class EmbeddedChain:
         ):
             gas_used, cumulative = receipt.gas_used - cumulative, receipt.gas_used
             created = computation.msg.storage_address if computation.msg.is_create else None
-            price = min(transaction.max_fee_per_gas, transaction.max_priority_fee_per_gas + block.header.base_fee_per_gas)
+            price = min(
+                transaction.max_fee_per_gas, transaction.max_priority_fee_per_gas + block.header.base_fee_per_gas
+            )
             self.store.db.execute(
                 "INSERT INTO tx VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
@@ -235,12 +241,11 @@ class EmbeddedChain:
                 ),
             )
             for log in receipt.logs:
-                topics = [topic.to_bytes(32, "big") for topic in log.topics]
+                topics: list[bytes | None] = [topic.to_bytes(32, "big") for topic in log.topics]
+                padded = (topics + [None] * 4)[:4]
                 self.store.db.execute(
                     "INSERT INTO log VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    (block.number, log_position, position, transaction.hash, log.address)
-                    + tuple((topics + [None] * 4)[:4])
-                    + (log.data,),
+                    (block.number, log_position, position, transaction.hash, log.address, *padded, log.data),
                 )
                 log_position += 1
 
@@ -255,7 +260,8 @@ class EmbeddedChain:
             transaction = self._decode(raw)
             tx_hash: bytes = transaction.hash
             key = (transaction.sender, transaction.nonce)
-            if key in self._waiting and self._waiting[key].hash == tx_hash or self._row(tx_hash) is not None:
+            waits = key in self._waiting and self._waiting[key].hash == tx_hash
+            if waits or self._row(tx_hash) is not None:
                 raise AlreadyKnown(f"already known: 0x{tx_hash.hex()}")
             self._check(transaction)
             rival = self._waiting.get(key)
@@ -277,7 +283,7 @@ class EmbeddedChain:
             transaction = self._chain.get_vm().get_transaction_builder().decode(raw)
             transaction.validate()
             transaction.check_signature_validity()
-            sender = transaction.sender
+            _ = transaction.sender  # recovered here, where a failure is the stranger's, and cached
         except Exception as error:  # rlp, eth_keys, eth_utils and TypeErrors alike, for bytes a stranger chose
             raise SendRefused(f"the bytes are not a signed transaction: {error}") from error
         if transaction.hash != transaction_hash(raw):
@@ -285,9 +291,10 @@ class EmbeddedChain:
         if getattr(transaction, "type_id", None) == _BLOB_TRANSACTION:
             raise SendRefused("blob transactions are not carried by the embedded chain")
         if transaction.chain_id != self._chain_id:
-            named = "no chain (EIP-155 is required)" if transaction.chain_id is None else f"chain {transaction.chain_id}"
+            named = (
+                "no chain (EIP-155 is required)" if transaction.chain_id is None else f"chain {transaction.chain_id}"
+            )
             raise SendRefused(f"invalid chain id: the transaction names {named}, this is chain {self._chain_id}")
-        del sender
         return transaction
 
     def _check(self, transaction: Any) -> None:
@@ -431,9 +438,7 @@ class EmbeddedChain:
 
     # ---- execution without a transaction -----------------------------------------------------------------------------
 
-    def call(
-        self, call: Call, sender: str | None = None, *, gas: int | None = None, block: int | None = None
-    ) -> bytes:
+    def call(self, call: Call, sender: str | None = None, *, gas: int | None = None, block: int | None = None) -> bytes:
         """Run a message and return its output. Raises Reverted; see `simulate` for the block it runs in."""
         computation = self.simulate(call, sender, gas=gas, block=block)
         _raise_error(computation)

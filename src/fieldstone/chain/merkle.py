@@ -12,10 +12,11 @@ Pure: no file, clock or randomness. Sorting, pairing and proof gathering are Num
 
 from __future__ import annotations
 
+import itertools
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,7 +73,7 @@ class Tree:
         Raises UsageError when two spellings (letter case) name one account: its two leaves could both be claimed.
         """
         leaves = sorted((address.lower(), amount) for address, amount in balances.items())
-        for (first, _), (second, _) in zip(leaves, leaves[1:], strict=False):
+        for (first, _), (second, _) in itertools.pairwise(leaves):
             if first == second:
                 raise UsageError(f"account {first} appears twice, in different letter case")
         return cls(leaves)
@@ -80,7 +81,7 @@ class Tree:
     @property
     def root(self) -> bytes:
         """The 32-byte root."""
-        return self.nodes[0].tobytes()
+        return bytes(self.nodes[0])
 
     @property
     def root_hex(self) -> str:
@@ -173,7 +174,7 @@ class Tree:
 
 def leaf_hash(address: str, amount: int) -> bytes:
     """Return the double-hashed leaf of one account. Raises UsageError on a malformed address or amount."""
-    return keccak_256(keccak_256(_encode([address], [amount]).tobytes()).digest()).digest()
+    return bytes(keccak_256(keccak_256(_encode([address], [amount]).tobytes()).digest()).digest())
 
 
 def verify(root: bytes, address: str, amount: int, proof: Sequence[bytes]) -> bool:
@@ -243,7 +244,7 @@ def _sort_order(hashes: NDArray[np.uint8]) -> NDArray[np.int64]:
     first = words[order, 0]
     if len(first) > 1 and (first[1:] == first[:-1]).any():
         order = np.lexsort((words[:, 3], words[:, 2], words[:, 1], words[:, 0]))
-    return cast("NDArray[np.int64]", order)
+    return order
 
 
 def _hash_inner(nodes: NDArray[np.uint8], count: int) -> None:

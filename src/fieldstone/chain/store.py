@@ -105,7 +105,9 @@ class SqliteStore:
     def set_meta(self, name: str, value: str) -> None:
         """Write a setting of the file, inside a transaction."""
         self._check_writable()
-        self.db.execute("INSERT INTO meta VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", (name, value))
+        self.db.execute(
+            "INSERT INTO meta VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", (name, value)
+        )
 
     def _check_writable(self) -> None:
         if not self._writable:

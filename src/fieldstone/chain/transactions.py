@@ -51,4 +51,4 @@ def sign_transaction(signer: Signer, chain_id: int, nonce: int, gas: int, fees: 
 
 def transaction_hash(raw: bytes) -> bytes:
     """Return the hash by which the chain knows a signed transaction."""
-    return keccak_256(raw).digest()
+    return bytes(keccak_256(raw).digest())
