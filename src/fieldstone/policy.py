@@ -33,20 +33,26 @@ class EpochPolicy(_Section, frozen=True):
 
 
 class ManufacturerPolicy(_Section, frozen=True):
-    """A trusted manufacturer root: PEM text, the hardware models it vouches for, cap of devices per issuing CA."""
+    """A trusted manufacturer root: PEM text, the hardware models it vouches for (none: any), cap of devices per issuing
+    CA and, since a CA can make more CAs, for all that the root stands behind."""
 
     name: str
     root_pem: str
     models: tuple[str, ...] = ()
     max_devices_per_issuer: Positive = 100_000
+    max_devices: Positive = 1_000_000
 
 
 class IdentityPolicy(_Section, frozen=True):
-    """`signature_rule`: the one acceptance rule (identity.keys). `certificate_models`: models that need a certificate."""
+    """`signature_rule`: the one acceptance rule (identity.strict_v1). `models`: hardware models that may enrol (none:
+    any). `certificate_models`: models that need a certificate. `recovery_wait_s`: from the announcement of a lost
+    key's replacement until it can take over."""
 
     signature_rule: str = "strict-v1"
     manufacturers: tuple[ManufacturerPolicy, ...] = ()
+    models: tuple[str, ...] = ()
     certificate_models: tuple[str, ...] = ()
+    recovery_wait_s: NotNegative = 604_800
     min_move_interval_s: NotNegative = 86_400
 
 

@@ -115,6 +115,18 @@ _ALL = (
         "The certificate's issuer has reached its cap of devices.",
         "Ask the founder to raise the cap.",
     ),
+    Reason(
+        "MOVE_TOO_SOON",
+        429,
+        "The device was enrolled or moved too recently.",
+        "Wait for the policy's min_move_interval_s and send the move again.",
+    ),
+    Reason(
+        "RECOVERY_WAITING",
+        409,
+        "The replacement key is noted; the waiting time for a lost key has not passed.",
+        "Send the same recovery with the next nonce when recovery_wait_s has passed.",
+    ),
     Reason("ENTRY_REPLAYED", 409, "This signed entry was already accepted.", "Use the next nonce of the device."),
     # customers
     Reason("BAD_API_KEY", 401, "The API key is unknown or revoked.", "Create a key with `fieldstone market key`."),

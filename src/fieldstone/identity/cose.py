@@ -25,7 +25,7 @@ import cbor2
 
 from fieldstone.errors import Rejected
 from fieldstone.identity import wellformed
-from fieldstone.identity.keys import Algorithm, DeviceKey
+from fieldstone.identity.keys import Algorithm, DeviceKey, PublicKey
 from fieldstone.reasons import reason
 
 # COSE algorithm ids: the polymorphic ones of RFC 9053 and the fully specified ones of RFC 9864; ES256K is RFC 8812.
@@ -60,7 +60,7 @@ class Envelope:
 
     def signed_bytes(self, aad: bytes) -> bytes:
         """Return what the signature covers: Sig_structure of RFC 9052 §4.4 with `aad` as external_aad."""
-        return b"".join((_TO_BE_SIGNED, _bstr(self.protected), _bstr(aad), _bstr(self.payload)))
+        return signed_bytes(self.protected, aad, self.payload)
 
 
 def network_aad(network_id: str, chain_id: int, schema_version: int) -> bytes:
@@ -71,10 +71,33 @@ def network_aad(network_id: str, chain_id: int, schema_version: int) -> bytes:
     return cbor2.dumps([network_id, chain_id, schema_version])
 
 
+def signed_bytes(protected: bytes, aad: bytes, payload: bytes) -> bytes:
+    """Return the Sig_structure of RFC 9052 §4.4: CBOR of ["Signature1", protected, external_aad, payload]."""
+    return b"".join((_TO_BE_SIGNED, _bstr(protected), _bstr(aad), _bstr(payload)))
+
+
+def protected_header(public: PublicKey) -> bytes:
+    """Return the encoded protected header {1: alg, 4: kid} of a key."""
+    return cbor2.dumps({1: _EMITTED[public.algorithm], 4: public.kid})
+
+
+def algorithm_of(algorithm_id: int) -> Algorithm | None:
+    """Return the algorithm that a COSE number stands for here; None for all others."""
+    return _ACCEPTED.get(algorithm_id)
+
+
+def read_protected(protected: bytes) -> tuple[int, bytes] | None:
+    """Return (alg, kid) of a protected header, or None when it is not exactly that."""
+    try:
+        return _read_protected(protected)
+    except _Malformed:
+        return None
+
+
 def sign(key: DeviceKey, payload: bytes, aad: bytes) -> bytes:
     """Return the message: `payload` signed by `key` for the network that `aad` names."""
-    protected = cbor2.dumps({1: _EMITTED[key.public.algorithm], 4: key.public.kid})
-    signature = key.sign(b"".join((_TO_BE_SIGNED, _bstr(protected), _bstr(aad), _bstr(payload))))
+    protected = protected_header(key.public)
+    signature = key.sign(signed_bytes(protected, aad, payload))
     return b"".join((_HEAD, _bstr(protected), b"\xa0", _bstr(payload), _SIGNATURE_HEAD, signature))
 
 

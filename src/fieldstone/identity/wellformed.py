@@ -14,7 +14,13 @@ class NotWellFormed(Exception):
     """The bytes are not well-formed CBOR; the text says where."""
 
 
-def item_end(data: bytes, offset: int = 0, max_depth: int = MAX_DEPTH, max_items: int = MAX_ITEMS) -> int:
+def item_end(
+    data: bytes,
+    offset: int = 0,
+    max_depth: int = MAX_DEPTH,
+    max_items: int = MAX_ITEMS,
+    allow_tags: bool = True,
+) -> int:
     """Return the offset just behind the item that starts at `offset`. Raises NotWellFormed.
 
     Items of indefinite length are counted as not well-formed, and so are more than `max_items` inside one: the
@@ -53,6 +59,8 @@ def item_end(data: bytes, offset: int = 0, max_depth: int = MAX_DEPTH, max_items
                 raise NotWellFormed(f"a string at {offset} announces {argument} bytes, {size - offset} remain")
             offset += argument
         elif major in (4, 5, 6):
+            if major == 6 and not allow_tags:
+                raise NotWellFormed(f"a tag at {offset - 1}, where none is used")
             items = 1 if major == 6 else argument * (major - 3)
             if items > size - offset:
                 raise NotWellFormed(f"a container at {offset} announces {items} items, {size - offset} bytes remain")
