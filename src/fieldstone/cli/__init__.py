@@ -11,7 +11,6 @@ import sys
 import traceback
 from typing import Any
 
-import click
 import typer
 from typer.core import TyperGroup
 
@@ -43,10 +42,10 @@ VERBS: dict[str, str] = {
 class _LazyVerbs(TyperGroup):
     """A command group that imports a verb's module when the verb is asked for."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: Any) -> list[str]:
         return list(VERBS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name not in VERBS:
             return None
         module = importlib.import_module(f"fieldstone.cli.{VERBS[cmd_name]}")
@@ -85,24 +84,17 @@ def _root(
     pass
 
 
-def main(arguments: list[str] | None = None) -> Any:
-    """Run the command line and exit the process with its code."""
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit the process with its code. Usage errors are printed by Typer, with code 2."""
     try:
-        code = app(arguments, standalone_mode=False)
+        app(arguments)
     except FieldstoneError as error:
         typer.echo(f"error: {error}", err=True)
-        code = error.exit_code
-    except click.exceptions.Abort:
-        code = 130
-    except click.ClickException as error:
-        error.show()
-        code = 2
-    except KeyboardInterrupt:
-        code = 130
+        sys.exit(error.exit_code)
     except BrokenPipeError:
         # the reader of our output went away (`| head`): not an error
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
+        sys.exit(0)
     except Exception as error:
         if os.environ.get("FIELDSTONE_DEBUG"):
             traceback.print_exc()
@@ -111,5 +103,4 @@ def main(arguments: list[str] | None = None) -> Any:
             "This is a bug in Fieldstone. Run again with FIELDSTONE_DEBUG=1 and report what it prints.",
             err=True,
         )
-        code = 1
-    sys.exit(code if isinstance(code, int) else 0)
+        sys.exit(1)
