@@ -25,7 +25,7 @@ _ALL = (
     VerdictReason(
         "OUTSIDE_EPOCH",
         "Readings carry a time outside the epoch.",
-        "Check the clock; late readings belong to the epoch in which they arrive.",
+        "Check the clock; send buffered readings before their epoch closes.",
     ),
     VerdictReason("FUTURE_TIME", "Readings are dated later than they were received.", "Set the station's clock (NTP)."),
     VerdictReason(
