@@ -17,9 +17,10 @@ from fieldstone.epoch.state import EpochState
 from fieldstone.errors import CheckFailed, Rejected
 from fieldstone.identity import cose, keys
 from fieldstone.identity.registry import Device, Registry
-from fieldstone.identity.report import Report, decode
+from fieldstone.identity.report import Limits, Report, decode, kind_table
 from fieldstone.journal import Entry, EntryKind
 from fieldstone.policy import Policy
+from fieldstone.services import load_service
 
 CORRECTION_SCHEMA = {"device": pl.String(), "operator": pl.String(), "amount_base": pl.String(), "cause": pl.String()}
 
@@ -80,6 +81,8 @@ class _Walk:
         self._equivocating: set[str] = set()
         self._counts: dict[str, int] = {}
         policy = state.policy
+        self._kinds = kind_table(load_service(name) for name in sorted(policy.services))
+        self._limits = Limits.of(policy.intake)
         self._aad = cose.network_aad(policy.network_id, policy.chain_id, policy.schema_version)
 
     def take(self, entry: Entry) -> None:
@@ -112,7 +115,7 @@ class _Walk:
     def _report(self, entry: Entry) -> None:
         envelope = cose.parse(entry.body)
         device = self._signer(envelope, entry)
-        report = decode(envelope.payload)
+        report = decode(envelope.payload, self._kinds, self._limits)
         if report.seq <= self._last_seq.get(device.device, -1):
             if self._check:
                 raise CheckFailed(f"position {entry.position}: {device.device} repeats seq {report.seq}")
@@ -142,7 +145,7 @@ class _Walk:
             messages = msgspec.msgpack.decode(entry.body, type=tuple[bytes, bytes])
             envelopes = [cose.parse(message) for message in messages]
             signers = {self._signer(envelope, entry).device for envelope in envelopes}
-            seqs = {decode(envelope.payload).seq for envelope in envelopes}
+            seqs = {decode(envelope.payload, self._kinds, self._limits).seq for envelope in envelopes}
         except (Rejected, msgspec.DecodeError) as error:
             raise CheckFailed(
                 f"position {entry.position}: the equivocation evidence cannot be read: {error}"

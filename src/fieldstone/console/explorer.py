@@ -1,0 +1,169 @@
+"""The explorer: plain pages over sealed epochs. Read only, no scripts, everything escaped, works offline.
+
+Every page has a JSON twin under /v1, linked at its foot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import polars as pl
+from fastapi import APIRouter, Query
+from fastapi.responses import HTMLResponse
+from starlette.staticfiles import StaticFiles
+
+from fieldstone.console.facts import EpochFacts, device_history, device_rows, epoch_facts, operators_of
+from fieldstone.epoch.settle import Settlement
+from fieldstone.epoch.store import EpochStore
+from fieldstone.errors import UsageError
+from fieldstone.rewards.explain import explain
+from fieldstone.services import load_service
+from fieldstone.units import format_token, format_usd
+
+PAGE_ROWS = 100
+
+
+def static_files() -> StaticFiles:
+    """Return the app that serves the explorer's style sheet."""
+    return StaticFiles(directory=Path(str(resources.files("fieldstone.console") / "static")))
+
+
+def router(
+    store: EpochStore, settlement: Settlement, name: str, network_id: str, counts: Callable[[], Mapping[str, Any]]
+) -> APIRouter:
+    """Return the explorer's pages. `counts` tells live facts that no epoch holds yet (open reports, rejections)."""
+    pages = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
+    templates = _environment(name, network_id)
+
+    def page(template: str, status: int = 200, **values: Any) -> HTMLResponse:
+        return HTMLResponse(templates.get_template(template).render(**values), status)
+
+    def missing(sentence: str) -> HTMLResponse:
+        return page("missing.html", 404, sentence=sentence)
+
+    @pages.get("/")
+    def overview() -> HTMLResponse:
+        facts = [epoch_facts(store, n) for n in store.epochs()[-30:]]
+        latest = facts[-1] if facts else None
+        return page(
+            "overview.html",
+            facts=list(reversed(facts)),
+            latest=latest,
+            live_epoch=settlement.chain.live_epoch(),
+            counts=counts(),
+            reasons=_reason_table(latest),
+        )
+
+    @pages.get("/devices")
+    def devices(
+        q: str = Query("", max_length=200), page_number: int = Query(1, alias="page", ge=1, le=10**6)
+    ) -> HTMLResponse:
+        rows = device_rows(store, q)
+        first = (page_number - 1) * PAGE_ROWS
+        return page(
+            "devices.html",
+            rows=rows[first : first + PAGE_ROWS].to_dicts(),
+            total=rows.height,
+            query=q,
+            page_number=page_number,
+            pages=max(1, -(-rows.height // PAGE_ROWS)),
+        )
+
+    @pages.get("/devices/{device}")
+    def device(device: str, epoch: int | None = Query(None, ge=1, le=2**53)) -> HTMLResponse:
+        if not store.latest:
+            return missing("No epoch is sealed yet.")
+        number = epoch or store.latest
+        if number not in store.epochs():
+            return missing(f"Epoch {number} is not sealed; the latest is {store.latest}.")
+        sealed = store.sealed(number)
+        here = pl.col("device") == device
+        identity = sealed.table("state-registry").filter(here).to_dicts()
+        if not identity:
+            return missing(f"No device {device[:80]} is enrolled in epoch {number}.")
+        statements = []
+        for row in sealed.table("statements").filter(here).to_dicts():
+            verdict = sealed.table("verdicts").filter(here & (pl.col("service") == row["service"])).to_dicts()
+            statements.append((row, _lines(row, verdict[0] if verdict else None)))
+        return page(
+            "device.html",
+            device=identity[0],
+            number=number,
+            statements=statements,
+            history=device_history(store, device),
+            epochs=store.epochs()[-50:],
+        )
+
+    @pages.get("/epochs")
+    def epochs() -> HTMLResponse:
+        return page(
+            "epochs.html",
+            facts=[epoch_facts(store, n) for n in reversed(store.epochs()[-200:])],
+            live_epoch=settlement.chain.live_epoch(),
+        )
+
+    @pages.get("/epochs/{number}")
+    def epoch(number: int) -> HTMLResponse:
+        if number not in store.epochs():
+            return missing(f"Epoch {number} is not sealed; the latest is {store.latest}.")
+        live = settlement.chain.live_epoch()
+        attempt = settlement.chain.next_attempt(number) if number > live else settlement.chain.posted_attempt(number)
+        return page(
+            "epoch.html",
+            facts=epoch_facts(store, number),
+            manifest=store.sealed(number).manifest,
+            live=number <= live,
+            signatures=settlement.book.signatures(number, attempt),
+            refusals=settlement.book.refusals(number),
+            threshold=settlement.policy(number).threshold,
+            operators=operators_of(store, number),
+        )
+
+    return pages
+
+
+def _lines(statement: Mapping[str, Any], verdict: Mapping[str, Any] | None) -> list[Any]:
+    try:
+        service = load_service(statement["service"])
+    except UsageError:
+        return explain(statement, verdict)
+    return explain(statement, verdict, reasons=service.reasons, quantity_unit=service.quantity_unit)
+
+
+def _reason_table(facts: EpochFacts | None) -> list[dict[str, Any]]:
+    """Return the reasons of an epoch with meaning and remedy, most frequent first."""
+    if facts is None:
+        return []
+    known: dict[str, Any] = {}
+    for service in facts.services:
+        known.update(load_service(service).reasons)
+    return [
+        {
+            "code": code,
+            "devices": n,
+            "meaning": getattr(known.get(code), "meaning", ""),
+            "remedy": getattr(known.get(code), "remedy", ""),
+        }
+        for code, n in facts.reasons
+    ]
+
+
+def _environment(name: str, network_id: str) -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("fieldstone.console"), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    environment.filters.update(
+        token=lambda value: format_token(int(value)),
+        usd=lambda value: format_usd(int(value)),
+        percent=lambda ppm: f"{ppm / 10_000:.1f} %",
+        when=lambda ms: datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        short=lambda text: text if len(text) <= 22 else f"{text[:8]}…{text[-10:]}",
+        tail=lambda text: text if len(text) <= 14 else f"…{text[-12:]}",
+    )
+    environment.globals.update(network_name=name, network_id=network_id)
+    return environment
