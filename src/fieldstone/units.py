@@ -22,6 +22,8 @@ PPM = 1_000_000
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 
+_MOST_DIGITS = 100  # beyond it an exponent is an attack on memory, not an amount
+
 
 def to_ppm(score: ArrayLike) -> NDArray[np.int64]:
     """Quantise float scores in [0, 1] to parts per million: round half to even, clip, NaN becomes 0.
@@ -52,12 +54,19 @@ def split(total: int, weights: Sequence[int]) -> tuple[list[int], int]:
 def parse_amount(text: str | int, decimals: int, *, what: str = "amount") -> int:
     """Read a decimal text such as "12.5" into integer base units of 10**-decimals; more digits are an error."""
     try:
-        scaled = Decimal(str(text)).scaleb(decimals)
+        number = Decimal(str(text))
     except InvalidOperation:
         raise UsageError(f"{what} {text!r} is not a number") from None
-    if not scaled.is_finite() or scaled != scaled.to_integral_value():
-        raise UsageError(f"{what} {text!r} is finer than {decimals} decimals or not finite")
-    return int(scaled)
+    sign, digits, exponent = number.as_tuple()
+    # by digits, not by Decimal arithmetic: that rounds to 28 digits without a word
+    shift = exponent + decimals if isinstance(exponent, int) else None
+    if shift is None or abs(shift) > _MOST_DIGITS:
+        raise UsageError(f"{what} {text!r} is not finite or out of range")
+    magnitude = int("".join(map(str, digits)) or "0")
+    scaled, rest = (magnitude * 10**shift, 0) if shift >= 0 else divmod(magnitude, 10**-shift)
+    if rest:
+        raise UsageError(f"{what} {text!r} is finer than {decimals} decimals")
+    return -scaled if sign else scaled
 
 
 def format_token(amount_base: int, places: int = 4) -> str:
