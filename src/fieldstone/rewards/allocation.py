@@ -37,7 +37,7 @@ from fieldstone.errors import Terminal
 from fieldstone.policy import RewardPolicy, ServicePolicy
 from fieldstone.rewards.emission import fade, schedule, smooth
 from fieldstone.rewards.need import CellPool, Need, cell_name, cell_of, split_by_need
-from fieldstone.rewards.statements import Line, device_factors, text, to_table
+from fieldstone.rewards.statements import StatementLine, device_factors, text, to_table
 from fieldstone.units import PPM, TOKEN_BASE
 
 TREASURY = "treasury"
@@ -112,7 +112,7 @@ class _Book:
 
     def __init__(self, inp: AllocationInput) -> None:
         self.inp = inp
-        self.lines: dict[tuple[str, str, str], Line] = {}
+        self.lines: dict[tuple[str, str, str], StatementLine] = {}
         self.pools: dict[str, int] = defaultdict(int, inp.pools)
         self.debts: dict[str, int] = defaultdict(int)
         self.needs: dict[str, Need] = {}
@@ -133,11 +133,11 @@ class _Book:
         """Return the one spelling used for an address: two spellings would be two leaves of one account."""
         return self._spelling.setdefault(address.lower(), address)
 
-    def _line(self, device: str, service: str, operator: str) -> Line:
+    def _line(self, device: str, service: str, operator: str) -> StatementLine:
         key = (device, service, operator)
         line = self.lines.get(key)
         if line is None:
-            line = self.lines[key] = Line(device, service, operator)
+            line = self.lines[key] = StatementLine(device, service, operator)
         return line
 
     def add_verdicts(self) -> None:
@@ -155,7 +155,7 @@ class _Book:
                     "a quantity is not negative, a quality between 0 and 1,000,000"
                 )
             work = quantity * quality_ppm if verdict in EARNING_VERDICTS else 0
-            line = Line(device, service, operator, quantity, quality_ppm, verdict, row, work)
+            line = StatementLine(device, service, operator, quantity, quality_ppm, verdict, row, work)
             self.lines[device, service, operator] = line
 
     def add_revenue(self) -> None:
@@ -220,7 +220,7 @@ class _Book:
         self.totals["schedule"], self.totals["bootstrap_offered"] = self.scheduled, self.offered
         # shares above the whole are scaled down, never paid twice
         share_sum = max(PPM, sum(service.share_ppm for service in inp.services.values()))
-        by_service: dict[str, list[Line]] = defaultdict(list)
+        by_service: dict[str, list[StatementLine]] = defaultdict(list)
         for line in self.lines.values():
             if line.service in inp.services:
                 by_service[line.service].append(line)
@@ -233,7 +233,7 @@ class _Book:
         self.pools[BOOTSTRAP_UNSPENT] += unspent
         self.totals["bootstrap_unmet"] = unspent
 
-    def _share_in_service(self, name: str, pool: int, lines: list[Line]) -> int:
+    def _share_in_service(self, name: str, pool: int, lines: list[StatementLine]) -> int:
         """Share one service's pool; return what nobody earned."""
         policy = self.inp.policy
         work: dict[int, int] = defaultdict(int)
@@ -296,7 +296,7 @@ class _Book:
                 self.debts[self._address(name.removeprefix(DEBT))] += self.pools[name]
                 self.pools[name] = 0
 
-    def _line_of_operator(self, operator: str, device: str) -> Line:
+    def _line_of_operator(self, operator: str, device: str) -> StatementLine:
         """Return the device's line that a correction joins: its first service's, else one without a service."""
         services = [name for name in sorted(self.inp.services) if (device, name, operator) in self.lines]
         return self._line(device, services[0] if services else "", operator)
@@ -375,7 +375,7 @@ class _Book:
             totals=dict(sorted(totals.items())),
         )
 
-    def _factors(self, lines: list[Line]) -> list[str]:
+    def _factors(self, lines: list[StatementLine]) -> list[str]:
         policy = self.inp.policy
         bootstrap = {name: self._bootstrap_factors(name) for name in self.inp.services}
         cells = {

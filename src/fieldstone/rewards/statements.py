@@ -1,8 +1,9 @@
 """The statement: one row per device and service, also for those that earned 0, with every factor behind the amount.
 
 `factors` is canonical JSON (keys sorted, no white space). Amounts in base units are decimal texts there, because
-they exceed what JSON readers keep exactly; everything else is a JSON integer or text. The columns that hold
-base units are Decimal(38, 0): Parquet's decimal128, exact in every tool that reads it.
+they exceed what JSON readers keep exactly; everything else is a JSON integer or text. The columns that hold base
+units are decimal texts, too (`int(row["total_base"])`, in SQL `CAST(total_base AS HUGEINT)`): Parquet's decimal128
+would read more nicely, but polars hands its values out rounded to 28 digits, and 10¹⁰ tokens have 29.
 
 Row by row an operator can recompute with a calculator (all divisions floor):
     work          = quantity · quality_ppm                       (0 when the verdict is `rejected`)
@@ -21,7 +22,7 @@ from typing import Any
 import msgspec
 import polars as pl
 
-AMOUNT = pl.Decimal(38, 0)
+AMOUNT = pl.String()  # base units as decimal text
 
 STATEMENT_SCHEMA: dict[str, Any] = {
     "epoch": pl.Int64(),
@@ -44,7 +45,7 @@ NO_VERDICT = "none"
 
 
 @dataclass(slots=True)
-class Line:
+class StatementLine:
     """A statement row while it is being worked out. Amounts in token base units."""
 
     device: str
@@ -76,7 +77,7 @@ def text(value: str) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def device_factors(line: Line, bootstrap: str, cell: str, paid: str, cap: str) -> str:
+def device_factors(line: StatementLine, bootstrap: str, cell: str, paid: str, cap: str) -> str:
     """Put a row's factors together. The other arguments are JSON objects shared by many rows, rendered once."""
     if line.corrections:
         causes = ",".join(
@@ -91,7 +92,7 @@ def device_factors(line: Line, bootstrap: str, cell: str, paid: str, cap: str) -
     )
 
 
-def to_table(epoch: int, rows: Sequence[Line], factors: Sequence[str], reasons: pl.Series) -> pl.DataFrame:
+def to_table(epoch: int, rows: Sequence[StatementLine], factors: Sequence[str], reasons: pl.Series) -> pl.DataFrame:
     """Return the statement table of STATEMENT_SCHEMA. `factors` runs beside `rows`; `reasons`: the verdicts' column."""
     # gathered as a column: building 100,000 small lists one by one takes longer than all the money sums
     no_reasons = pl.Series("reasons", [[]], dtype=pl.List(pl.String()))
@@ -107,10 +108,10 @@ def to_table(epoch: int, rows: Sequence[Line], factors: Sequence[str], reasons: 
         "verdict": [row.verdict for row in rows],
         "reasons": all_reasons.gather([nobody if row.verdict_row < 0 else row.verdict_row for row in rows]),
         "revenue_micro_usd": [row.revenue_micro_usd for row in rows],
-        "paid_base": [row.paid for row in rows],
-        "bootstrap_base": [row.bootstrap for row in rows],
-        "correction_base": [row.added - row.repaid for row in rows],
-        "total_base": [row.total for row in rows],
+        "paid_base": [str(row.paid) for row in rows],
+        "bootstrap_base": [str(row.bootstrap) for row in rows],
+        "correction_base": [str(row.added - row.repaid) for row in rows],
+        "total_base": [str(row.total) for row in rows],
         "factors": list(factors),
     }
     series = [pl.Series(name, columns[name], dtype=dtype) for name, dtype in STATEMENT_SCHEMA.items()]
