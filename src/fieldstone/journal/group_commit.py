@@ -30,13 +30,20 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class Work(Protocol[T_co]):
-    """Something that turns into entries at the moment of its commit. Both calls are made in the commit thread."""
+    """Something that turns into entries at the moment of its commit. All calls are made in the commit thread.
+
+    `prepare` of every work in the group comes first, then the fsync, then `finish` of each, or `abandon` of each.
+    """
 
     def prepare(self, received_ms: int) -> Sequence[NewEntry]:
         """Return the entries to write; none: nothing is written for this work. Must change no lasting state.
 
         `received_ms` is the time that the entries will carry.
         """
+        ...
+
+    def abandon(self) -> None:
+        """Forget what `prepare` noted: the commit failed, nothing of it counts."""
         ...
 
     def finish(self, signed: SignedCommit | None, offset: int) -> T_co:
@@ -202,6 +209,9 @@ class GroupCommit:
         except FieldstoneError as error:
             self.stats.failures += 1
             self._recover_at = time.monotonic() + _RECOVER_EVERY_S
+            for job in jobs:
+                if job.error is None:
+                    job.work.abandon()
             self._fail(jobs, error)
             return None
         self.stats.commits += 1
@@ -251,6 +261,9 @@ class _Plain:
 
     def prepare(self, received_ms: int) -> Sequence[NewEntry]:
         return self.entries
+
+    def abandon(self) -> None:
+        pass  # nothing was noted
 
     def finish(self, signed: SignedCommit | None, offset: int) -> list[Receipt]:
         if signed is None:

@@ -12,7 +12,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -276,7 +276,8 @@ class Journal:
             os.replace(partial, target)
             fsync_path(target.parent)
         except (sqlite3.Error, OSError) as error:
-            partial.unlink(missing_ok=True)
+            with suppress(OSError):
+                partial.unlink()
             raise Retryable(f"backup to {target} failed ({store.describe(error)}); check space and rights") from error
         return int(head)
 
@@ -323,7 +324,15 @@ class Journal:
         with self._read_lock:
             if self._closed:
                 raise Retryable(f"journal {self.path} is closed")
-            return self._reader.execute(sql, arguments).fetchall()
+            try:
+                return self._reader.execute(sql, arguments).fetchall()
+            except sqlite3.OperationalError:  # perhaps a descriptor from before the disk failed
+                self._reader.close()
+                self._reader = store.connect(self.path, read_only=True)
+                try:
+                    return self._reader.execute(sql, arguments).fetchall()
+                except sqlite3.OperationalError as error:
+                    raise Retryable(f"journal {self.path} cannot be read ({store.describe(error)})") from error
 
     def _commit_row(self, position: int) -> store.CommitRow | None:
         rows = self._query(f"{_SELECT} WHERE first <= ? ORDER BY first DESC LIMIT 1", (position,))
