@@ -228,7 +228,7 @@ def make_good(
     if not payable:
         typer.echo("Nothing is owed.", err=True)
     elif yes:
-        receipts = append_entries(at, [correction_entry(number, cause, rows, reclaim=reclaim)])
+        receipts = append_entries(at, [correction_entry(number, cause, changes, rows, reclaim=reclaim)])
         typer.echo(f"written at journal position {receipts[0]}; the next epoch pays it", err=True)
     else:
         typer.echo("Nothing was written. Run again with --yes to pay this in the next epoch.", err=True)

@@ -7,7 +7,7 @@ What was paid too much is listed; it is claimed back only on demand, as a debt t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from fieldstone.epoch.compute import EpochResult, compute
 from fieldstone.epoch.freeze import Frozen
 from fieldstone.epoch.runner import Runner
 from fieldstone.epoch.state import EpochState
-from fieldstone.errors import UsageError
+from fieldstone.errors import CheckFailed, UsageError
 from fieldstone.journal import EntryKind, NewEntry
 
 
@@ -68,15 +68,42 @@ def owed(original: EpochResult, corrected: EpochResult) -> list[Owed]:
     return sorted(rows, key=lambda row: (-row.amount_base, row.device))
 
 
-def correction_entry(epoch: int, cause: str, rows: Iterable[Owed], *, reclaim: bool = False) -> NewEntry:
-    """Return the journal entry that pays `rows`. Overpayments are left alone unless `reclaim`."""
-    lines = [
+def correction_entry(
+    epoch: int,
+    cause: str,
+    corrected: Mapping[str, Mapping[str, Any]],
+    rows: Iterable[Owed],
+    *,
+    reclaim: bool = False,
+) -> NewEntry:
+    """Return the journal entry that pays `rows`, with the corrected rules, so that anyone can check it.
+
+    Overpayments are left alone unless `reclaim`.
+    """
+    body = {"epoch": epoch, "cause": cause, "corrected": corrected, "reclaim": reclaim, "rows": _lines(rows, reclaim)}
+    return NewEntry(EntryKind.CORRECTION, "", msgspec.json.encode(body, order="sorted"))
+
+
+def check_correction(body: bytes, recomputed: Callable[[int, Mapping[str, Mapping[str, Any]]], list[Owed]]) -> None:
+    """Recompute a correction entry. Raises CheckFailed when it pays anything else than the stated rules owe.
+
+    `recomputed(epoch, corrected)` returns what that epoch owes under corrected rules.
+    """
+    try:
+        stated = msgspec.json.decode(body)
+        epoch, rows, corrected, reclaim = int(stated["epoch"]), stated["rows"], stated["corrected"], stated["reclaim"]
+    except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
+        raise CheckFailed(f"a correction entry cannot be read: {error}") from error
+    if rows != _lines(recomputed(epoch, corrected), bool(reclaim)):
+        raise CheckFailed(f"the correction of epoch {epoch} pays other amounts than its corrected rules owe")
+
+
+def _lines(rows: Iterable[Owed], reclaim: bool) -> list[dict[str, str]]:
+    return [
         {"device": row.device, "operator": row.operator, "amount_base": str(row.amount_base)}
         for row in rows
         if row.amount_base > 0 or reclaim
     ]
-    body = {"epoch": epoch, "cause": cause, "rows": lines}
-    return NewEntry(EntryKind.CORRECTION, "", msgspec.json.encode(body, order="sorted"))
 
 
 def _totals(result: EpochResult) -> dict[tuple[str, str], int]:

@@ -7,7 +7,7 @@ the node's. The contract address and chain id are pinned at the first epoch: a n
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,14 @@ from fieldstone.epoch.compute import EpochResult, compute, epoch_randomness
 from fieldstone.epoch.diff import Difference, diff_statements
 from fieldstone.epoch.fetch import answered, fetch_epoch, get
 from fieldstone.epoch.freeze import freeze
+from fieldstone.epoch.makegood import Owed, check_correction, owed, recompute
+from fieldstone.epoch.replay import freeze_sealed
 from fieldstone.epoch.runner import Runner
 from fieldstone.epoch.state import EpochState, genesis
 from fieldstone.epoch.store import EpochStore, SealedEpoch
 from fieldstone.errors import CheckFailed, FieldstoneError
 from fieldstone.identity.wallet import Wallet
+from fieldstone.journal import EntryKind
 from fieldstone.policy import Policy
 
 ZERO_ROOT = b"\0" * 32
@@ -91,6 +94,7 @@ class Verifier:
             sealed.check_files()
             state = self._state_before(number, sealed)
             self._check_range(sealed, state)
+            self._check_corrections(sealed)
             frozen = freeze(sealed.entries(), state, check_signatures=True)
             block_hash = bytes.fromhex(sealed.manifest.block_hash)
             randomness = epoch_randomness(frozen.policy.network_id, number, block_hash)
@@ -124,6 +128,17 @@ class Verifier:
             raise CheckFailed(f"epoch {manifest.epoch} does not follow the epoch before it in time")
         if manifest.policy_hash != state.policy.hash:
             raise CheckFailed(f"epoch {manifest.epoch} names policy {manifest.policy_hash[:16]}…, in force is another")
+
+    def _check_corrections(self, sealed: SealedEpoch) -> None:
+        """A correction pays outside the usual rules, so it is recomputed from the epoch it corrects."""
+        for entry in sealed.entries():
+            if entry.kind is EntryKind.CORRECTION:
+                check_correction(entry.body, self._owed)
+
+    def _owed(self, epoch: int, corrected: Mapping[str, Mapping[str, Any]]) -> list[Owed]:
+        frozen, state, randomness = freeze_sealed(self._store, epoch, check_signatures=False)
+        original = compute(frozen, state, randomness, self._runner)
+        return owed(original, recompute(frozen, state, randomness, corrected, self._runner))
 
     def _state_before(self, number: int, sealed: SealedEpoch) -> EpochState:
         if number > 1:
