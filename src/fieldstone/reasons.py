@@ -69,6 +69,12 @@ _ALL = (
     # order and time
     Reason("REPLAYED", 409, "A report with this sequence number was already accepted.", "Raise seq with every report."),
     Reason(
+        "SEQ_TOO_LOW",
+        409,
+        "The sequence number is lower than the last accepted one, and no accepted report has it.",
+        "Send reports in the order of seq; sign these readings again under a new, higher seq.",
+    ),
+    Reason(
         "EQUIVOCATION",
         409,
         "Another message with the same sequence number was already accepted; both are kept as evidence.",
