@@ -10,16 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fieldstone.identity.cose import Envelope, network_aad
-    from fieldstone.identity.keys import Algorithm, DeviceKey, PublicKey, verify
+    from fieldstone.identity.entries import Place
+    from fieldstone.identity.keys import Algorithm, DeviceKey, PublicKey, Signer, verify
+    from fieldstone.identity.registry import Device, Registry
     from fieldstone.identity.report import Report, kind_table
     from fieldstone.identity.wallet import Wallet, checksum_address, recover_digest, recover_text
 
 _HOME = {
     "Algorithm": "keys",
+    "Device": "registry",
     "DeviceKey": "keys",
     "Envelope": "cose",
+    "Place": "entries",
     "PublicKey": "keys",
+    "Registry": "registry",
     "Report": "report",
+    "Signer": "keys",
     "Wallet": "wallet",
     "checksum_address": "wallet",
     "kind_table": "report",
@@ -31,10 +37,14 @@ _HOME = {
 
 __all__ = [
     "Algorithm",
+    "Device",
     "DeviceKey",
     "Envelope",
+    "Place",
     "PublicKey",
+    "Registry",
     "Report",
+    "Signer",
     "Wallet",
     "checksum_address",
     "kind_table",

@@ -25,7 +25,7 @@ import cbor2
 
 from fieldstone.errors import Rejected
 from fieldstone.identity import wellformed
-from fieldstone.identity.keys import Algorithm, DeviceKey, PublicKey
+from fieldstone.identity.keys import Algorithm, PublicKey, Signer
 from fieldstone.reasons import reason
 
 # COSE algorithm ids: the polymorphic ones of RFC 9053 and the fully specified ones of RFC 9864; ES256K is RFC 8812.
@@ -94,7 +94,7 @@ def read_protected(protected: bytes) -> tuple[int, bytes] | None:
         return None
 
 
-def sign(key: DeviceKey, payload: bytes, aad: bytes) -> bytes:
+def sign(key: Signer, payload: bytes, aad: bytes) -> bytes:
     """Return the message: `payload` signed by `key` for the network that `aad` names."""
     protected = protected_header(key.public)
     signature = key.sign(signed_bytes(protected, aad, payload))

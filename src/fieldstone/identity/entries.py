@@ -30,7 +30,7 @@ import cbor2
 
 from fieldstone.errors import Rejected
 from fieldstone.identity import cose, wellformed
-from fieldstone.identity.keys import DeviceKey, PublicKey, verify
+from fieldstone.identity.keys import PublicKey, Signer, verify
 from fieldstone.identity.wallet import Wallet, checksum_address
 from fieldstone.reasons import reason
 
@@ -142,7 +142,7 @@ def operator_text(entry: RegistryEntry, network: NetworkName) -> str:
 
 
 def enrol(
-    key: DeviceKey,
+    key: Signer,
     wallet: Wallet,
     network: NetworkName,
     *,
@@ -163,8 +163,8 @@ def enrol(
 
 def rotate(
     device: str,
-    old_key: DeviceKey,
-    new_key: DeviceKey,
+    old_key: Signer,
+    new_key: Signer,
     wallet: Wallet,
     network: NetworkName,
     *,
@@ -180,7 +180,7 @@ def rotate(
 
 def recover(
     device: str,
-    new_key: DeviceKey,
+    new_key: Signer,
     wallet: Wallet,
     network: NetworkName,
     *,
@@ -199,7 +199,7 @@ def revoke(device: str, wallet: Wallet, network: NetworkName, *, nonce: int) -> 
     return _signed(Action.REVOKE, device, nonce, {}, [], wallet, network)
 
 
-def move(device: str, key: DeviceKey, wallet: Wallet, network: NetworkName, *, place: Place, nonce: int) -> bytes:
+def move(device: str, key: Signer, wallet: Wallet, network: NetworkName, *, place: Place, nonce: int) -> bytes:
     """Make a move of `device` to a new place."""
     return _signed(Action.MOVE, device, nonce, _place_fields(place), [key], wallet, network)
 
@@ -209,7 +209,7 @@ def assemble(payload: bytes, signatures: Sequence[tuple[bytes, bytes]], operator
     return cbor2.dumps([payload, [list(pair) for pair in signatures], operator_signature])
 
 
-def device_signature(key: DeviceKey, payload: bytes, network: NetworkName) -> tuple[bytes, bytes]:
+def device_signature(key: Signer, payload: bytes, network: NetworkName) -> tuple[bytes, bytes]:
     """Return (protected header, signature) of `key` for `assemble`."""
     protected = cose.protected_header(key.public)
     return protected, key.sign(cose.signed_bytes(protected, entry_aad(network), payload))
@@ -224,7 +224,7 @@ def _signed(
     device: str,
     nonce: int,
     fields: dict[int, Any],
-    keys: Sequence[DeviceKey],
+    keys: Sequence[Signer],
     wallet: Wallet,
     network: NetworkName,
 ) -> bytes:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import coincurve
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -132,6 +132,17 @@ def verify(public: PublicKey, message: bytes, signature: bytes) -> bool:
     return strict_v1.verify_secp256k1(public.raw, message, signature)
 
 
+class Signer(Protocol):
+    """Anything that can sign as a device: a `DeviceKey`, or a wrapper of a secure element (see `low_s_p256`)."""
+
+    @property
+    def public(self) -> PublicKey: ...
+
+    def sign(self, message: bytes) -> bytes:
+        """Return 64 bytes that strict-v1 accepts."""
+        ...
+
+
 class DeviceKey:
     """A device's secret key. Signatures are deterministic (RFC 8032, RFC 6979) and low-s, so a resend is identical."""
 
@@ -156,7 +167,12 @@ class DeviceKey:
             except ValueError:
                 raise UsageError("the secret is not a scalar of secp256k1") from None
             raw = self._signer.public_key.format(compressed=True)
-        self.public = PublicKey(algorithm, raw)
+        self._public = PublicKey(algorithm, raw)
+
+    @property
+    def public(self) -> PublicKey:
+        """The key that belongs to it."""
+        return self._public
 
     def __repr__(self) -> str:
         return f"DeviceKey({self.public.device_id})"  # never the secret
