@@ -87,8 +87,10 @@ def select(sealed: SealedEpochs, offer: Offer, query: Query, only: Sequence[Epoc
     An epoch whose files are missing or damaged is left out and named in `excluded`.
     """
     wanted = None if only is None else {part.epoch: part.table_sha256 for part in only}
-    frames, parts, excluded = [], [], {}
-    for epoch in sealed.epochs():
+    frames, parts = [], []
+    epochs, damaged = sealed.epochs()
+    excluded = {number: why for number, why in damaged.items() if wanted is None or number in wanted}
+    for epoch in epochs:
         if wanted is not None and epoch.number not in wanted:
             continue
         try:

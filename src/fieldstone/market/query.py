@@ -74,15 +74,13 @@ def stations_within(stations: pl.DataFrame, query: Query) -> pl.DataFrame:
         placed = placed.filter(_in_box(query.box))
     elif query.cells:
         wanted = set(query.cells)
-        resolutions = sorted({h3.get_resolution(cell) for cell in wanted})
+        resolutions = sorted({int(h3.get_resolution(cell)) for cell in wanted})  # type: ignore[no-untyped-call]
         inside = [
-            any(h3.latlng_to_cell(lat, lon, resolution) in wanted for resolution in resolutions)
+            any(_cell_at(lat, lon, resolution) in wanted for resolution in resolutions)
             for lat, lon in zip(placed["lat"], placed["lon"], strict=True)
         ]
         placed = placed.filter(pl.Series(inside, dtype=pl.Boolean))
-    cells = [
-        h3.latlng_to_cell(lat, lon, CELL_RESOLUTION) for lat, lon in zip(placed["lat"], placed["lon"], strict=True)
-    ]
+    cells = [_cell_at(lat, lon, CELL_RESOLUTION) for lat, lon in zip(placed["lat"], placed["lon"], strict=True)]
     return placed.select("device", pl.Series("cell", cells, dtype=pl.String))
 
 
@@ -111,11 +109,16 @@ def _checked_box(box: Box) -> Box:
 
 def _cell(text: str) -> str:
     try:
-        if h3.is_valid_cell(text):
-            return str(h3.int_to_str(h3.str_to_int(text)))
+        if h3.is_valid_cell(text):  # type: ignore[no-untyped-call]
+            # one spelling per cell: lower case, no white space
+            return str(h3.int_to_str(h3.str_to_int(text)))  # type: ignore[no-untyped-call]
     except (ValueError, TypeError):
         pass
     raise _bad(f"{text[:40]!r} is not an H3 cell")
+
+
+def _cell_at(lat: float, lon: float, resolution: int) -> str:
+    return str(h3.latlng_to_cell(lat, lon, resolution))  # type: ignore[no-untyped-call]
 
 
 def _bad(detail: str) -> Rejected:

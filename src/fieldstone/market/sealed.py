@@ -12,14 +12,13 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import polars as pl
 
 from fieldstone.errors import CheckFailed
+from fieldstone.journal.manifest import MANIFEST_NAME, parse_manifest
 
-REGISTRY_TABLE = "registry.parquet"
+REGISTRY_TABLE = "state-registry.parquet"  # as of the epoch's end
 _FOLDER = re.compile(r"epoch=(\d{1,15})")
 
 
@@ -49,21 +48,25 @@ class SealedEpochs:
     """The folder of sealed epochs. Files are hashed once and remembered by size and time of change. Thread-safe."""
 
     def __init__(self, folder: Path, stations: Callable[[int], pl.DataFrame] | None = None) -> None:
-        """`stations(epoch)` → (device, lat, lon); by default the sealed `registry.parquet` of the epoch."""
+        """`stations(epoch)` → (device, lat, lon); by default the registry sealed with the epoch."""
         self._folder = folder
         self._stations = stations
         self._manifests: dict[Path, tuple[tuple[int, int], SealedEpoch]] = {}
         self._facts: dict[Path, tuple[tuple[int, int], TableFacts]] = {}
         self._lock = threading.Lock()
 
-    def epochs(self) -> list[SealedEpoch]:
-        """Return all sealed epochs, oldest first. Raises CheckFailed for a manifest that cannot be read."""
-        found = []
+    def epochs(self) -> tuple[list[SealedEpoch], dict[int, str]]:
+        """Return all sealed epochs, oldest first, and those whose manifest cannot be read with why."""
+        found, damaged = [], {}
         for folder in self._folder.glob("epoch=*"):
             match = _FOLDER.fullmatch(folder.name)
-            if match and (folder / "manifest.json").is_file():
+            if not match or not (folder / MANIFEST_NAME).is_file():
+                continue
+            try:
                 found.append(self._epoch(int(match[1]), folder))
-        return sorted(found, key=lambda epoch: epoch.number)
+            except CheckFailed as error:
+                damaged[int(match[1])] = str(error)
+        return sorted(found, key=lambda epoch: epoch.number), damaged
 
     def table(self, epoch: SealedEpoch, name: str) -> TableFacts | None:
         """Return the checked file `name`; None when the epoch has no such table. Raises CheckFailed when it is damaged."""
@@ -95,28 +98,25 @@ class SealedEpochs:
         return pl.read_parquet(facts.path, columns=["device", "lat", "lon"])
 
     def _epoch(self, number: int, folder: Path) -> SealedEpoch:
-        path = folder / "manifest.json"
-        stat = path.stat()
-        stamp = (stat.st_size, stat.st_mtime_ns)
-        with self._lock:
-            known = self._manifests.get(path)
-        if known is not None and known[0] == stamp:
-            return known[1]
-        body = path.read_bytes()
+        path = folder / MANIFEST_NAME
         try:
-            manifest: dict[str, Any] = msgspec.json.decode(body)
-            files = {name: _sha256_of(info) for name, info in manifest["files"].items()}
-        except (msgspec.MsgspecError, KeyError, TypeError, AttributeError) as error:
-            raise CheckFailed(f"epoch {number}: manifest.json cannot be read: {error!r}") from error
-        root = str(manifest.get("root") or "")
-        epoch = SealedEpoch(number, folder, root, hashlib.sha256(body).hexdigest(), files)
+            stat = path.stat()
+            stamp = (stat.st_size, stat.st_mtime_ns)
+            with self._lock:
+                known = self._manifests.get(path)
+            if known is not None and known[0] == stamp:
+                return known[1]
+            body = path.read_bytes()
+            manifest = parse_manifest(body)
+        except (CheckFailed, OSError) as error:
+            raise CheckFailed(f"epoch {number}: {error}") from error
+        if manifest.epoch != number:
+            raise CheckFailed(f"epoch {number}: its manifest is that of epoch {manifest.epoch}")
+        files = {name: info.sha256 for name, info in manifest.files.items()}
+        epoch = SealedEpoch(number, folder, manifest.root, hashlib.sha256(body).hexdigest(), files)
         with self._lock:
             self._manifests[path] = (stamp, epoch)
         return epoch
-
-
-def _sha256_of(info: Any) -> str:
-    return str(info["sha256"] if isinstance(info, dict) else info)
 
 
 def _facts(path: Path) -> TableFacts:

@@ -1,0 +1,164 @@
+"""The JSON of the market's HTTP interface, as the OpenAPI document describes it. Amounts in micro-dollars, times Unix ms."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+Text = Annotated[str, StringConstraints(max_length=64)]
+TimeMs = Annotated[int, Field(ge=0, le=253_402_300_800_000)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class ErrorOut(_Model):
+    """Why a request was refused: a code of the closed list of reasons, what happened, what to do."""
+
+    code: str
+    detail: str
+    remedy: str
+
+
+class ColumnOut(_Model):
+    name: str
+    unit: str
+    description: str
+
+
+class ProductOut(_Model):
+    service: str
+    product: str
+    title: str
+    description: str
+    unit: str
+    unit_price_micro_usd: int
+    min_quality_ppm: int
+    variables: list[ColumnOut]
+    formats: list[str]
+
+
+class ProductsOut(_Model):
+    currency: str
+    quote_valid_s: int
+    products: list[ProductOut]
+
+
+class BoxIn(_Model):
+    """Degrees, edges included. west > east crosses the antimeridian."""
+
+    south: Annotated[float, Field(ge=-90, le=90)]
+    west: Annotated[float, Field(ge=-180, le=180)]
+    north: Annotated[float, Field(ge=-90, le=90)]
+    east: Annotated[float, Field(ge=-180, le=180)]
+
+
+class QuoteIn(_Model):
+    """What to price. No variables: all. Neither cells nor box: everywhere. start_ms ≤ t_ms < end_ms."""
+
+    service: Text = "sensing"
+    product: Text = "observations"
+    variables: Annotated[list[Text], Field(max_length=100)] = []
+    cells: Annotated[list[Text], Field(max_length=1000)] = []
+    box: BoxIn | None = None
+    start_ms: TimeMs
+    end_ms: TimeMs
+    min_quality_ppm: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+
+
+class EpochOut(_Model):
+    epoch: int
+    table_sha256: str
+    root: str
+    manifest_sha256: str
+
+
+class QualityOut(_Model):
+    at_least_ppm: int
+    readings: int
+
+
+class QuoteOut(_Model):
+    id: str
+    service: str
+    product: str
+    variables: list[str]
+    min_quality_ppm: int
+    readings: int
+    rows: int
+    devices: int
+    by_variable: dict[str, int]
+    by_quality: list[QualityOut]
+    unit_price_micro_usd: int
+    price_micro_usd: int
+    valid_until_ms: int
+    selection_sha256: str
+    epochs: list[EpochOut]
+    excluded: dict[str, str]
+
+
+class OrderIn(_Model):
+    quote_id: Text
+
+
+class OrderOut(_Model):
+    """status: held (paid, data not yet released) or delivered."""
+
+    id: str
+    quote_id: str
+    status: str
+    price_micro_usd: int
+    refund_micro_usd: int
+    quoted_readings: int
+    delivered_readings: int | None
+    created_ms: int
+    delivered_ms: int | None
+    downloadable_until_ms: int | None
+    data_sha256: str | None
+    invoices: list[str]
+    provenance: dict[str, Any] | None
+
+
+class OrdersOut(_Model):
+    orders: list[OrderOut]
+
+
+class InvoiceLineOut(_Model):
+    text: str
+    quantity: int
+    unit: str
+    unit_price_micro_usd: int | None
+    amount_micro_usd: int
+
+
+class InvoiceOut(_Model):
+    id: str
+    number: int
+    kind: str
+    network_id: str
+    network_name: str
+    issued_ms: int
+    issued: str
+    customer_id: str
+    customer_name: str
+    order_id: str
+    currency: str
+    lines: list[InvoiceLineOut]
+    total_micro_usd: int
+    quality: list[QualityOut]
+    selection_sha256: str
+    data_sha256: str
+    notes: list[str]
+
+
+class AccountOut(_Model):
+    customer_id: str
+    customer_name: str
+    credits_micro_usd: int
+    held_micro_usd: int
+    key_prefix: str
+    limit_micro_usd: int | None
+    limit_period_s: int
+    spent_micro_usd: int
