@@ -40,8 +40,9 @@ def test_a_folder_without_manifest_does_not_exist(network) -> None:
 
 
 def test_state_survives_the_folder(network) -> None:
-    network.run_hours(6)
+    network.run_hours(5)
     network.pay(0, 5_000_000)
+    network.run_hours(1)
     sealed = network.close()
     kept, read = network.state, SealedEpoch(sealed.folder).state_after()
     assert read.balances == {a: b for a, b in kept.balances.items()}

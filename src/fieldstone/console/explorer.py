@@ -18,7 +18,7 @@ from fastapi.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 
 from fieldstone.console.facts import EpochFacts, device_history, device_rows, epoch_facts, operators_of
-from fieldstone.epoch.settle import Settlement
+from fieldstone.epoch.settle import Desk
 from fieldstone.epoch.store import EpochStore
 from fieldstone.errors import UsageError
 from fieldstone.rewards.explain import explain
@@ -34,7 +34,7 @@ def static_files() -> StaticFiles:
 
 
 def router(
-    store: EpochStore, settlement: Settlement, name: str, network_id: str, counts: Callable[[], Mapping[str, Any]]
+    store: EpochStore, desk: Desk, name: str, network_id: str, counts: Callable[[], Mapping[str, Any]]
 ) -> APIRouter:
     """Return the explorer's pages. `counts` tells live facts that no epoch holds yet (open reports, rejections)."""
     pages = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
@@ -54,7 +54,7 @@ def router(
             "overview.html",
             facts=list(reversed(facts)),
             latest=latest,
-            live_epoch=settlement.chain.live_epoch(),
+            live_epoch=desk.chain.live_epoch(),
             counts=counts(),
             reasons=_reason_table(latest),
         )
@@ -104,23 +104,22 @@ def router(
         return page(
             "epochs.html",
             facts=[epoch_facts(store, n) for n in reversed(store.epochs()[-200:])],
-            live_epoch=settlement.chain.live_epoch(),
+            live_epoch=desk.chain.live_epoch(),
         )
 
     @pages.get("/epochs/{number}")
     def epoch(number: int) -> HTMLResponse:
         if number not in store.epochs():
             return missing(f"Epoch {number} is not sealed; the latest is {store.latest}.")
-        live = settlement.chain.live_epoch()
-        attempt = settlement.chain.next_attempt(number) if number > live else settlement.chain.posted_attempt(number)
+        live = desk.chain.live_epoch()
         return page(
             "epoch.html",
             facts=epoch_facts(store, number),
             manifest=store.sealed(number).manifest,
             live=number <= live,
-            signatures=settlement.book.signatures(number, attempt),
-            refusals=settlement.book.refusals(number),
-            threshold=settlement.policy(number).threshold,
+            signatures=desk.book.signatures(number, desk.attempt(number)),
+            refusals=desk.book.refusals(number),
+            threshold=desk.policy(number).threshold,
             operators=operators_of(store, number),
         )
 

@@ -56,7 +56,7 @@ def epoch_facts(store: EpochStore, epoch: int) -> EpochFacts:
         root=manifest.root,
         reports=manifest.counts.get("report", 0),
         devices=statements["device"].n_unique(),
-        earning=statements.filter(pl.col("total_base") > 0)["device"].n_unique(),
+        earning=statements.filter(pl.col("total_base") != "0")["device"].n_unique(),
         verdicts=dict(Counter(judged["verdict"].to_list())),
         reasons=sorted(reasons.items(), key=lambda item: (-item[1], item[0])),
         services=sorted(manifest.rule_versions),
@@ -79,9 +79,10 @@ def device_rows(store: EpochStore, query: str = "") -> pl.DataFrame:
     newest = (
         sealed.table("statements")
         .filter(pl.col("device") != "")
-        .sort("total_base", descending=True)
+        .with_columns(_tokens("total_base").alias("rank"))
+        .sort("rank", descending=True)
         .unique("device", keep="first", maintain_order=True)
-        .select("device", "verdict", "quality_ppm", "reasons", "total_base")
+        .select("device", "verdict", "quality_ppm", "reasons", "total_base", "rank")
     )
     rows = registry.join(newest, on="device", how="left", maintain_order="left")
     rows = rows.with_columns(pl.col("verdict").fill_null("none"), pl.col("quality_ppm").fill_null(0))
@@ -91,7 +92,7 @@ def device_rows(store: EpochStore, query: str = "") -> pl.DataFrame:
             "device", "name", "operator", "model", separator="\n", ignore_nulls=True
         ).str.to_lowercase()
         rows = rows.filter(text.str.contains(wanted, literal=True))
-    return rows.sort("total_base", descending=True, nulls_last=True, maintain_order=True)
+    return rows.sort("rank", descending=True, nulls_last=True, maintain_order=True)
 
 
 def device_history(store: EpochStore, device: str) -> list[dict[str, Any]]:
@@ -117,11 +118,23 @@ def operators_of(store: EpochStore, epoch: int) -> list[dict[str, Any]]:
     """Return what each operator's devices earned in an epoch, most first, with the cumulative leaf."""
     sealed = store.sealed(epoch)
     leaves = sealed.leaves()
-    table = (
-        sealed.table("statements")
-        .filter(pl.col("operator") != "")
-        .group_by("operator")
-        .agg(pl.col("total_base").sum(), pl.col("device").n_unique().alias("devices"))
-        .sort("total_base", "operator", descending=[True, False])
-    )
-    return [{**row, "cumulative_base": leaves.get(row["operator"], 0)} for row in table.to_dicts()]
+    totals: Counter[str] = Counter()
+    devices: dict[str, set[str]] = {}
+    for operator, device, total in sealed.table("statements").select("operator", "device", "total_base").iter_rows():
+        totals[operator] += int(total)
+        devices.setdefault(operator, set()).add(device)
+    return [
+        {
+            "operator": operator,
+            "devices": len(devices[operator]),
+            "total_base": total,
+            "cumulative_base": leaves.get(operator, 0),
+        }
+        for operator, total in sorted(totals.items(), key=lambda item: (-item[1], item[0]))
+        if operator
+    ]
+
+
+def _tokens(column: str) -> pl.Expr:
+    """Order amounts (decimal texts) by size; 128-bit integers hold every amount a contract allows."""
+    return pl.col(column).cast(pl.Int128)

@@ -17,7 +17,7 @@ from fieldstone.epoch.state import EpochState
 from fieldstone.market.metering import revenue
 from fieldstone.rewards import Allocation, AllocationInput, allocate
 from fieldstone.services import load_service
-from fieldstone.services.contract import VERDICT_SCHEMA, EpochInput, FleetVerdicts
+from fieldstone.services.contract import VERDICT_SCHEMA, EpochInput, FleetVerdicts, Service
 
 EQUIVOCATION = "EQUIVOCATION"
 
@@ -114,7 +114,7 @@ def verify_service(name: str, frozen: Frozen, state: EpochState, randomness: byt
         start_ms=frozen.start_ms,
         end_ms=frozen.end_ms,
         registry=frozen.registry,
-        evidence=frozen.evidence.get(name, {}),
+        evidence=_complete(service, frozen.evidence.get(name, {})),
         params={**service.default_params(setting.rule_version), **setting.params},
         randomness=randomness,
         carry=state.carry.get(name, {}),
@@ -122,6 +122,16 @@ def verify_service(name: str, frozen: Frozen, state: EpochState, randomness: byt
     parts = list(service.partitions(whole, runner.partitions))
     checks = pl.concat(runner.map(service.check_devices, parts)).sort("device")
     return service.check_fleet(whole, checks)
+
+
+def _complete(service: Service, evidence: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
+    """Return a table for every kind of the service with all its columns, so that rules never ask what is there."""
+    complete = {}
+    for kind, columns in service.kinds.items():
+        schema: dict[str, pl.DataType] = {"device": pl.String(), "t_ms": pl.Int64(), "received_ms": pl.Int64()}
+        schema.update({column.name: pl.Float64() for column in columns})
+        complete[kind] = pl.concat([pl.DataFrame(schema=schema), evidence.get(kind, pl.DataFrame())], how="diagonal")
+    return complete
 
 
 def _refuse_equivocators(verdicts: pl.DataFrame, devices: frozenset[str]) -> pl.DataFrame:

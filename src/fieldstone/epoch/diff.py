@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
@@ -29,21 +30,23 @@ class Difference:
     right: str | None
 
 
-def diff_statements(
-    left: pl.DataFrame, right: pl.DataFrame, *, identity: tuple[str, ...] = ("device", "service")
-) -> list[Difference]:
-    """Return every difference between two statement tables, sorted by device and field. Empty: they agree."""
+def diff_statements(left: pl.DataFrame, right: pl.DataFrame) -> list[Difference]:
+    """Return every difference between two statement tables, sorted by device and service. Empty: they agree."""
     differences: list[Difference] = []
-    rows_left = {tuple(row[k] for k in identity): row for row in left.iter_rows(named=True)}
-    rows_right = {tuple(row[k] for k in identity): row for row in right.iter_rows(named=True)}
-    for key in sorted(rows_left.keys() | rows_right.keys()):
-        a, b = rows_left.get(key), rows_right.get(key)
+    rows_left, rows_right = _by_device(left), _by_device(right)
+    for device, service in sorted(rows_left.keys() | rows_right.keys()):
+        a, b = rows_left.get((device, service)), rows_right.get((device, service))
         if a is None or b is None:
-            differences.append(
-                Difference(*key, "row", None if a is None else "present", None if b is None else "present")
-            )
+            there = (None if a is None else "present", None if b is None else "present")
+            differences.append(Difference(device, service, "row", *there))
             continue
         differences += [
-            Difference(*key, name, str(a[name]), str(b[name])) for name in COMPARED if str(a[name]) != str(b[name])
+            Difference(device, service, name, str(a[name]), str(b[name]))
+            for name in COMPARED
+            if str(a[name]) != str(b[name])
         ]
     return differences
+
+
+def _by_device(statements: pl.DataFrame) -> dict[tuple[str, str], dict[str, Any]]:
+    return {(row["device"], row["service"]): row for row in statements.iter_rows(named=True)}

@@ -208,7 +208,7 @@ class _Columns:
             {"device": self._devices, "received_ms": self._received, "n": self._lengths},
             schema={"device": pl.String(), "received_ms": pl.Int64(), "n": pl.Int64()},
         )
-        repeated = repeated.filter(pl.col("n") > 0).select(pl.exclude("n").repeat_by("n")).explode(pl.all())
+        repeated = repeated.filter(pl.col("n") > 0).select(pl.exclude("n").repeat_by("n")).explode("device", "received_ms")
         columns = [pl.Series("t_ms", self._times, dtype=pl.Int64())]
         for name in sorted(self._values):
             values = self._values[name]

@@ -1,35 +1,18 @@
 """Settle: bring the roots of sealed epochs on chain, once each, when enough verifiers have signed.
 
-Epochs are posted in order; one cancelled on chain (veto or dispute) is posted again under the next attempt number,
-for which fresh signatures are needed. The outbox makes a post happen once even if the process dies around it.
+Epochs are posted in order. After a cancellation on chain (veto or dispute) the contract asks for a new attempt
+number, for which fresh signatures are needed. The outbox makes a post happen once even if the process dies around it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 from fieldstone.chain.digest import root_digest
+from fieldstone.chain.settlement import NO_ROOT, Settlement
 from fieldstone.epoch.signatures import SignatureBook
 from fieldstone.epoch.store import EpochStore
 from fieldstone.policy import SettlementPolicy
-
-ZERO_ROOT = b"\0" * 32
-
-
-class SettlementChain(Protocol):
-    """The part of the chain port that settling needs (`fieldstone.chain.port`)."""
-
-    @property
-    def chain_id(self) -> int: ...
-    @property
-    def rewards_address(self) -> str: ...
-    def live_epoch(self) -> int: ...
-    def next_attempt(self, epoch: int) -> int: ...
-    def signer_set_version(self) -> int: ...
-    def post_root(
-        self, *, epoch: int, attempt: int, root: bytes, data_hash: bytes, total: int, signatures: list[bytes]
-    ) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,45 +31,50 @@ class OpenEpoch:
     threshold: int
 
 
-class Settlement:
-    """Joins the sealed epochs, the signature book and the chain."""
+class Desk:
+    """Where sealed epochs, co-signatures and the chain meet."""
 
-    def __init__(self, store: EpochStore, book: SignatureBook, chain: SettlementChain) -> None:
+    def __init__(self, store: EpochStore, book: SignatureBook, chain: Settlement) -> None:
         self.store = store
         self.book = book
         self.chain = chain
 
     def policy(self, epoch: int) -> SettlementPolicy:
         """Return the settlement policy that was in force in an epoch."""
-        return self.store.state(epoch - 1).policy.settlement if epoch > 1 else self.store.first_policy().settlement
+        return self.store.state(epoch - 1).policy.settlement
+
+    def attempt(self, epoch: int) -> int:
+        """Return the attempt under which an epoch is on chain, or under which it has to be signed now."""
+        if epoch <= self.chain.live_epoch():
+            return self.chain.record(epoch).attempt
+        return self.chain.attempt()
 
     def open_epochs(self) -> list[OpenEpoch]:
         """Return the sealed epochs that are not live on chain, oldest first."""
-        live, version = self.chain.live_epoch(), self.chain.signer_set_version()
-        return [self._open(number, version) for number in range(live + 1, self.store.latest + 1)]
+        live = self.chain.live_epoch()
+        attempt, version = self.chain.attempt(), self.chain.signer_set_version()
+        return [self._open(number, attempt, version) for number in range(live + 1, self.store.latest + 1)]
 
-    def _open(self, number: int, version: int) -> OpenEpoch:
-        attempt = self.chain.next_attempt(number)
-        policy = self.policy(number)
+    def _open(self, number: int, attempt: int, version: int) -> OpenEpoch:
         return OpenEpoch(
             epoch=number,
-            chain_id=self.chain.chain_id,
-            contract=self.chain.rewards_address,
+            chain_id=self.chain.port.chain_id,
+            contract=self.chain.addresses.rewards,
             attempt=attempt,
             previous_root=self._previous_root(number).hex(),
             signer_set_version=version,
             root=self.store.sealed(number).manifest.root,
             signed_by=[s.verifier for s in self.book.signatures(number, attempt)],
             refused_by=[r.verifier for r in self.book.refusals(number)],
-            threshold=policy.threshold,
+            threshold=self.policy(number).threshold,
         )
 
     def digest(self, number: int, attempt: int) -> bytes:
         """Return the 32-byte EIP-712 digest that verifiers sign for an attempt at an epoch."""
         manifest = self.store.sealed(number).manifest
         return root_digest(
-            chain_id=self.chain.chain_id,
-            contract=self.chain.rewards_address,
+            chain_id=self.chain.port.chain_id,
+            contract=self.chain.addresses.rewards,
             epoch=number,
             attempt=attempt,
             previous_root=self._previous_root(number),
@@ -105,15 +93,15 @@ class Settlement:
                 break
             manifest = self.store.sealed(open_epoch.epoch).manifest
             self.chain.post_root(
-                epoch=open_epoch.epoch,
-                attempt=open_epoch.attempt,
-                root=bytes.fromhex(manifest.root),
-                data_hash=bytes.fromhex(manifest.data_hash),
-                total=int(manifest.total_base),
-                signatures=[s.signature for s in signatures],
+                open_epoch.epoch,
+                open_epoch.attempt,
+                bytes.fromhex(manifest.root),
+                bytes.fromhex(manifest.data_hash),
+                int(manifest.total_base),
+                {s.verifier: s.signature for s in signatures},
             )
             posted.append(open_epoch.epoch)
         return posted
 
     def _previous_root(self, number: int) -> bytes:
-        return bytes.fromhex(self.store.sealed(number - 1).manifest.root) if number > 1 else ZERO_ROOT
+        return bytes.fromhex(self.store.sealed(number - 1).manifest.root) if number > 1 else NO_ROOT

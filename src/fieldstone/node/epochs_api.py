@@ -9,9 +9,8 @@ from fastapi import APIRouter, Path, Query
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
 
-from fieldstone.epoch.settle import Settlement
+from fieldstone.epoch.settle import Desk
 from fieldstone.epoch.signatures import CoSignature, Refusal
-from fieldstone.errors import UsageError
 from fieldstone.node.problems import not_found
 
 EpochNumber = Path(ge=1, le=2**53, description="epoch number, 1-based")
@@ -33,10 +32,10 @@ class RefusalBody(BaseModel):
     signature: str = Field(pattern=r"^[0-9a-fA-F]{130}$")
 
 
-def router(settlement: Settlement) -> APIRouter:
+def router(desk: Desk) -> APIRouter:
     """Return the routes under /v1/epochs and /v1/settlement."""
     api = APIRouter(prefix="/v1", tags=["epochs"])
-    store, book = settlement.store, settlement.book
+    store, book = desk.store, desk.book
 
     @api.get("/epochs")
     def epochs(after: int = Query(0, ge=0, le=2**53)) -> dict[str, Any]:
@@ -48,11 +47,10 @@ def router(settlement: Settlement) -> APIRouter:
     def epoch(number: int = EpochNumber) -> dict[str, Any]:
         """Return the manifest of an epoch with its co-signatures and refusals."""
         _known(number)
-        attempt = settlement.chain.next_attempt(number) if number > settlement.chain.live_epoch() else None
         return {
             "manifest": msgspec.to_builtins(store.sealed(number).manifest),
-            "live": number <= settlement.chain.live_epoch(),
-            "signed_by": [s.verifier for s in book.signatures(number, attempt or 0)],
+            "live": number <= desk.chain.live_epoch(),
+            "signed_by": [s.verifier for s in book.signatures(number, desk.attempt(number))],
             "refusals": [msgspec.to_builtins(r) for r in book.refusals(number)],
         }
 
@@ -74,14 +72,14 @@ def router(settlement: Settlement) -> APIRouter:
     @api.get("/settlement/open")
     def open_epochs() -> dict[str, Any]:
         """Return the sealed epochs whose roots are not on chain, with all that a signature binds to."""
-        return {"open": [msgspec.to_builtins(item) for item in settlement.open_epochs()]}
+        return {"open": [msgspec.to_builtins(item) for item in desk.open_epochs()]}
 
     @api.post("/epochs/{number}/signatures")
     def sign(body: SignatureBody, number: int = EpochNumber) -> dict[str, Any]:
         """Accept a co-signature over an open epoch."""
         _known(number)
         given = CoSignature(number, body.attempt, body.verifier, bytes.fromhex(body.signature))
-        book.sign(given, settlement.digest(number, body.attempt), settlement.policy(number).verifiers)
+        book.sign(given, desk.digest(number, body.attempt), desk.policy(number).verifiers)
         return {"epoch": number, "signatures": len(book.signatures(number, body.attempt))}
 
     @api.post("/epochs/{number}/refusals")
@@ -89,7 +87,7 @@ def router(settlement: Settlement) -> APIRouter:
         """Accept a verifier's signed refusal, which everyone can read."""
         _known(number)
         refusal = Refusal(number, body.verifier, body.text)
-        book.refuse(refusal, bytes.fromhex(body.signature), settlement.policy(number).verifiers)
+        book.refuse(refusal, bytes.fromhex(body.signature), desk.policy(number).verifiers)
         return {"epoch": number, "refusals": len(book.refusals(number))}
 
     def _known(number: int) -> None:
@@ -97,10 +95,3 @@ def router(settlement: Settlement) -> APIRouter:
             raise not_found(f"epoch {number} is not sealed; the latest is {store.latest}")
 
     return api
-
-
-def parse_device_filter(text: str) -> str:
-    """Return the device id of a query text. Raises UsageError when it cannot be one."""
-    if text and not text.startswith("did:key:"):
-        raise UsageError(f"{text[:80]!r} is not a device id: it begins with did:key:")
-    return text
