@@ -1,0 +1,260 @@
+"""Why a device got what it got: a statement row turned into ordered lines, from evidence to amount.
+
+Every number comes from the statement row and the verdict row, so anyone who has the sealed epoch gets the same lines.
+Formulas are those of `rewards.statements` and `rewards.need`; each line's `why` states its own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from fieldstone.units import PPM, format_token, format_usd
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One step. `section`: work, bootstrap, sales, corrections, cap or total. `value` is shown text, `exact` the integer
+    behind it (None when the value is a text). `remedy`: what the operator can do, or ""."""
+
+    section: str
+    label: str
+    value: str
+    unit: str
+    why: str
+    remedy: str = ""
+    exact: int | None = None
+
+
+class _Reason(Protocol):
+    @property
+    def meaning(self) -> str: ...
+    @property
+    def remedy(self) -> str: ...
+
+
+def explain(
+    statement_row: Mapping[str, Any],
+    verdict_row: Mapping[str, Any] | None = None,
+    *,
+    reasons: Mapping[str, _Reason] | None = None,
+    quantity_unit: str = "units",
+) -> list[Line]:
+    """Return the lines of one statement row.
+
+    `verdict_row`: the device's row of the verdict table (its `detail` names the quality per variable). `reasons` and
+    `quantity_unit`: those of the service, for the meaning and remedy of each reason.
+    """
+    factors = json.loads(statement_row["factors"])
+    lines = list(_work(statement_row, verdict_row or {}, factors, reasons or {}, quantity_unit))
+    if factors["cell"] is not None:
+        lines += _bootstrap(statement_row, factors)
+    lines += _sales(statement_row, factors)
+    lines += _corrections(factors)
+    lines += _cap(factors)
+    lines.append(
+        _token(
+            "total", "added to the operator's balance", statement_row["total_base"], "paid + bootstrap + corrections"
+        )
+    )
+    return lines
+
+
+def _work(
+    row: Mapping[str, Any],
+    verdict: Mapping[str, Any],
+    factors: Mapping[str, Any],
+    reasons: Mapping[str, _Reason],
+    quantity_unit: str,
+) -> Iterator[Line]:
+    if row["verdict"] == "none":
+        yield Line("work", "verdict", "none", "", "no service judged this device in this epoch", "Send reports.")
+        return
+    yield _count("work", "verified work", row["quantity"], quantity_unit, "decided by the verification of the evidence")
+    detail = _detail(verdict)
+    for name, quality in sorted(_qualities(detail).items()):
+        remedy = "" if quality == PPM else "See the reasons below."
+        yield _ppm("work", f"quality of {name}", quality, "share of the expected readings that passed", remedy)
+    yield _ppm("work", "quality", row["quality_ppm"], "all variables and fleet checks together")
+    for code in row["reasons"]:
+        reason = reasons.get(code)
+        why = reason.meaning if reason else "see the verdict's detail"
+        yield Line("work", "reason", code, "", why, reason.remedy if reason else "")
+    refused = row["verdict"] == "rejected"
+    yield Line(
+        "work",
+        "verdict",
+        row["verdict"],
+        "",
+        "rejected work earns no bootstrap" if refused else "this work takes part in the bootstrap",
+        "Fix the reasons above, or ask for a review: the evidence is in the sealed epoch." if refused else "",
+    )
+    yield _count("work", "work", int(factors["row"]["work"]), f"{quantity_unit} × ppm", "quantity × quality")
+
+
+def _bootstrap(row: Mapping[str, Any], factors: Mapping[str, Any]) -> Iterator[Line]:
+    pool, cell, work = factors["bootstrap"], factors["cell"], int(factors["row"]["work"])
+    name, section = cell["cell"], "bootstrap"
+    yield _token(section, "schedule", pool["schedule_base"], "bootstrap planned for this epoch")
+    yield _usd(section, "smoothed revenue", pool["smoothed_revenue_micro_usd"], "moving average per epoch")
+    half = format_usd(pool["r_half_micro_usd"])
+    yield _token(section, "offered", pool["offered_base"], f"schedule × {half} / ({half} + smoothed revenue)")
+    yield _token(section, "service pool", pool["service_pool_base"], f"{pool['share_ppm']} ppm of it by policy")
+    yield _token(
+        section,
+        "demand part",
+        pool["demand_base"],
+        f"steered to cells where customers bought; bounded by the take of {format_token(int(pool['take_base']))} tokens",
+    )
+    yield _token(
+        section, "coverage part", pool["coverage_base"], "the rest of the service pool, spread over cells by work"
+    )
+    yield _count(section, f"weight of cell {name}", int(cell["weight"]), "", f"its work, at most {pool['target_work']}")
+    yield _count(
+        section,
+        "weight of all cells",
+        int(pool["weight_divisor"]),
+        "",
+        f"their sum, at least {pool['full_coverage_cells']} full cells",
+    )
+    yield _token(section, f"cell {name}, coverage", cell["coverage_base"], "coverage part × cell weight / all weights")
+    yield _token(
+        section,
+        f"cell {name}, demand",
+        cell["demand_base"],
+        f"demand part × {format_usd(cell['revenue_micro_usd'])} / {format_usd(pool['service_revenue_micro_usd'])}, "
+        "× cell weight / target",
+    )
+    crowded = int(cell["work"]) > int(pool["target_work"])
+    yield _count(
+        section,
+        f"work in cell {name}",
+        int(cell["work"]),
+        "",
+        "all devices of the cell share its pool by work",
+        "The cell has more devices than it needs; a less crowded one pays more." if crowded else "",
+    )
+    before_cap = int(cell["pool_base"]) * work // int(cell["work"]) if work else 0
+    yield _token(section, "bootstrap", before_cap, "cell pool × own work / work in the cell")
+    if work and row["quality_ppm"] < PPM:
+        yield _token(
+            section,
+            "bootstrap at full quality",
+            _at_full_quality(row, pool, cell, work),
+            "what the same hours would have earned without lost quality, others unchanged",
+            "Fix the reasons above.",
+        )
+
+
+def _at_full_quality(row: Mapping[str, Any], pool: Mapping[str, Any], cell: Mapping[str, Any], work: int) -> int:
+    """Recompute the bootstrap with quality 10⁶. The floor on all cells' weight is kept when it was binding."""
+    target, divisor, weight = int(pool["target_work"]), int(pool["weight_divisor"]), int(cell["weight"])
+    full = int(row["quantity"]) * PPM
+    cell_work = int(cell["work"]) - work + full
+    new_weight = min(cell_work, target)
+    floor = int(pool["full_coverage_cells"]) * target
+    if divisor > floor:
+        divisor = divisor - weight + new_weight
+    amount = int(pool["coverage_base"]) * new_weight // divisor
+    if pool["service_revenue_micro_usd"]:
+        bought = int(pool["demand_base"]) * cell["revenue_micro_usd"] * new_weight
+        amount += bought // (pool["service_revenue_micro_usd"] * target)
+    return amount * full // cell_work
+
+
+def _sales(row: Mapping[str, Any], factors: Mapping[str, Any]) -> Iterator[Line]:
+    paid, revenue = factors["paid"], row["revenue_micro_usd"]
+    remedy = (
+        "" if revenue else "Nobody bought this device's data in this epoch; better quality makes more of it sellable."
+    )
+    yield _usd("sales", "revenue", revenue, "what customers paid for delivered data of this device", remedy)
+    if revenue > 0:
+        yield _usd("sales", "price of a token", paid["price_micro_usd"], "price entry of the journal")
+        yield _ppm("sales", "take", paid["take_ppm"], "goes to the network's treasury")
+        before_cap = (PPM - paid["take_ppm"]) * revenue * 10**18 // (PPM * paid["price_micro_usd"])
+        yield _token("sales", "paid", before_cap, "(1 − take) × revenue / price")
+
+
+def _corrections(factors: Mapping[str, Any]) -> Iterator[Line]:
+    for entry in factors["corrections"]:
+        amount = int(entry["amount_base"])
+        why = "added" if amount >= 0 else "noted as a debt, repaid from earnings; a balance never falls"
+        yield _token("corrections", entry["cause"], amount, why)
+    repaid = int(factors["row"]["debt_repaid_base"])
+    if repaid:
+        yield _token("corrections", "debt repaid", -repaid, "taken from this row's earnings")
+
+
+def _cap(factors: Mapping[str, Any]) -> Iterator[Line]:
+    held, cut = int(factors["row"]["held_back_base"]), int(factors["row"]["bootstrap_cut_base"])
+    cap = format_token(int(factors["cap"]["max_epoch_mint_base"]))
+    if held:
+        yield _token(
+            "cap", "held back", -held, f"an epoch mints at most {cap}; this is owed and paid in the next epochs"
+        )
+    if cut:
+        yield _token("cap", "bootstrap cut", -cut, f"an epoch mints at most {cap}; sales and corrections go first")
+
+
+def _detail(verdict: Mapping[str, Any]) -> Mapping[str, Any]:
+    try:
+        detail = json.loads(verdict.get("detail") or "{}")
+    except ValueError:
+        return {}
+    return detail if isinstance(detail, dict) else {}
+
+
+def _qualities(detail: Mapping[str, Any]) -> dict[str, int]:
+    """Return variable → quality_ppm from `detail.variables`, given as a number or as an object with `quality_ppm`."""
+    found = {}
+    variables = detail.get("variables")
+    for name, value in variables.items() if isinstance(variables, dict) else ():
+        quality = value.get("quality_ppm") if isinstance(value, dict) else value
+        if isinstance(quality, int):
+            found[str(name)] = quality
+    return found
+
+
+def _token(section: str, label: str, amount: Any, why: str, remedy: str = "") -> Line:
+    return Line(section, label, format_token(int(amount)), "tokens", why, remedy, int(amount))
+
+
+def _usd(section: str, label: str, amount: int, why: str, remedy: str = "") -> Line:
+    return Line(section, label, format_usd(amount), "", why, remedy, amount)
+
+
+def _ppm(section: str, label: str, value: int, why: str, remedy: str = "") -> Line:
+    return Line(section, label, f"{value / 10_000:.4f}", "%", why, remedy, value)
+
+
+def _count(section: str, label: str, value: int, unit: str, why: str, remedy: str = "") -> Line:
+    return Line(section, label, f"{value:,}", unit, why, remedy, value)
+
+
+def to_dicts(lines: Sequence[Line]) -> list[dict[str, Any]]:
+    """Return the lines as plain objects for JSON; `exact` as decimal text, since it may exceed 2⁵³."""
+    return [{**asdict(line), "exact": None if line.exact is None else str(line.exact)} for line in lines]
+
+
+def to_table(lines: Sequence[Line], title: str = "") -> Table:
+    """Return the lines as a rich table, a rule between sections."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=escape(title) or None, title_justify="left", show_edge=False, pad_edge=False)
+    for name, justify in (("", "left"), ("value", "right"), ("unit", "left"), ("why", "left")):
+        table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    previous = lines[0].section if lines else ""
+    for line in lines:
+        if line.section != previous:
+            table.add_section()
+            previous = line.section
+        # causes and reasons come from outside: they are text, never markup
+        why = escape(line.why) + (f"\n[italic]→ {escape(line.remedy)}[/italic]" if line.remedy else "")
+        table.add_row(escape(line.label), escape(line.value), escape(line.unit), why)
+    return table

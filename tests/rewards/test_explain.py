@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import io
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from rich.console import Console
+
+from fieldstone.policy import RewardPolicy
+from fieldstone.rewards import AllocationInput, allocate
+from fieldstone.rewards.explain import Line, explain, to_dicts, to_table
+from fieldstone.units import PPM, TOKEN_BASE
+
+from .networks import Correction, Device, network, networks, operator
+
+REASONS = {"STUCK": SimpleNamespace(meaning="The value did not change.", remedy="Replace the sensor.")}
+
+
+def find(lines: list[Line], label: str) -> Line:
+    return next(line for line in lines if line.label == label)
+
+
+def rows(inp: AllocationInput) -> list[dict[str, Any]]:
+    return list(allocate(inp).statements.iter_rows(named=True))
+
+
+@given(networks())
+def test_an_operator_with_a_calculator_recomputes_every_row(inp: AllocationInput) -> None:
+    """From `factors` alone, by the formulas of the statement's documentation."""
+    for row in rows(inp):
+        factors = json.loads(row["factors"])
+        assert json.dumps(factors, sort_keys=True, separators=(",", ":"), ensure_ascii=False) == row["factors"]
+        own, bootstrap = factors["row"], 0
+        if factors["cell"] is not None:
+            pool, cell = factors["bootstrap"], factors["cell"]
+            half, smoothed = pool["r_half_micro_usd"], pool["smoothed_revenue_micro_usd"]
+            offered = int(pool["schedule_base"]) * half // (half + smoothed) if half else 0
+            assert offered == int(pool["offered_base"])
+            assert offered * pool["share_ppm"] // PPM == int(pool["service_pool_base"])
+            assert int(pool["coverage_base"]) + int(pool["demand_base"]) == int(pool["service_pool_base"])
+            weight, target = int(cell["weight"]), int(pool["target_work"])
+            assert weight == min(int(cell["work"]), target)
+            coverage = int(pool["coverage_base"]) * weight // int(pool["weight_divisor"])
+            bought, sold = cell["revenue_micro_usd"], pool["service_revenue_micro_usd"]
+            demand = int(pool["demand_base"]) * bought * weight // (sold * target) if sold else 0
+            assert (coverage, demand) == (int(cell["coverage_base"]), int(cell["demand_base"]))
+            work = row["quantity"] * row["quality_ppm"] if row["verdict"] in ("accepted", "partial") else 0
+            assert work == int(own["work"])
+            bootstrap = (coverage + demand) * work // int(cell["work"]) if work else 0
+        assert int(row["bootstrap_base"]) == bootstrap - int(own["bootstrap_cut_base"])
+        keep = PPM - factors["paid"]["take_ppm"]
+        paid = keep * max(0, row["revenue_micro_usd"]) * TOKEN_BASE // (PPM * factors["paid"]["price_micro_usd"])
+        added = sum(max(0, int(entry["amount_base"])) for entry in factors["corrections"])
+        firm = paid + added - int(own["held_back_base"]) - int(own["debt_repaid_base"])
+        assert int(row["paid_base"]) + int(row["correction_base"]) == firm
+        assert int(row["total_base"]) == firm + int(row["bootstrap_base"])
+
+
+@given(networks())
+def test_lines_lead_to_the_total(inp: AllocationInput) -> None:
+    for row in rows(inp):
+        lines = explain(row)
+        exact = {line.label: line.exact or 0 for line in lines if line.section != "corrections"}
+        added = sum(max(0, int(entry["amount_base"])) for entry in json.loads(row["factors"])["corrections"])
+        repaid = sum(line.exact or 0 for line in lines if line.label == "debt repaid")
+        parts = ("bootstrap", "paid", "held back", "bootstrap cut")
+        assert sum(exact.get(part, 0) for part in parts) + added + repaid == int(row["total_base"])
+        assert lines[-1].exact == int(row["total_base"])
+
+
+def test_a_rejected_device_learns_why_and_what_to_do() -> None:
+    (row,) = rows(network([Device(verdict="rejected", quality_ppm=0)]))
+    lines = explain(row, reasons=REASONS, quantity_unit="station-seconds")
+    assert find(lines, "reason").why == "The value did not change."
+    assert find(lines, "reason").remedy == "Replace the sensor."
+    assert "no bootstrap" in find(lines, "verdict").why
+    assert find(lines, "verified work").unit == "station-seconds"
+    assert lines[-1].exact == 0
+
+
+def test_a_device_that_sent_nothing_has_an_explanation() -> None:
+    (row,) = rows(network([Device(verdict="none")]))
+    assert find(explain(row), "verdict").remedy == "Send reports."
+
+
+def test_quality_per_variable_comes_from_the_verdict() -> None:
+    (row,) = rows(network([Device(quality_ppm=900_000, verdict="partial")]))
+    detail = json.dumps({"variables": {"temperature_c": 900_000, "rain_mm": {"quality_ppm": 1_000_000}}})
+    lines = explain(row, {"detail": detail})
+    assert find(lines, "quality of temperature_c").value == "90.0000"
+    assert find(lines, "quality of rain_mm").exact == PPM
+
+
+@pytest.mark.parametrize("detail", [None, "", "no json", "[]", '{"variables": 3}', '{"variables": {"a": null}}'])
+def test_a_strange_detail_never_hides_the_money(detail: str | None) -> None:
+    (row,) = rows(network([Device()]))
+    assert explain(row, {"detail": detail})[-1].exact == 100 * TOKEN_BASE
+
+
+def test_full_quality_is_what_the_network_would_really_have_paid() -> None:
+    """The counterfactual agrees with a second run in which the device is perfect."""
+    policy = RewardPolicy(full_coverage_cells=2, r_half_usd="1000000")
+    crowd = [Device(owner=1, place=place, quality_ppm=700_000, revenue=10**6) for place in (0, 1, 2)]
+    worse, better = Device(quality_ppm=250_000, verdict="partial"), Device()
+    promised = find(explain(rows(network([worse, *crowd], policy=policy))[0]), "bootstrap at full quality")
+    really = rows(network([better, *crowd], policy=policy))[0]
+    assert promised.exact is not None
+    assert abs(promised.exact - int(really["bootstrap_base"])) <= 2
+
+
+def test_rich_markup_in_a_cause_is_shown_as_text() -> None:
+    inp = network([Device()], corrections=[Correction(operator(0), 5, "did:key:z000", "[link=evil]x[/link]")])
+    lines = explain(rows(inp)[0])
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(to_table(lines, "did:key:z000"))
+    assert "[link=evil]x[/link]" in console.export_text()
+
+
+def test_json_keeps_exact_amounts_as_text() -> None:
+    (row,) = rows(network([Device()]))
+    last = json.loads(json.dumps(to_dicts(explain(row))))[-1]
+    assert last["exact"] == str(100 * TOKEN_BASE)
+    assert set(last) == {"section", "label", "value", "unit", "why", "remedy", "exact"}

@@ -1,0 +1,145 @@
+"""The linter must find every bad rule of the table (reference: proportional is the only safe one) and none in it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from fieldstone.policy import Policy, RewardPolicy, ServicePolicy
+from fieldstone.rewards.lint import Claim, Finding, lint, lint_policy, rule_of
+
+POOL = 10**15
+
+
+def share_by(weight: Callable[[int], float]) -> Callable[[Sequence[Claim]], list[int]]:
+    def rule(claims: Sequence[Claim]) -> list[int]:
+        weights = [weight(claim.work) for claim in claims]
+        total = math.fsum(weights)
+        return [int(POOL * w / total) if total else 0 for w in weights]
+
+    return rule
+
+
+def errors(findings: Sequence[Finding]) -> set[str]:
+    return {finding.check for finding in findings if finding.severity == "error"}
+
+
+def proportional(claims: Sequence[Claim]) -> list[int]:
+    total = sum(claim.work for claim in claims)
+    return [POOL * claim.work // total if total else 0 for claim in claims]
+
+
+def paid_by_customers(claims: Sequence[Claim]) -> list[int]:
+    return [claim.bought_nano * 9 // 10 for claim in claims]
+
+
+def square_root(claims: Sequence[Claim]) -> list[int]:
+    return share_by(math.sqrt)(claims)
+
+
+def convex(claims: Sequence[Claim]) -> list[int]:
+    return share_by(lambda work: work**1.5)(claims)
+
+
+def capped(claims: Sequence[Claim]) -> list[int]:
+    return [min(reward, POOL // 20) for reward in proportional(claims)]
+
+
+def floored(claims: Sequence[Claim]) -> list[int]:
+    """Render's compute-client score: 0.1 + 0.9 · r / max, shared (RNP-007)."""
+    top = max((claim.work for claim in claims), default=0) or 1
+    scores = [0.1 + 0.9 * claim.work / top for claim in claims]
+    return [int(POOL * score / math.fsum(scores)) for score in scores]
+
+
+def per_head(claims: Sequence[Claim]) -> list[int]:
+    return [POOL // len(claims)] * len(claims)
+
+
+def fixed_pool_by_sales(claims: Sequence[Claim]) -> list[int]:
+    """The fixed data pool that HIP-10 had to repair: 145 $ of data earned about 21,000 $."""
+    total = sum(claim.bought_nano for claim in claims)
+    return [POOL * claim.bought_nano // total if total else 0 for claim in claims]
+
+
+def winner_takes_dust(claims: Sequence[Claim]) -> list[int]:
+    rewards = proportional(claims)
+    rewards[0] += POOL - sum(rewards)
+    return rewards
+
+
+def fined(claims: Sequence[Claim]) -> list[int]:
+    return [reward - POOL // 100 for reward in proportional(claims)]
+
+
+@pytest.mark.parametrize("rule", [proportional, paid_by_customers])
+def test_safe_rules_raise_no_alarm(rule: Callable[[Sequence[Claim]], list[int]]) -> None:
+    for seed in range(5):
+        assert lint(rule, take_ppm=100_000, seed=seed) == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "check"),
+    [
+        (square_root, "split"),
+        (capped, "split"),
+        (floored, "split"),
+        (per_head, "split"),
+        (convex, "merge"),
+        (fixed_pool_by_sales, "self-deal"),
+        (winner_takes_dust, "order"),
+        (fined, "budget"),
+    ],
+)
+def test_bad_rules_are_found(rule: Callable[[Sequence[Claim]], list[int]], check: str) -> None:
+    for seed in range(5):
+        assert check in errors(lint(rule, take_ppm=100_000, seed=seed))
+
+
+def test_a_finding_can_be_repeated_from_its_example() -> None:
+    (finding,) = [found for found in lint(square_root) if found.check == "split"]
+    claims = [Claim(*row) for row in finding.example["claims"]]
+    who, parts = finding.example["who"], finding.example["parts"]
+    work, rest = divmod(claims[who].work, parts)
+    pieces = [Claim(work + (i < rest), 0, claims[who].place) for i in range(parts)]
+    got = sum(square_root([*claims[:who], *pieces, *claims[who + 1 :]])[who : who + parts])
+    assert abs(got / square_root(claims)[who] - finding.gain_ppm / 1e6) < 0.01
+    assert lint(square_root) == lint(square_root)
+
+
+def test_identities_that_cannot_be_split_may_have_floors() -> None:
+    assert "split" not in errors(lint(floored, unsplittable=True))
+
+
+def test_the_default_policy_is_not_refused() -> None:
+    findings = lint_policy(Policy(network_id="n"))
+    assert errors(findings) == set()
+    warned = {finding.check: finding for finding in findings}
+    assert "unbounded-mint" in warned
+    if "self-deal" in warned:  # part of the take may come back, but never all of it
+        assert warned["self-deal"].gain_ppm <= 951_000
+
+
+@pytest.mark.parametrize(
+    ("policy", "check", "severity"),
+    [
+        (Policy(network_id="n", rewards=RewardPolicy(take_ppm=0)), "take", "error"),
+        (Policy(network_id="n", rewards=RewardPolicy(need_demand_ppm=1_000_000)), "need", "error"),
+        (Policy(network_id="n", rewards=RewardPolicy(token_price_usd="0")), "price", "error"),
+        (Policy(network_id="n", rewards=RewardPolicy(r_half_usd="0")), "fade", "warning"),
+        (Policy(network_id="n", rewards=RewardPolicy(max_epoch_mint="999")), "cap", "warning"),
+        (Policy(network_id="n", rewards=RewardPolicy(cell_resolution=11)), "cells", "warning"),
+        (Policy(network_id="n", services={"sensing": ServicePolicy(share_ppm=1)}), "shares", "warning"),
+    ],
+)
+def test_bad_numbers_are_named(policy: Policy, check: str, severity: str) -> None:
+    found = {finding.check: finding.severity for finding in lint_policy(policy, populations=1)}
+    assert found[check] == severity
+
+
+def test_free_self_dealing_is_found_by_the_real_rule_too() -> None:
+    """Not only by looking at the number: the fuzz sees that the whole dollar comes back."""
+    policy = Policy(network_id="n", rewards=RewardPolicy(take_ppm=0, bootstrap_per_epoch="0"))
+    assert "self-deal" in errors(lint(rule_of(policy, "sensing"), populations=40))
