@@ -5,6 +5,7 @@ Everything works on whole columns of the partition; nothing depends on which dev
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -36,8 +37,8 @@ _FLAT_RUN = {"place": pl.Int64(), **{field.name: field.dtype for field in RUN.fi
 def check_devices(part: EpochInput) -> pl.DataFrame:
     """Return RESAMPLED for the devices of `part.registry`, sorted by device."""
     registry = part.registry.sort("device")
-    limits = Limits(registry["model"].fill_null("").to_list(), part.params)
     rows = read_rows(part.evidence[KIND], registry, part.start_ms, part.end_ms)
+    limits = Limits(_models(registry, rows, part.params), part.params)
     begin_ms = np.clip(registry["enrolled_ms"].fill_null(part.start_ms).to_numpy(), part.start_ms, part.end_ms)
     hold_ms = (limits.model("hold_s") * 1000).astype(np.int64)
     time_ms = vouched(rows.t_ms, rows.device, begin_ms, part.end_ms, hold_ms)
@@ -84,6 +85,25 @@ def check_devices(part: EpochInput) -> pl.DataFrame:
     table["runs"] = _nest_runs(runs, rows.devices)
     table["row_flags"] = nest_numbers(bits, rows.evidence_counts)
     return pl.DataFrame(table).select(pl.col(name).cast(kind) for name, kind in RESAMPLED.items())
+
+
+def _models(registry: pl.DataFrame, rows: Rows, params: Mapping[str, Any]) -> list[str]:
+    """Return the model that judges each device: its own, or for an unlisted one the default that fits its rhythm."""
+    named = registry["model"].fill_null("").to_list()
+    unlisted = np.array([name not in params["models"] for name in named], dtype=np.bool_)
+    if not unlisted.any() or len(rows) == 0:
+        return named
+    step = np.diff(rows.t_ms)
+    inside = (rows.device[1:] == rows.device[:-1]) & unlisted[rows.device[1:]]
+    median = (
+        pl.DataFrame({"place": rows.device[1:][inside], "step": step[inside]})
+        .group_by("place")
+        .agg(pl.col("step").median())
+        .filter(pl.col("step") > params["slow_from_s"] * 1000)
+    )
+    for place in median["place"].to_list():
+        named[place] = str(params["slow_model"])
+    return named
 
 
 def _check_values(

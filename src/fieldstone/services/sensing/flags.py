@@ -38,7 +38,7 @@ CHECK_OF = {
     "FROZEN": "stuck",
     "CROSS_CHANNEL": "cross",
 }
-LOSS_COLUMNS = ("place", "variable", "reason", "rows", "lost_ms", "measured", "threshold")
+_SEEN = np.array([0, CODE_OF["STUCK"], CODE_OF["FROZEN"]], dtype=np.uint8)
 
 
 class Flags:
@@ -55,11 +55,11 @@ class Flags:
             return
         code = CODE_OF[reason]
         shape = rows.shape
-        measured = np.broadcast_to(np.asarray(measured, dtype=np.float64), shape)[fresh]
-        threshold = np.broadcast_to(np.asarray(threshold, dtype=np.float64), shape)[fresh]
+        measures = np.broadcast_to(np.asarray(measured, dtype=np.float64), shape)[fresh]
+        limits = np.broadcast_to(np.asarray(threshold, dtype=np.float64), shape)[fresh]
         rows = rows[fresh]
         self.code[rows] = code
-        self._events.append((rows, code, measured, threshold))
+        self._events.append((rows, code, measures, limits))
 
     @property
     def any(self) -> bool:
@@ -68,7 +68,7 @@ class Flags:
 
     def good_for_series(self) -> NDArray[np.bool_]:
         """Return where the fleet should see the value: passed, or merely stuck."""
-        return (self.code == 0) | (self.code == CODE_OF["STUCK"]) | (self.code == CODE_OF["FROZEN"])
+        return np.isin(self.code, _SEEN)
 
     def losses(self, variable: str, device: NDArray[np.int32], vouched_ms: Ints) -> pl.DataFrame:
         """Sum up per device and reason: rows, lost milliseconds, the measurement farthest from its limit."""

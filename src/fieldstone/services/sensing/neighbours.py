@@ -19,11 +19,11 @@ own owner has none: many stations of one hand cannot outvote an honest one, nor 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import csr_matrix
-from scipy.spatial import cKDTree
+from scipy import sparse, spatial
 
 __all__ = [
     "FLAGGED",
@@ -37,6 +37,9 @@ __all__ = [
     "buddy_flags_batch",
     "neighbour_lists",
 ]
+
+csr_matrix: Any = sparse.csr_matrix  # scipy carries no types
+KDTree: Any = spatial.KDTree
 
 EARTH_RADIUS_M = 6_378_137.0  # WGS 84 equatorial
 
@@ -75,7 +78,7 @@ class Neighbours:
         """Return for each edge the station whose neighbourhood it belongs to."""
         return np.repeat(np.arange(self.stations, dtype=np.int32), np.diff(self.offsets))
 
-    def matrix(self) -> csr_matrix:
+    def matrix(self) -> Any:
         """Return the votes as a sparse (stations × stations) matrix."""
         votes = np.ones(len(self.indices)) if self.votes is None else self.votes
         return csr_matrix((votes, self.indices, self.offsets), shape=(self.stations, self.stations))
@@ -106,7 +109,7 @@ def neighbour_lists(
     if len(placed) < 2:
         return Neighbours(np.zeros(count + 1, dtype=np.int64), np.zeros(0, dtype=np.int32))
     chord = 2.0 * np.sin(min(radius_m / EARTH_RADIUS_M, np.pi) / 2.0)
-    tree = cKDTree(points[placed], compact_nodes=False, balanced_tree=False)
+    tree = KDTree(points[placed], compact_nodes=False, balanced_tree=False)
     pairs = placed[tree.query_pairs(chord, output_type="ndarray")].astype(np.int32, copy=False)
     one, other = pairs[:, 0], pairs[:, 1]
     keep: NDArray[np.bool_] | None = None
@@ -145,7 +148,7 @@ def buddy_flags(
             trusted = valid & (flags != FLAGGED)
             weight = trusted[columns].astype(np.float64) if votes is None else trusted[columns] * votes
             difference = np.where(weight > 0, reduced[columns] - reduced[rows], 0.0)
-            count = np.bincount(rows, weight, stations)
+            count = np.bincount(rows, weight, stations).astype(np.float64, copy=False)
             mean = np.bincount(rows, weight * difference, stations) / count
             variance = np.bincount(rows, weight * difference * difference, stations) / count - mean * mean
             judged = asked & trusted & (count > rule.min_neighbours - 1e-9)
@@ -211,7 +214,8 @@ def buddy_batch(
         for sums, part in ((count, weight), (total, weight * gone), (squares, weight * gone * gone)):
             sums.reshape(-1)[touched] -= np.bincount(place, part, len(touched))
         touched = touched[(flags.reshape(-1)[touched] == PASSED)]
-        again = _score(*(part.reshape(-1)[touched] for part in (filled, total, squares, count)), rule)
+        flat_sums = [part.reshape(-1)[touched] for part in (filled, total, squares, count)]
+        again = _score(flat_sums[0], flat_sums[1], flat_sums[2], flat_sums[3], rule)
         enough = count.reshape(-1)[touched] > rule.min_neighbours - 1e-9
         flags.reshape(-1)[touched[~enough]] = NOT_CHECKED
         score.reshape(-1)[touched] = np.where(enough, again, np.nan)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -30,9 +31,9 @@ def unnest(table: pl.DataFrame, column: str) -> pl.DataFrame:
     return packed.explode(column).unnest(column)
 
 
-def stack(frames: Sequence[pl.DataFrame], schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
+def stack(frames: Sequence[pl.DataFrame], schema: Mapping[str, Any]) -> pl.DataFrame:
     """Join tables of one schema; an empty table of that schema when there is none."""
-    full = [frame.select(list(schema)).cast(dict(schema)) for frame in frames if frame.height]  # type: ignore[arg-type]
+    full = [frame.select(list(schema)).cast(dict(schema)) for frame in frames if frame.height]
     return pl.concat(full) if full else pl.DataFrame(schema=schema)
 
 

@@ -131,9 +131,10 @@ def _channels(limits: Limits, covered: Ints, available: Ints, params: Mapping[st
     """Return which channels count as required and which as optional."""
     required = limits.required()
     frugal = ~required.any(axis=1)
-    often = covered * PPM >= int(params["sent_from_ppm"]) * np.maximum(available, 1)[:, None]
+    often: Mask = covered * PPM >= int(params["sent_from_ppm"]) * np.maximum(available, 1)[:, None]
     needed = np.where(frugal[:, None], often, required)
-    return needed, (covered > 0) & ~needed & ~frugal[:, None]
+    sent: Mask = covered > 0
+    return needed, sent & ~needed & ~frugal[:, None]
 
 
 def _station(passed: Ints, available: Ints, needed: Mask, optional: Mask, params: Mapping[str, Any]) -> Ints:

@@ -45,6 +45,7 @@ def check_spikes(rows: Rows, variable: str, flags: Flags, limits: Limits) -> Non
     of = device[left]
     since_s = (t_ms[left + 1] - t_ms[left]) / 1000.0
     limit = jump[of] * np.maximum(1.0, since_s / limits.channel(variable, "jump_s")[of])
+    limit = np.fmin(limit, limits.channel(variable, "jump_max")[of])
     real = (step[left] > limit * (1 + TOLERANCE)) & (since_s <= limits.model("jump_gap_s")[of])
     left, of, limit = left[real], of[real], limit[real]
     if len(left) == 0:
@@ -76,7 +77,8 @@ def _judge(
     right = left + 1
     points = np.unique(np.concatenate((left, right)))
     median = np.full(len(x), np.nan)
-    median[points] = _medians(x, t_ms, device, points, limits)
+    window_s, step_s = _windows(t_ms, device, points, limits)
+    median[points] = _medians(x, t_ms, device, points, limits, window_s, step_s)
     size = np.abs(x[right] - x[left])
     known = ~np.isnan(median[left]) & ~np.isnan(median[right])
     unknown = np.concatenate((left[~known], right[~known]))
@@ -94,7 +96,7 @@ def _judge(
         right_wrong[:-1]
         & ~right_wrong[1:]
         & (device[left[:-1]] == device[left[1:]])
-        & (t_ms[left[1:]] - t_ms[right[:-1]] <= limits.model("median_window_s")[device[left[:-1]]] * 500)
+        & (t_ms[left[1:]] - t_ms[right[:-1]] <= window_s[device[left[:-1]]] * 500)
     )
     last[away_and_back] = left[away_and_back + 1]
     # equal readings that follow the wrong one
@@ -108,10 +110,32 @@ def _judge(
     flags.fail(back[rows], "SPIKE", np.repeat(size, lengths)[kept], np.repeat(limit, lengths)[kept])
 
 
-def _medians(x: Floats, t_ms: Ints, device: NDArray[np.int32], points: Ints, limits: Limits) -> Floats:
+def _windows(t_ms: Ints, device: NDArray[np.int32], points: Ints, limits: Limits) -> tuple[Floats, Floats]:
+    """Return per device the median's window and the interval between readings, in seconds.
+
+    A station that reports more slowly than its model gets a window wide enough for `median_min_readings`.
+    """
+    window_s, step_s = limits.model("median_window_s").copy(), limits.model("step_s").copy()
+    wanted = np.unique(device[points])
+    begin, end = np.searchsorted(device, wanted, side="left"), np.searchsorted(device, wanted, side="right")
+    for who, low, high in zip(wanted.tolist(), begin.tolist(), end.tolist(), strict=True):  # few devices come here
+        if high - low > 1:
+            step_s[who] = max(step_s[who], float(np.median(np.diff(t_ms[low:high]))) / 1000)
+    return np.maximum(window_s, limits.params["median_min_readings"] * step_s), step_s
+
+
+def _medians(
+    x: Floats,
+    t_ms: Ints,
+    device: NDArray[np.int32],
+    points: Ints,
+    limits: Limits,
+    window_s: Floats,
+    step_s: Floats,
+) -> Floats:
     """Return the median of the surroundings of each point; NaN when too few readings are there."""
-    window_ms = limits.model("median_window_s") * 1000
-    expected = limits.model("median_window_s") / limits.model("step_s")
+    window_ms = window_s * 1000
+    expected = window_s / step_s
     half = np.minimum(np.ceil(expected / 2), MAX_HALF_WINDOW).astype(np.int64)
     needed = np.maximum(3, limits.model("median_share") * np.minimum(expected, 2 * half + 1))
     reach = int(half[np.unique(device[points])].max())

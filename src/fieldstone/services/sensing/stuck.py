@@ -46,14 +46,16 @@ class OpenRuns:
     last_ms: Ints
 
 
+NO_RUNS = OpenRuns(np.zeros(0, dtype=np.int64), np.zeros(0), np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
+
+
 def check_stuck(rows: Rows, variable: str, flags: dict[str, Flags], limits: Limits, before: OpenRuns) -> OpenRuns:
     """Mark STUCK and FROZEN readings of one channel; `before` are the runs open at the end of the previous epoch."""
     window_min = limits.channel(variable, "constant_min")
-    none = OpenRuns(*(np.zeros(0, dtype=kind) for kind in (np.int64, np.float64, np.int64, np.int64)))
     mine = flags[variable]
     where = np.flatnonzero((mine.code == 0) & ~np.isnan(rows.values[variable]))
     if len(where) == 0 or not np.isfinite(window_min).any():
-        return none
+        return NO_RUNS
     x, t_ms, device = rows.values[variable][where], rows.t_ms[where], rows.device[where]
     equal_below = limits.channel(variable, "resolution") / 20
     hole_ms = np.maximum(limits.model("step_s") * 1000 * limits.params["stuck_gap_steps"], HOUR_MS)
@@ -185,6 +187,3 @@ def open_runs(carry: pl.DataFrame | None, registry: pl.DataFrame) -> dict[str, O
         )
         for name, part in known.group_by("variable", maintain_order=True)
     }
-
-
-NO_RUNS = OpenRuns(np.zeros(0, dtype=np.int64), np.zeros(0), np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))

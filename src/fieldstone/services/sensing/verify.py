@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -72,7 +73,7 @@ def partitions(whole: EpochInput, count: int) -> Iterator[EpochInput]:
     edges = np.unique(np.concatenate(([0], cuts, [registry.height]))).astype(np.int64).tolist()
     if registry.height == 0:
         edges = [0, 0]
-    for begin, end in zip(edges[:-1], edges[1:], strict=True):
+    for begin, end in pairwise(edges):
         mine = registry[begin:end]
         low, high = (int(first[begin]), int(after[end - 1])) if end > begin else (0, 0)
         runs = whole.carry.get(CARRY)

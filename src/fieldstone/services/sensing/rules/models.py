@@ -1,7 +1,7 @@
 """Hardware models: what each can measure and how its channels move. Units are those of `schema.VARIABLES`.
 
 `jump` is the largest believable change between two readings `jump_s` apart; over longer intervals the limit grows in
-proportion, and beyond `jump_gap_s` two readings are not compared. `constant_min` is the longest believable run of
+proportion up to `jump_max`, and beyond `jump_gap_s` two readings are not compared. `constant_min` is the longest believable run of
 equal values at the nominal `resolution`; a station whose smallest observed step is coarser gets a longer window.
 """
 
@@ -21,6 +21,7 @@ class Limits:
     high: float
     jump: float | None = None
     jump_s: float = 60.0
+    jump_max: float | None = None
     constant_min: float | None = None
     resolution: float = 0.1
     per_s: float | None = None
@@ -64,10 +65,10 @@ _AIR: dict[str, Limits] = {
 
 # Kinds of station that have no weather channels are judged by what they send; nothing is required of "generic".
 _GENERIC: dict[str, Limits] = {
-    "temperature_c": Limits(low=-60, high=60, jump=5, constant_min=360, resolution=0.1),
-    "humidity_pct": Limits(low=0, high=100, jump=25, constant_min=360, resolution=1),
-    "pressure_hpa": Limits(low=500, high=1100, jump=2, constant_min=300, resolution=0.1),
-    "wind_speed_ms": Limits(low=0, high=75, jump=25, constant_min=360, resolution=0.1),
+    "temperature_c": Limits(low=-60, high=60, jump=5, jump_max=12, constant_min=360, resolution=0.1),
+    "humidity_pct": Limits(low=0, high=100, jump=25, jump_max=60, constant_min=360, resolution=1),
+    "pressure_hpa": Limits(low=500, high=1100, jump=2, jump_max=5, constant_min=300, resolution=0.1),
+    "wind_speed_ms": Limits(low=0, high=75, jump=25, jump_max=30, constant_min=360, resolution=0.1),
     "wind_direction_deg": Limits(low=0, high=360, constant_min=360, resolution=1),
     "rain_mm": Limits(low=0, high=50, resolution=0.2, per_s=0.254),
     "solar_wm2": Limits(low=0, high=1700, jump=1200, constant_min=120, resolution=1, idle=5),
@@ -76,10 +77,10 @@ _GENERIC: dict[str, Limits] = {
 
 MODELS: dict[str, HardwareModel] = {
     "generic": HardwareModel(
-        title="Any station that reports at least every five minutes",
+        title="Any station that reports at least every ten minutes",
         source="own choice: wide limits that every decent sensor keeps; jumps per minute",
         step_s=60,
-        hold_s=360,
+        hold_s=660,
         jump_gap_s=900,
         median_window_s=1800,
         median_share=0.1,
@@ -162,10 +163,14 @@ MODELS: dict[str, HardwareModel] = {
             "solar_wm2",
         ),
         variables={
-            "temperature_c": Limits(low=-40, high=80, jump=9, jump_s=180, constant_min=240, resolution=0.1),
-            "humidity_pct": Limits(low=1, high=99, jump=30, jump_s=180, constant_min=360, resolution=1),
-            "pressure_hpa": Limits(low=540, high=1100, jump=2.4, jump_s=180, constant_min=120, resolution=0.1),
-            "wind_speed_ms": Limits(low=0, high=50, jump=15, jump_s=180, constant_min=360, resolution=0.1),
+            "temperature_c": Limits(
+                low=-40, high=80, jump=9, jump_s=180, jump_max=15, constant_min=240, resolution=0.1
+            ),
+            "humidity_pct": Limits(low=1, high=99, jump=30, jump_s=180, jump_max=80, constant_min=360, resolution=1),
+            "pressure_hpa": Limits(
+                low=540, high=1100, jump=2.4, jump_s=180, jump_max=15, constant_min=120, resolution=0.1
+            ),
+            "wind_speed_ms": Limits(low=0, high=50, jump=15, jump_s=180, jump_max=15, constant_min=360, resolution=0.1),
             "wind_direction_deg": Limits(low=0, high=360, constant_min=360, resolution=1),
             "rain_mm": Limits(low=0, high=50, resolution=0.254, per_s=0.254),
             "solar_wm2": Limits(

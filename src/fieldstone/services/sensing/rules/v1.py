@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Any
 
 from fieldstone.errors import UsageError
@@ -34,7 +35,9 @@ RULE_VERSION = 1
 OWN = "own choice"
 
 PARAMETERS: dict[str, Parameter] = {
-    "default_model": Parameter("generic", "", "model whose limits judge a device of an unlisted model", OWN),
+    "default_model": Parameter("generic", "", "model whose limits judge a device of an unlisted model…", OWN),
+    "slow_model": Parameter("hourly", "", "…and the one that judges it when it reports more slowly than", OWN),
+    "slow_from_s": Parameter(600, "s", "this median interval between its readings", OWN),
     "fleet_step_s": Parameter(300, "s", "slot of the series that the fleet checks compare", OWN),
     "fleet_min_slots": Parameter(180, "slots", "an epoch with fewer slots gets finer ones, down to 60 s", OWN),
     "fleet_max_slots": Parameter(9_000, "slots", "an epoch with more slots gets coarser ones", OWN),
@@ -47,6 +50,9 @@ PARAMETERS: dict[str, Parameter] = {
     "clock_offset_severity_ppm": Parameter(100_000, "ppm", "quality lost by a clock that runs behind", OWN),
     "clock_offset_min_rows": Parameter(3, "rows", "readings needed to judge the clock", OWN),
     # spikes
+    "median_min_readings": Parameter(
+        12, "readings", "a median's window is widened to hold as many at the observed interval", OWN
+    ),
     "spike_noisy_ppm": Parameter(200_000, "ppm", "share of jumping intervals above which no median is trusted", OWN),
     # stuck
     "fog_humidity_pct": Parameter(
@@ -97,10 +103,10 @@ def default_params(rule_version: int = RULE_VERSION) -> dict[str, Any]:
 def _fleet_params() -> dict[str, Any]:
     """Return the parameters of the fleet checks (`fleet.parameters.PARAMETERS`: name → value or Parameter)."""
     try:
-        from fieldstone.services.sensing.fleet.parameters import PARAMETERS as FLEET
+        parameters = import_module("fieldstone.services.sensing.fleet.parameters")
     except ImportError:
         return {}
-    return {name: getattr(value, "value", value) for name, value in FLEET.items()}
+    return {name: getattr(value, "value", value) for name, value in parameters.PARAMETERS.items()}
 
 
 def with_overrides(params: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
