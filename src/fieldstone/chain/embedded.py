@@ -27,6 +27,7 @@ from eth.vm.forks.prague import PragueVM
 from eth.vm.spoof import SpoofTransaction
 from eth_utils.exceptions import ValidationError
 
+from fieldstone.chain.index import BlockIndex, MinedTransaction, StoredLog
 from fieldstone.chain.port import (
     AlreadyKnown,
     Call,
@@ -85,6 +86,7 @@ class EmbeddedChain:
         self._waiting: dict[tuple[bytes, int], Any] = {}
         self._chain_id = chain_id
         self.store = SqliteStore(path)
+        self.index = BlockIndex(self.store.db)
         self._chain: Any = None
         # py-evm's types are stricter than its code: it only ever asks a store for items
         self._chain_class: Any = MiningChain.configure(
@@ -102,7 +104,7 @@ class EmbeddedChain:
         stored = self.store.get_meta("chain_id")
         if stored is None:
             state = {
-                _raw_address(address): {"balance": wei, "nonce": 0, "code": b"", "storage": {}}
+                raw_address(address): {"balance": wei, "nonce": 0, "code": b"", "storage": {}}
                 for address, wei in balances_wei.items()
             }
             genesis = {
@@ -164,7 +166,7 @@ class EmbeddedChain:
                 chain = self._chain
                 chain.header = self._header_after(head, timestamp_s)
                 result, receipts, computations = chain.mine_all(transactions)
-                self._index(result.imported_block, receipts, computations)
+                self.index.add(result.imported_block, receipts, computations)
         except BaseException:
             self._reload()
             raise
@@ -212,43 +214,6 @@ class EmbeddedChain:
         for sender, nonce in [key for key in self._waiting if key[1] < state.get_nonce(key[0])]:
             del self._waiting[sender, nonce]
 
-    def _index(self, block: Any, receipts: Any, computations: Any) -> None:
-        cumulative = 0
-        log_position = 0
-        for position, (transaction, receipt, computation) in enumerate(
-            zip(block.transactions, receipts, computations, strict=True)
-        ):
-            gas_used, cumulative = receipt.gas_used - cumulative, receipt.gas_used
-            created = computation.msg.storage_address if computation.msg.is_create else None
-            price = min(
-                transaction.max_fee_per_gas, transaction.max_priority_fee_per_gas + block.header.base_fee_per_gas
-            )
-            self.store.db.execute(
-                "INSERT INTO tx VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    transaction.hash,
-                    block.number,
-                    position,
-                    transaction.sender,
-                    transaction.nonce,
-                    transaction.to or None,
-                    created,
-                    int(computation.is_success),
-                    gas_used,
-                    cumulative,
-                    str(price),
-                    computation.output if computation.is_error else b"",
-                ),
-            )
-            for log in receipt.logs:
-                topics: list[bytes | None] = [topic.to_bytes(32, "big") for topic in log.topics]
-                padded = (topics + [None] * 4)[:4]
-                self.store.db.execute(
-                    "INSERT INTO log VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    (block.number, log_position, position, transaction.hash, log.address, *padded, log.data),
-                )
-                log_position += 1
-
     # ---- transactions ------------------------------------------------------------------------------------------------
 
     def send_raw(self, raw: bytes) -> bytes:
@@ -261,7 +226,7 @@ class EmbeddedChain:
             tx_hash: bytes = transaction.hash
             key = (transaction.sender, transaction.nonce)
             waits = key in self._waiting and self._waiting[key].hash == tx_hash
-            if waits or self._row(tx_hash) is not None:
+            if waits or self.index.transaction(tx_hash) is not None:
                 raise AlreadyKnown(f"already known: 0x{tx_hash.hex()}")
             self._check(transaction)
             rival = self._waiting.get(key)
@@ -318,69 +283,50 @@ class EmbeddedChain:
     def receipt(self, tx_hash: bytes) -> Receipt | None:
         """Return the receipt of a mined transaction."""
         with self._lock:
-            row = self._row(tx_hash)
-            if row is None:
+            mined = self.index.transaction(tx_hash)
+            if mined is None:
                 return None
-            block, position, contract, succeeded, gas_used = row
-            logs = self._log_rows("tx_hash = ?", (tx_hash,))
             return Receipt(
                 tx_hash=tx_hash,
-                block_number=block,
-                block_hash=self._hash_of(block),
-                tx_index=position,
-                succeeded=bool(succeeded),
-                gas_used=gas_used,
-                contract_address=checksum(contract) if contract else None,
-                logs=tuple(logs),
+                block_number=mined.block,
+                block_hash=self._hash_of(mined.block),
+                tx_index=mined.position,
+                succeeded=mined.succeeded,
+                gas_used=mined.gas_used,
+                contract_address=checksum(mined.contract) if mined.contract else None,
+                logs=tuple(map(self._to_log, self.index.logs(tx_hash=tx_hash, first_block=mined.block))),
             )
-
-    def _row(self, tx_hash: bytes) -> Any:
-        return self.store.db.execute(
-            "SELECT block, position, contract, succeeded, gas_used FROM tx WHERE hash = ?", (tx_hash,)
-        ).fetchone()
 
     def transaction_at_nonce(self, sender: str, nonce: int) -> bytes | None:
         """Return the hash of the mined transaction that used a nonce."""
         with self._lock:
-            row = self.store.db.execute(
-                "SELECT hash FROM tx WHERE sender = ? AND nonce = ?", (_raw_address(sender), nonce)
-            ).fetchone()
-            return None if row is None else bytes(row[0])
+            return self.index.hash_at_nonce(raw_address(sender), nonce)
 
     def logs(
         self, address: str, topics: tuple[bytes | None, ...] = (), first_block: int = 0, last_block: int | None = None
     ) -> list[Log]:
         """Return events of a contract in block order."""
-        clauses, values = ["address = ?", "block >= ?"], [_raw_address(address), first_block]
-        if last_block is not None:
-            clauses.append("block <= ?")
-            values.append(last_block)
-        for position, topic in enumerate(topics[:4]):
-            if topic is not None:
-                clauses.append(f"topic{position} = ?")
-                values.append(topic)
-        with self._lock:
-            return self._log_rows(" AND ".join(clauses), tuple(values))
+        choices = [[] if topic is None else [topic] for topic in topics]
+        return self.find_logs(
+            addresses=[raw_address(address)], topics=choices, first_block=first_block, last_block=last_block
+        )
 
-    def _log_rows(self, where: str, values: tuple[Any, ...], limit: int = -1) -> list[Log]:
-        rows = self.store.db.execute(
-            "SELECT block, position, tx_position, tx_hash, address, topic0, topic1, topic2, topic3, data FROM log "
-            f"WHERE {where} ORDER BY block, position LIMIT ?",
-            (*values, limit),
-        ).fetchall()
-        return [
-            Log(
-                address=checksum(row[4]),
-                topics=tuple(topic for topic in row[5:9] if topic is not None),
-                data=row[9],
-                block_number=row[0],
-                block_hash=self._hash_of(row[0]),
-                tx_hash=row[3],
-                tx_index=row[2],
-                index=row[1],
-            )
-            for row in rows
-        ]
+    def find_logs(self, **query: Any) -> list[Log]:
+        """Return events as `BlockIndex.logs` finds them."""
+        with self._lock:
+            return [self._to_log(stored) for stored in self.index.logs(**query)]
+
+    def _to_log(self, stored: StoredLog) -> Log:
+        return Log(
+            address=checksum(stored.address),
+            topics=stored.topics,
+            data=stored.data,
+            block_number=stored.block,
+            block_hash=self._hash_of(stored.block),
+            tx_hash=stored.tx_hash,
+            tx_index=stored.tx_position,
+            index=stored.position,
+        )
 
     # ---- reading -----------------------------------------------------------------------------------------------------
 
@@ -409,15 +355,15 @@ class EmbeddedChain:
 
     def nonce(self, address: str) -> int:
         """Return the number of mined transactions of an account."""
-        return self.read(lambda state: int(state.get_nonce(_raw_address(address))))
+        return self.read(lambda state: int(state.get_nonce(raw_address(address))))
 
     def balance(self, address: str) -> int:
         """Return wei."""
-        return self.read(lambda state: int(state.get_balance(_raw_address(address))))
+        return self.read(lambda state: int(state.get_balance(raw_address(address))))
 
     def code(self, address: str) -> bytes:
         """Return runtime bytes."""
-        return self.read(lambda state: bytes(state.get_code(_raw_address(address))))
+        return self.read(lambda state: bytes(state.get_code(raw_address(address))))
 
     def fees(self) -> Fees:
         """Return zero fees: gas is free here."""
@@ -478,7 +424,7 @@ class EmbeddedChain:
             else:
                 header = self._chain.get_canonical_block_header_by_number(block).copy(base_fee_per_gas=0)
             vm = self._chain.get_vm(header)
-            origin = _raw_address(sender or _ZERO_ADDRESS)
+            origin = raw_address(sender or _ZERO_ADDRESS)
             builder = vm.get_transaction_builder()
             unsigned = builder.new_unsigned_dynamic_fee_transaction(
                 chain_id=self._chain_id,
@@ -486,7 +432,7 @@ class EmbeddedChain:
                 max_priority_fee_per_gas=0,
                 max_fee_per_gas=0,
                 gas=min(gas or CALL_GAS_CAP, CALL_GAS_CAP),
-                to=_raw_address(call.to) if call.to else b"",
+                to=raw_address(call.to) if call.to else b"",
                 value=call.value_wei,
                 data=call.data,
                 access_list=(),
@@ -514,6 +460,16 @@ class EmbeddedChain:
             except HeaderNotFound:
                 return None
 
+    def mined(self, tx_hash: bytes) -> MinedTransaction | None:
+        """Return a mined transaction's place and outcome, or None."""
+        with self._lock:
+            return self.index.transaction(tx_hash)
+
+    def transactions_of(self, number: int) -> list[MinedTransaction]:
+        """Return the places and outcomes of a block's transactions, in order."""
+        with self._lock:
+            return self.index.transactions_of(number)
+
     def waiting(self) -> list[Any]:
         """Return py-evm's transactions that wait for a block."""
         with self._lock:
@@ -531,7 +487,8 @@ def checksum(address: bytes) -> str:
     return checksum_address("0x" + address.hex())
 
 
-def _raw_address(address: str) -> bytes:
+def raw_address(address: str) -> bytes:
+    """Return the 20 bytes of an address text."""
     return bytes.fromhex(address[2:])
 
 

@@ -1,7 +1,7 @@
 """The embedded chain's storage: one SQLite file, one transaction per block, `synchronous=FULL`.
 
-py-evm sees a plain key-value store. Beside it stand two indexes that a JSON-RPC node needs (transactions by hash,
-events by contract), written in the same transaction as the block, so that they can never disagree with it.
+py-evm sees a plain key-value store. Beside it stands the index that a JSON-RPC node needs (`fieldstone.chain.index`),
+written in the same transaction as the block, so that the two can never disagree.
 """
 
 from __future__ import annotations
@@ -14,24 +14,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from fieldstone.chain.index import SCHEMA
 from fieldstone.errors import EnvironmentProblem, Retryable
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS kv (k BLOB PRIMARY KEY, v BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS tx (
-  hash BLOB PRIMARY KEY, block INTEGER NOT NULL, position INTEGER NOT NULL, sender BLOB NOT NULL, nonce INTEGER NOT NULL,
-  recipient BLOB, contract BLOB, succeeded INTEGER NOT NULL, gas_used INTEGER NOT NULL, cumulative_gas INTEGER NOT NULL,
-  gas_price TEXT NOT NULL, output BLOB NOT NULL
-) WITHOUT ROWID;
-CREATE UNIQUE INDEX IF NOT EXISTS tx_sender ON tx (sender, nonce);
-CREATE TABLE IF NOT EXISTS log (
-  block INTEGER NOT NULL, position INTEGER NOT NULL, tx_position INTEGER NOT NULL, tx_hash BLOB NOT NULL,
-  address BLOB NOT NULL, topic0 BLOB, topic1 BLOB, topic2 BLOB, topic3 BLOB, data BLOB NOT NULL,
-  PRIMARY KEY (block, position)
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS log_address ON log (address, topic0, block);
-CREATE INDEX IF NOT EXISTS log_tx ON log (tx_hash);
 """
 
 
@@ -50,7 +38,7 @@ class SqliteStore:
             self.db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
             self.db.execute("PRAGMA journal_mode=WAL")
             self.db.execute("PRAGMA synchronous=FULL")
-            self.db.executescript(_SCHEMA)
+            self.db.executescript(_SCHEMA + SCHEMA)
         except sqlite3.Error as error:
             self._lock.close()
             raise EnvironmentProblem(f"{path} cannot be opened as an embedded chain: {error}") from error
