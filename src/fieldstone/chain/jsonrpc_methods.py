@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from rlp.codec import encode as encode_rlp
+import rlp.codec
 
 from fieldstone import __version__
 from fieldstone.chain.embedded import BLOCK_GAS_TARGET, EmbeddedChain, checksum, raw_address
@@ -166,7 +166,7 @@ class Methods:
             "miner": checksum(header.coinbase),
             "difficulty": hex(header.difficulty),
             "extraData": _hex(header.extra_data),
-            "size": hex(len(encode_rlp(block))),
+            "size": hex(len(_encode_block(block))),
             "gasLimit": hex(header.gas_limit),
             "gasUsed": hex(header.gas_used),
             "timestamp": hex(header.timestamp),
@@ -302,6 +302,7 @@ def _bloom(logs: list[Log]) -> bytes:
     return bits.to_bytes(256, "big")
 
 
+_encode_block: Any = rlp.codec.encode
 _MISSING: Any = object()
 
 

@@ -44,6 +44,7 @@ def _read_rows(path: Path, reader: Any) -> list[tuple[str, int]]:
                 f"{path}: line 1: the header must name the column {name!r} once; it reads {','.join(header)!r}"
             )
     at_address, at_amount, width = header.index("address"), header.index("amount"), len(header)
+    leaf: tuple[str, int]
     leaves: list[tuple[str, int]] = []
     line_of: dict[str, int] = {}
     for row in reader:
@@ -54,7 +55,7 @@ def _read_rows(path: Path, reader: Any) -> list[tuple[str, int]]:
             raise UsageError(f"{path}: line {line}: {len(row)} fields where the header has {width}")
         address, text = row[at_address].strip(), row[at_amount].strip()
         try:
-            leaf = _read_address(address), _read_amount(text)
+            leaf = (_read_address(address), _read_amount(text))
         except ValueError as error:
             raise UsageError(f"{path}: line {line}: {error}") from None
         first_line = line_of.setdefault(leaf[0].lower(), line)
