@@ -321,6 +321,13 @@ def test_without_a_treasury_the_take_waits_in_a_named_pool_and_is_paid_when_one_
     assert not paid.pools
 
 
+def test_a_refused_stranger_has_a_statement_and_no_operator() -> None:
+    inp = network([Device(verdict="rejected", quantity=0)])
+    result = allocate(replace(inp, registry=inp.registry.clear()))
+    assert result.statements.select("operator", "verdict", "total_base").row(0) == ("", "rejected", "0")
+    assert result.balances == {}
+
+
 def test_revenue_of_an_unknown_device_is_kept_apart() -> None:
     result = allocate(network([], extra_revenue=[("did:key:gone", "sensing", 500_000)]))
     assert result.pools["unattributed"] == 9 * TOKEN_BASE

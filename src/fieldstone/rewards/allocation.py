@@ -91,8 +91,8 @@ class Allocation:
 def allocate(inp: AllocationInput) -> Allocation:
     """Turn one epoch's verdicts, revenue and corrections into amounts and statements.
 
-    Raises Terminal when the input contradicts itself: a verdict without a registered device, two verdicts of one
-    device in one service, a quality above 10⁶, a price that is not positive.
+    Raises Terminal when the input contradicts itself: an earning verdict without a registered device, two verdicts of
+    one device in one service, a quality above 10⁶, a price that is not positive.
     """
     if inp.price_micro_usd <= 0:
         raise Terminal(f"epoch {inp.epoch}: the token price must be above 0, it is {inp.price_micro_usd} µ$")
@@ -144,9 +144,9 @@ class _Book:
         """Open a line for every verdict."""
         columns = self.inp.verdicts.select("device", "service", "quantity", "quality_ppm", "verdict")
         for row, (device, service, quantity, quality_ppm, verdict) in enumerate(columns.rows()):
-            operator = self.operator_of.get(device)
-            if operator is None:
-                raise Terminal(f"epoch {self.inp.epoch}: verdict for {device}, which is not in the registry")
+            operator = self.operator_of.get(device, "")
+            if not operator and verdict in EARNING_VERDICTS:
+                raise Terminal(f"epoch {self.inp.epoch}: {verdict} verdict for {device}, which is not in the registry")
             if (device, service, operator) in self.lines:
                 raise Terminal(f"epoch {self.inp.epoch}: two verdicts for {device} in service {service}")
             if quantity < 0 or not 0 <= quality_ppm <= PPM:
@@ -239,6 +239,8 @@ class _Book:
         work: dict[int, int] = defaultdict(int)
         revenue: dict[int, int] = defaultdict(int)
         for line in lines:
+            if not line.operator:
+                continue  # not registered: no place, no work
             cell = line.cell = self._cell(line.device)
             work[cell] += line.work
             if line.revenue_micro_usd > 0:

@@ -7,14 +7,12 @@ Formulas are those of `rewards.statements` and `rewards.need`; each line's `why`
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from fieldstone.units import PPM, format_token, format_usd
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +79,11 @@ def _work(
         remedy = "" if quality == PPM else "See the reasons below."
         yield _ppm("work", f"quality of {name}", quality, "share of the expected readings that passed", remedy)
     yield _ppm("work", "quality", row["quality_ppm"], "all variables and fleet checks together")
+    causes = {cause.get("reason"): cause for cause in reversed(_list(detail.get("causes"))) if isinstance(cause, dict)}
     for code in row["reasons"]:
         reason = reasons.get(code)
-        why = reason.meaning if reason else "see the verdict's detail"
-        yield Line("work", "reason", code, "", why, reason.remedy if reason else "")
+        why = " ".join(filter(None, [reason.meaning if reason else "", _evidence(causes.get(code, {}))]))
+        yield Line("work", "reason", code, "", why or "see the verdict's detail", reason.remedy if reason else "")
     refused = row["verdict"] == "rejected"
     yield Line(
         "work",
@@ -209,15 +208,32 @@ def _detail(verdict: Mapping[str, Any]) -> Mapping[str, Any]:
     return detail if isinstance(detail, dict) else {}
 
 
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _evidence(cause: Mapping[str, Any]) -> str:
+    """Say what was measured, against which limit, and what it cost."""
+    parts = []
+    if cause.get("variable"):
+        parts.append(f"In {cause['variable']}")
+    if cause.get("measured") is not None:
+        parts.append(f"measured {cause['measured']}")
+    if cause.get("threshold") is not None:
+        parts.append(f"limit {cause['threshold']}")
+    if cause.get("detail"):
+        parts.append(str(cause["detail"]))
+    if isinstance(cause.get("quality_if_fixed_ppm"), int):
+        parts.append(f"quality without it {cause['quality_if_fixed_ppm'] / 10_000:.2f} %")
+    return "; ".join(parts) + "." if parts else ""
+
+
 def _qualities(detail: Mapping[str, Any]) -> dict[str, int]:
-    """Return variable → quality_ppm from `detail.variables`, given as a number or as an object with `quality_ppm`."""
-    found = {}
-    variables = detail.get("variables")
-    for name, value in variables.items() if isinstance(variables, dict) else ():
-        quality = value.get("quality_ppm") if isinstance(value, dict) else value
-        if isinstance(quality, int):
-            found[str(name)] = quality
-    return found
+    """Return variable → quality in ppm from `detail.variables_ppm`."""
+    variables = detail.get("variables_ppm")
+    if not isinstance(variables, dict):
+        return {}
+    return {str(name): ppm for name, ppm in variables.items() if isinstance(ppm, int)}
 
 
 def _token(section: str, label: str, amount: Any, why: str, remedy: str = "") -> Line:
@@ -241,20 +257,27 @@ def to_dicts(lines: Sequence[Line]) -> list[dict[str, Any]]:
     return [{**asdict(line), "exact": None if line.exact is None else str(line.exact)} for line in lines]
 
 
-def to_table(lines: Sequence[Line], title: str = "") -> Table:
-    """Return the lines as a rich table, a rule between sections."""
-    from rich.markup import escape
+def to_text(lines: Sequence[Line], width: int | None = None) -> str:
+    """Return the lines as a table of plain text, `width` columns wide (default: the terminal, or 140)."""
+    from rich.box import SIMPLE
+    from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(title=escape(title) or None, title_justify="left", show_edge=False, pad_edge=False)
-    for name, justify in (("", "left"), ("value", "right"), ("unit", "left"), ("why", "left")):
-        table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    table = Table(box=SIMPLE, show_header=False, show_edge=False, pad_edge=False)
+    table.add_column(no_wrap=True)
+    table.add_column(justify="right", overflow="fold")
+    table.add_column()
+    table.add_column(overflow="fold")
     previous = lines[0].section if lines else ""
     for line in lines:
         if line.section != previous:
             table.add_section()
             previous = line.section
+        why = f"{line.why}\n→ {line.remedy}" if line.remedy else line.why
         # causes and reasons come from outside: they are text, never markup
-        why = escape(line.why) + (f"\n[italic]→ {escape(line.remedy)}[/italic]" if line.remedy else "")
-        table.add_row(escape(line.label), escape(line.value), escape(line.unit), why)
-    return table
+        table.add_row(*(Text(cell) for cell in (line.label, line.value, line.unit, why)))
+    console = Console(width=width or shutil.get_terminal_size((140, 40)).columns, color_system=None)
+    with console.capture() as capture:
+        console.print(table)
+    return "\n".join(part.rstrip() for part in capture.get().splitlines())
