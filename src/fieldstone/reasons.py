@@ -23,6 +23,13 @@ class Reason:
 _ALL = (
     # the bytes
     Reason("TOO_LARGE", 413, "The body is larger than the network accepts.", "Send fewer reports in one body."),
+    Reason("TOO_SLOW", 408, "The body did not arrive in time.", "Send smaller bodies over a slow line."),
+    Reason(
+        "BAD_MEDIA_TYPE",
+        415,
+        "The content type or content encoding is not one that this address takes.",
+        "Send application/cose (one report) or application/cbor-seq (many), not compressed.",
+    ),
     Reason("BAD_CBOR", 400, "The bytes are not well-formed CBOR.", "Encode the report as RFC 8949 CBOR."),
     Reason(
         "BAD_COSE", 400, "The message is not a COSE_Sign1 structure.", "Send CBOR tag 18 with four fields (RFC 9052)."
@@ -85,6 +92,7 @@ _ALL = (
     Reason("BAD_TIME_SPAN", 422, "The span ends before it starts, or is too long.", "Check t_start_ms and t_end_ms."),
     # budgets
     Reason("RATE_LIMITED", 429, "More reports than the device's or address's budget.", "Send larger, fewer reports."),
+    Reason("UNKNOWN_POSITION", 404, "The journal has no entry at this position.", "Check the position's number."),
     Reason("UNAVAILABLE", 503, "The network cannot make the report durable now.", "Keep the report and send it again."),
     # enrolment and other signed journal entries
     Reason(

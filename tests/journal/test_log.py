@@ -199,7 +199,7 @@ def test_a_newer_format_is_not_guessed_at(journal: Journal, clock: SetClock) -> 
 def test_tampering_with_a_block_is_found(journal: Journal) -> None:
     commit = journal.append([report(b"true"), report(b"also true")])
     with sqlite3.connect(journal.path) as raw:
-        raw.execute("UPDATE commits SET block = replace(block, x'74727565', x'66616B65')")
+        raw.execute("UPDATE commits SET block = CAST(replace(block, x'74727565', x'66616B65') AS BLOB)")
     raw.close()
     with pytest.raises(Terminal, match="not what was committed"):
         journal.commit_of(commit.first)

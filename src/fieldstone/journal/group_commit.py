@@ -123,6 +123,10 @@ class GroupCommit:
 
     async def submit_work(self, work: Work[T], size: int = 1) -> T:
         """Run `work` in the next group commit and return its answer. Raises Retryable, or what `work` raises."""
+        return await self.enqueue(work, size)
+
+    def enqueue(self, work: Work[T], size: int = 1) -> asyncio.Future[T]:
+        """Put `work` in line and return its future answer; call it from a running event loop. Raises Retryable."""
         loop = asyncio.get_running_loop()
         job: _Job[T] = _Job(work, loop.create_future(), loop, max(size, 1))
         with self._wake:
@@ -134,7 +138,7 @@ class GroupCommit:
             self._queued += job.size
             if len(self._queue) == 1:
                 self._wake.notify()
-        return await job.future
+        return job.future
 
     def close(self) -> None:
         """Commit what is waiting, then stop the thread. The journal stays open."""
@@ -209,7 +213,7 @@ class GroupCommit:
         except FieldstoneError as error:
             self.stats.failures += 1
             self._recover_at = time.monotonic() + _RECOVER_EVERY_S
-            for job in jobs:
+            for job in reversed(jobs):  # the last change is taken back first
                 if job.error is None:
                     job.work.abandon()
             self._fail(jobs, error)

@@ -1,0 +1,218 @@
+"""The door: cheap checks in a fixed order, before any signature is looked at.
+
+    size → form (CBOR, COSE) → known device, not revoked, algorithm → budget → sequence number → time window
+
+Every check costs about a microsecond; a signature costs eighty. A message that passes is a `Checked`. What the first
+glance cannot read is not refused here but after its signature, by the full decoder: nobody without a key can make the
+network decode odd payloads.
+
+Nothing that an unsigned message claims changes any state, but for a device's budget, which is handed back when the
+signature turns out wrong.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+from fieldstone.errors import Rejected
+from fieldstone.identity import cose
+from fieldstone.identity.registry import Device, Registry
+from fieldstone.identity.report import KindTable, Limits
+from fieldstone.intake import glance
+from fieldstone.intake.budget import Bucket
+from fieldstone.intake.marks import Mark, Marks
+from fieldstone.intake.outcome import Outcome, from_rejection, refused
+from fieldstone.policy import Policy
+
+MAX_MESSAGES = 10_000
+_TO_BE_SIGNED = b"\x84\x6aSignature1"
+_BURST_MINUTES = 2
+
+
+class Slot:
+    """What the door remembers of one device."""
+
+    __slots__ = ("bucket", "device", "mark", "prefix", "protected")
+
+    def __init__(self, device: Device, mark: Mark, bucket: Bucket) -> None:
+        self.device = device
+        self.mark = mark
+        self.bucket = bucket
+        self.protected = b""
+        self.prefix = b""  # start of the signed bytes, up to the payload
+
+
+class Checked:
+    """A message that passed the door. `head` is None when the full decoder has to read the payload."""
+
+    __slots__ = ("device", "head", "index", "kid", "message", "outcome", "payload", "signature", "signed", "slot")
+
+    def __init__(
+        self,
+        slot: Slot,
+        kid: bytes,
+        message: bytes,
+        payload: bytes,
+        signed: bytes,
+        signature: bytes,
+        head: glance.Head | None,
+    ) -> None:
+        self.slot = slot
+        self.device = slot.device
+        self.kid = kid
+        self.message = message
+        self.payload = payload
+        self.signed = signed  # what the signature covers
+        self.signature = signature
+        self.head = head
+        self.index = -1
+        self.outcome: Outcome | None = None
+
+
+class Door:
+    """The checks with the state they need. Used by one event loop."""
+
+    def __init__(
+        self, policy: Policy, registry: Registry, marks: Marks, kinds: KindTable, device_reports_per_minute: int
+    ) -> None:
+        self.registry = registry
+        self.marks = marks
+        self.kinds = kinds
+        self.tentative: dict[str, int] = {}  # sequence numbers of the commit under way; the commit thread's own
+        self._names = glance.names_of(kinds)
+        self._slots: dict[str, Slot] = {}
+        self._rate_per_ms = device_reports_per_minute / 60_000
+        self._capacity = float(_BURST_MINUTES * device_reports_per_minute)
+        self.set_policy(policy)
+
+    def set_policy(self, policy: Policy) -> None:
+        """Use another policy from the next message on."""
+        self.policy = policy
+        self.limits = Limits.of(policy.intake)
+        self._aad = _bstr(cose.network_aad(policy.network_id, policy.chain_id, policy.schema_version))
+        self._future_ms = policy.intake.future_tolerance_s * 1_000
+        self._stale_ms = policy.intake.stale_after_s * 1_000
+        self._slots = {}
+
+    def check_body(self, body: bytes, now_ms: int, *, sequence: bool) -> Iterator[Checked | Outcome]:
+        """Cut a body into messages and check each. `sequence`: a CBOR sequence; otherwise one message, no more.
+
+        An empty body is one refusal, and so is everything behind `MAX_MESSAGES` messages.
+        """
+        offset = count = 0
+        size = len(body)
+        while offset < size or count == 0:
+            if count >= MAX_MESSAGES:
+                yield refused("TOO_LARGE", f"more than {MAX_MESSAGES} messages; the rest was not looked at")
+                return
+            count += 1
+            parts = glance.envelope(body, offset)
+            if parts is None or not (sequence or parts.end == size):
+                yield from self._check_odd(body[offset:], now_ms, sequence=sequence, count=count)
+                return
+            yield self._check(parts, body[offset : parts.end], now_ms)
+            offset = parts.end
+
+    def check_times(self, start_ms: int, end_ms: int, now_ms: int) -> tuple[str, str] | None:
+        """Return (code, detail) when a span lies outside the acceptance window around `now_ms`, else None."""
+        if end_ms > now_ms + self._future_ms:
+            return "TIME_FUTURE", f"ends {end_ms - now_ms} ms ahead of the network's clock"
+        if end_ms < now_ms - self._stale_ms:
+            return "TIME_STALE", f"ended {(now_ms - end_ms) // 1000} s ago, accepted are {self._stale_ms // 1000} s"
+        return None
+
+    def find_repeat(self, slot: Slot, seq: int, message: bytes) -> Outcome | None:
+        """Return the refusal of a message whose very bytes were accepted before; None when they are not remembered."""
+        with self.marks.lock:
+            found = slot.mark.find(seq)
+        if found is None or found[1] != int.from_bytes(hashlib.sha256(message).digest()[:8], "big"):
+            return None
+        return refused("REPLAYED", f"seq {seq} is durable with these very bytes", slot.device.device, found[0])
+
+    def give_back(self, slot: Slot) -> None:
+        """Return a message's worth to a device's budget: it was not that device that sent it."""
+        slot.bucket.tokens += 1
+
+    def _check_odd(self, rest: bytes, now_ms: int, *, sequence: bool, count: int) -> Iterator[Checked | Outcome]:
+        """Go on message by message where the glance gave up: slower, and with a reason for each refusal."""
+        for item in cose.split(rest) if sequence else (rest,):
+            if count > MAX_MESSAGES:
+                yield refused("TOO_LARGE", f"more than {MAX_MESSAGES} messages; the rest was not looked at")
+                return
+            count += 1
+            try:
+                envelope = cose.parse(item)
+            except Rejected as rejection:
+                yield from_rejection(rejection)
+                continue
+            payload = envelope.payload
+            parts = glance.Parts(len(item), envelope.protected, _bstr(payload), payload, envelope.signature)
+            yield self._check(parts, item, now_ms)
+        if not rest and sequence:
+            yield refused("BAD_CBOR", "the body is empty")
+
+    def _check(self, parts: glance.Parts, message: bytes, now_ms: int) -> Checked | Outcome:
+        _, protected, payload_item, payload, signature = parts
+        if len(message) > self.policy.intake.max_report_bytes:
+            return refused("TOO_LARGE", f"{len(message)} bytes, allowed are {self.policy.intake.max_report_bytes}")
+        header = cose.read_protected(protected)
+        if header is None:
+            try:
+                cose.parse(message)
+            except Rejected as rejection:
+                return from_rejection(rejection)
+            return refused("BAD_COSE", "the protected header cannot be read")
+        algorithm_id, kid = header
+        device = self.registry.by_kid(kid)
+        if device is None:
+            retired = self.registry.by_retired_kid(kid)
+            if retired is not None:
+                return refused("DEVICE_REVOKED", "this key was replaced by another", retired.device)
+            return refused("UNKNOWN_DEVICE", f"key id {kid.hex()}")
+        name = device.device
+        if device.revoked_ms is not None:
+            return refused("DEVICE_REVOKED", "", name)
+        if cose.algorithm_of(algorithm_id) is not device.public.algorithm:
+            return refused("ALGORITHM_MISMATCH", f"the registered key is {device.public.algorithm}", name)
+        slot = self._slots.get(name)
+        if slot is None or slot.device is not device:
+            slot = self._make_slot(device, now_ms)
+        bucket = slot.bucket
+        if bucket.tokens < 1 and bucket.level(now_ms, self._rate_per_ms, self._capacity) < 1:
+            return refused("RATE_LIMITED", f"more than {self._rate_per_ms * 60_000:.0f} reports a minute", name)
+        if slot.protected != protected:
+            slot.protected = protected
+            slot.prefix = _TO_BE_SIGNED + _bstr(protected) + self._aad
+        head = glance.report_head(payload, self._names, self.limits)
+        if head is not None:
+            if head.seq > slot.mark.last_seq:
+                outside = self.check_times(head.start_ms, head.end_ms, now_ms)
+                if outside is not None:
+                    return refused(*outside, name)
+            else:
+                repeated = self.find_repeat(slot, head.seq, message)
+                if repeated is not None:
+                    return repeated
+                # Other bytes with an old number: a late message or a lie. The signature tells whose.
+        bucket.level(now_ms, self._rate_per_ms, self._capacity)
+        bucket.tokens -= 1
+        return Checked(slot, kid, message, payload, slot.prefix + payload_item, signature, head)
+
+    def _make_slot(self, device: Device, now_ms: int) -> Slot:
+        old = self._slots.get(device.device)
+        bucket = old.bucket if old is not None else Bucket(self._capacity, now_ms)
+        slot = self._slots[device.device] = Slot(device, self.marks.of(device.device), bucket)
+        return slot
+
+
+def _bstr(data: bytes) -> bytes:
+    """Return the CBOR byte string of `data`, shortest form (RFC 8949 §3.1)."""
+    length = len(data)
+    if length < 24:
+        return bytes((0x40 + length,)) + data
+    if length < 0x100:
+        return bytes((0x58, length)) + data
+    if length < 0x10000:
+        return b"\x59" + length.to_bytes(2, "big") + data
+    return b"\x5a" + length.to_bytes(4, "big") + data

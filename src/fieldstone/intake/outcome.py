@@ -1,0 +1,78 @@
+"""What became of one message: accepted at a position with a receipt, or refused for one named reason."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from fieldstone.errors import Rejected
+from fieldstone.journal.receipts import Receipt, SignedCommit
+from fieldstone.reasons import Reason, reason
+
+
+class Accepted(msgspec.Struct, frozen=True):
+    """The answer for a message that is durable."""
+
+    position: int
+    receipt: Receipt
+    ok: Literal[True] = True
+
+
+class Refused(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The answer for a message that was not taken. REPLAYED and EQUIVOCATION name the accepted report's position.
+
+    An agent may drop a message that came back REPLAYED with a position: those very bytes are durable there.
+    """
+
+    ok: bool  # always False; without a default, or it would be left out
+    code: str
+    remedy: str
+    detail: str = ""
+    position: int | None = None
+
+
+class Outcome:
+    """One message's fate, before it is put into words."""
+
+    __slots__ = ("detail", "device", "index", "position", "reason", "signed")
+
+    def __init__(
+        self,
+        *,
+        reason: Reason | None = None,
+        detail: str = "",
+        device: str = "",
+        position: int | None = None,
+        signed: SignedCommit | None = None,
+        index: int = 0,
+    ) -> None:
+        self.reason = reason
+        self.detail = detail
+        self.device = device  # "" when no enrolled device is known to be concerned
+        self.position = position
+        self.signed = signed
+        self.index = index
+
+    @property
+    def ok(self) -> bool:
+        """Whether the message is durable under its own receipt."""
+        return self.reason is None
+
+    def answer(self) -> Accepted | Refused:
+        """Put it into words."""
+        if self.signed is not None:
+            receipt = self.signed.receipt(self.index)
+            return Accepted(receipt.position, receipt)
+        assert self.reason is not None
+        return Refused(False, self.reason.code, self.reason.remedy, self.detail, self.position)
+
+
+def refused(code: str, detail: str = "", device: str = "", position: int | None = None) -> Outcome:
+    """Return the outcome for a refusal by code."""
+    return Outcome(reason=reason(code), detail=detail, device=device, position=position)
+
+
+def from_rejection(rejection: Rejected, device: str = "") -> Outcome:
+    """Return the outcome for a raised refusal."""
+    return Outcome(reason=rejection.reason, detail=rejection.detail, device=device)
