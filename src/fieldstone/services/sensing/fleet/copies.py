@@ -13,11 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from fieldstone.services.sensing.fleet.frame import Floats, Frame, Indices, Series, Voters, vote_median
 from fieldstone.services.sensing.fleet.signals import CHANNELS, channel, channels, movement, signs, unit
@@ -100,7 +101,7 @@ def _best(i: Indices, j: Indices, value: NDArray[np.floating[Any]], most: int) -
 def _near(frame: Frame, features: Mapping[str, Series], params: Mapping[str, Any]) -> NDArray[np.int64]:
     """Return each device's most similar of its nearest devices: next door, a sketch cannot tell copy from neighbour."""
     look = min(int(params["copy_near"]) + 1, frame.count)
-    _, nearest = cKDTree(frame.places_km).query(frame.places_km, k=look)
+    _, nearest = KDTree(frame.places_km).query(frame.places_km, k=look)
     i = np.repeat(np.arange(frame.count), look)
     j = nearest.reshape(-1).astype(np.int64)
     i, j = i[i != j], j[i != j]
@@ -249,42 +250,92 @@ def excess(
     return np.round(total, 4), np.round(like / np.where(like_weight > 0, like_weight, 1.0), 4)
 
 
-def find_copies(frame: Frame, near: Voters, params: Mapping[str, Any]) -> Pairs:
-    """Return the pairs of which one copies the other, over the whole epoch or over quarters of it.
+class Judge:
+    """Decides on pairs of one fleet. Fits on the fleet once what honest pairs show."""
 
-    Pairs that are suspicious but not beyond doubt are looked at again in two ways: quarter by quarter, and after the
-    median of each device's neighbours was subtracted (on days when one front moves every station alike).
-    """
-    i, j = screen(frame, params)
-    fit_i, fit_j = fit_pairs(frame, near, int(params["copy_fit_most"]))
-    values = {name: channel(frame, name) for name in channels(frame)}
-    if i.size == 0 or not values:
-        return Pairs(i, j, i.copy(), np.zeros(0), np.zeros(0), np.zeros(0))
-    compare = Comparer(frame, values, params)
-    fit_lag, lag = compare.lags(fit_i, fit_j), compare.lags(i, j)
+    def __init__(self, frame: Frame, near: Voters, params: Mapping[str, Any]) -> None:
+        self.frame, self.near, self.params = frame, near, params
+        self.values = {name: channel(frame, name) for name in channels(frame)}
+        self._fit = fit_pairs(frame, near, int(params["copy_fit_most"]))
+        self._compare = Comparer(frame, self.values, params)
+        self._fit_lag = self._compare.lags(*self._fit)
+        self._honest: dict[tuple[int, int], Expectation] = {}
 
-    def judge(by: Comparer, which: Indices, window: slice = _WHOLE) -> tuple[Floats, Floats]:
-        honest = expectation(frame, fit_i, fit_j, by.measure(fit_i, fit_j, fit_lag, window), params)
-        seen = by.measure(i[which], j[which], lag[which], window)
-        return excess(frame, i[which], j[which], seen, honest, params)
+    def _excess(
+        self, compare: Comparer, i: Indices, j: Indices, lag: Indices, window: slice = _WHOLE
+    ) -> tuple[Floats, Floats]:
+        key = (id(compare), window.start or 0)
+        if key not in self._honest:
+            fit = compare.measure(*self._fit, self._fit_lag, window)
+            self._honest[key] = expectation(self.frame, *self._fit, fit, self.params)
+        seen = compare.measure(i, j, lag, window)
+        return excess(self.frame, i, j, seen, self._honest[key], self.params)
 
-    whole, likeness = judge(compare, np.arange(i.size))
-    certain = float(params["copy_excess"])
-    sure, share = whole >= certain, np.ones(i.size)
-    maybe = np.flatnonzero(~sure & (whole >= params["copy_part_from"]))
-    quarter = frame.grid.slots // 4
-    if quarter >= params["copy_min_slots"] and maybe.size:
-        parts = np.stack([judge(compare, maybe, slice(q * quarter, (q + 1) * quarter))[0] for q in range(4)])
-        caught = (parts >= params["copy_part_excess"]).sum(axis=0)
-        sure[maybe], share[maybe] = caught > 0, np.where(caught > 0, caught / 4, 1.0)
-        whole[maybe] = np.maximum(whole[maybe], np.where(caught > 0, parts.max(axis=0), -np.inf))
-    doubt = np.flatnonzero(~sure & (whole >= params["copy_doubt_from"]))
-    if doubt.size:
-        own = {name: (v - vote_median(v, near, 3)).astype(np.float32) for name, v in values.items()}
-        residual, _ = judge(Comparer(frame, own, params), doubt)
-        sure[doubt] = residual >= params["copy_residual_excess"]
-        whole[doubt] = np.maximum(whole[doubt], residual)
-    return Pairs(i[sure], j[sure], lag[sure], whole[sure], likeness[sure], share[sure])
+    def certain(self, i: Indices, j: Indices) -> Pairs:
+        """Return those of the pairs of which one copies the other, over the whole epoch or over quarters of it.
+
+        Pairs that are suspicious but not beyond doubt are looked at again in two ways: quarter by quarter, and after
+        the median of each device's neighbours was subtracted (when one front moves every station alike).
+        """
+        params = self.params
+        if i.size == 0 or not self.values:
+            nothing = np.zeros(0)
+            none = np.zeros(0, dtype=np.int64)
+            return Pairs(none, none, none, nothing, nothing, nothing)
+        lag = self._compare.lags(i, j)
+        whole, likeness = self._excess(self._compare, i, j, lag)
+        sure, share = whole >= params["copy_excess"], np.ones(i.size)
+        maybe = np.flatnonzero(~sure & (whole >= params["copy_part_from"]))
+        quarter = self.frame.grid.slots // 4
+        if quarter >= params["copy_min_slots"] and maybe.size:
+            windows = [slice(q * quarter, (q + 1) * quarter) for q in range(4)]
+            judged = [self._excess(self._compare, i[maybe], j[maybe], lag[maybe], window) for window in windows]
+            parts = np.stack([part for part, _ in judged])
+            likes = np.stack([like for _, like in judged])
+            hits = parts >= params["copy_part_excess"]
+            caught = hits.sum(axis=0)
+            sure[maybe], share[maybe] = caught > 0, np.where(caught > 0, caught / 4, 1.0)
+            whole[maybe] = np.maximum(whole[maybe], np.where(caught > 0, parts.max(axis=0), -np.inf))
+            likeness[maybe] = np.where(caught > 0, np.where(hits, likes, -1).max(axis=0), likeness[maybe])
+        doubt = np.flatnonzero(~sure & (whole >= params["copy_doubt_from"]))
+        if doubt.size:
+            residual, _ = self._excess(self._residuals, i[doubt], j[doubt], lag[doubt])
+            sure[doubt] = residual >= params["copy_residual_excess"]
+            whole[doubt] = np.maximum(whole[doubt], residual)
+        found = Pairs(i[sure], j[sure], lag[sure], whole[sure], likeness[sure], share[sure])
+        return self._direct(found)
+
+    @cached_property
+    def _residuals(self) -> Comparer:
+        own = {name: (v - vote_median(v, self.near, 3)).astype(np.float32) for name, v in self.values.items()}
+        return Comparer(self.frame, own, self.params)
+
+    def _direct(self, pairs: Pairs) -> Pairs:
+        """Drop pairs that a third device explains: a copy far from its victim is like all the victim's neighbours.
+
+        With k the most alike partner of either side, the partial correlation of i and j given k must remain. Of true
+        copies the most alike pair of each always remains.
+        """
+        if pairs.i.size < 2:
+            return pairs
+        best: dict[int, int] = {}
+        for number in np.lexsort((pairs.j, pairs.i, -pairs.likeness)):
+            best.setdefault(int(pairs.i[number]), int(number))
+            best.setdefault(int(pairs.j[number]), int(number))
+        explained = np.zeros(pairs.i.size, dtype=bool)
+        for side, other in ((pairs.i, pairs.j), (pairs.j, pairs.i)):
+            number = np.array([best[int(device)] for device in side], dtype=np.int64)
+            third = np.where(pairs.i[number] == side, pairs.j[number], pairs.i[number])
+            ask = np.flatnonzero((third != other) & (pairs.likeness < self.params["copy_same"]))
+            if ask.size == 0:
+                continue
+            lag = self._compare.lags(third[ask], other[ask])
+            _, rest = self._excess(self._compare, third[ask], other[ask], lag)
+            a, b, c = pairs.likeness[number[ask]], rest, pairs.likeness[ask]
+            room = np.sqrt(np.maximum((1 - a**2) * (1 - b**2), 1e-4))
+            explained[ask] |= (c - a * b) / room < self.params["copy_partial"]
+        keep = ~explained
+        return Pairs(*(getattr(pairs, name)[keep] for name in ("i", "j", "lag", "excess", "likeness", "share")))
 
 
 def _masked_correlation(x: Series, y: Series) -> tuple[Floats, Floats]:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from fieldstone.services.contract import EpochInput
 from fieldstone.services.sensing.schema import VARIABLE_NAMES
@@ -131,7 +131,7 @@ def voters(
     if n < 2 or pool.size < 1:
         return none
     look = min(pool.size, 6 * votes + 1)
-    tree = cKDTree(frame.places_km[pool])
+    tree = KDTree(frame.places_km[pool])
     distance, nearest = tree.query(frame.places_km, k=look, distance_upper_bound=radius_km)
     distance, nearest = distance.reshape(n, look), nearest.reshape(n, look)
     real = np.isfinite(distance)

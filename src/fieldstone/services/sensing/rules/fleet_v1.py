@@ -43,6 +43,9 @@ PARAMETERS: dict[str, Parameter] = {
     "copy_fit_margin": Parameter(
         1.25, "×", "a claim may fit its place worse than the best by this and be the source", OWN
     ),
+    "copy_same": Parameter(0.97, "", "series more alike than this are one, whatever a third explains", OWN),
+    "copy_partial": Parameter(0.25, "", "partial correlation that must remain when a third device is known", OWN),
+    "copy_follow_s": Parameter(150, "s", "received so much later than another member, a device is not the source", OWN),
     "copy_severity_ppm": Parameter(1_000_000, "ppm", "quality lost by a copy", "one sensor earns once"),
     # made of neighbours
     "blend_r2": Parameter(0.9, "", "share of all movements explained by a positive mix of two neighbours", LAB),
@@ -56,12 +59,15 @@ PARAMETERS: dict[str, Parameter] = {
     "kin_excess": Parameter(7.0, "sd", "so far below the fleet's kinship a station does not follow its weather", LAB),
     "kin_below": Parameter(0.8, "×", "… and its mean correlation is below this share of the fleet's", LAB),
     "kin_min_spread": Parameter(0.25, "", "least spread of atanh(r)", LAB),
-    "kin_cell_m": Parameter(10.0, "stations", "fewer stations do not make a fleet to compare with", OWN),
+    "kin_fleet": Parameter(12, "stations", "fewer stations do not make a fleet to compare with", OWN),
+    "invented_severity_ppm": Parameter(1_000_000, "ppm", "quality lost by numbers that were not measured there", OWN),
     "smooth_log": Parameter(0.9, "ln", "a channel this much smoother than its voters' lacks a sensor's noise", LAB),
     "smooth_channels": Parameter(2, "groups", "… in at least so many independent groups of channels", OWN),
     # place
     "place_min_km": Parameter(3.0, "km", "a better place must be this far from the claim", OWN),
     "place_gain": Parameter(0.35, "", "atanh(r) by which the better place must fit better", LAB),
+    "place_alike": Parameter(0.6, "", "mean correlation with the five most alike stations", LAB),
+    "elevation_severity_ppm": Parameter(500_000, "ppm", "quality lost by a wrong elevation", OWN),
     "elevation_hpa": Parameter(5.0, "hPa", "median pressure residual", "42 m; consumer barometers ±1.5 hPa"),
     "longitude_min": Parameter(50.0, "min", "shift of the light curve", "12.5° of longitude; clouds shift by ±25 min"),
     "longitude_r": Parameter(0.85, "", "… at which the light curve must fit this well", OWN),
@@ -70,10 +76,12 @@ PARAMETERS: dict[str, Parameter] = {
     "indoor_dark": Parameter(0.05, "×", "light below this share of a clear sky is strongly so", "public QoD rules"),
     "indoor_range": Parameter(0.6, "×", "daily range of temperature below this share of the neighbours'", OWN),
     "indoor_calm": Parameter(0.9, "share", "wind below 0.3 m/s for more than this share", OWN),
+    "indoor_severity_ppm": Parameter(1_000_000, "ppm", "quality lost indoors", "public QoD rules: score 0"),
     "daylight_share": Parameter(0.4, "share", "of daylight slots must be present to judge light", "public QoD rules"),
     "night_wm2": Parameter(5.0, "W/m²", "mean clear-sky light below which it is almost night", "public QoD rules"),
     # flat
     "flat_share": Parameter(0.1, "×", "a channel that moves less than this share of its neighbours is stuck", LAB),
+    "flat_severity_ppm": Parameter(500_000, "ppm", "quality lost by a flat channel, times the share of halves", OWN),
     "flat_range_temperature_c": Parameter(2.5, "°C", "… when the neighbours' range exceeds this", OWN),
     "flat_range_humidity_pct": Parameter(12.0, "%", "… when the neighbours' range exceeds this", OWN),
     "flat_range_pressure_hpa": Parameter(2.0, "hPa", "… when the neighbours' range exceeds this", OWN),
