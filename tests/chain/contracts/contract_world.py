@@ -159,7 +159,9 @@ class Tree:
     """A StandardMerkleTree of (address, amount), written from the rules for these tests only."""
 
     def __init__(self, leaves: Sequence[tuple[str, int]]) -> None:
-        hashes = sorted((keccak(keccak(encode(["address", "uint256"], leaf))), index) for index, leaf in enumerate(leaves))
+        hashes = sorted(
+            (keccak(keccak(encode(["address", "uint256"], leaf))), index) for index, leaf in enumerate(leaves)
+        )
         size = len(leaves)
         nodes = [b""] * (2 * size - 1)
         self._place = {}
@@ -202,9 +204,7 @@ class World:
             str(boa.env.generate_address()) for _ in range(5)
         )
         rewards_address = str(boa.env.generate_address())
-        self.token = Contract(
-            "Token", "Field", "FLD", rewards_address, self.founder, self.genesis, self.max_supply
-        )
+        self.token = Contract("Token", "Field", "FLD", rewards_address, self.founder, self.genesis, self.max_supply)
         self.rewards = Contract("Rewards", *self.rewards_arguments(), address=rewards_address)
         self.credits = Contract(
             "Credits", self.token.address, self.rewards.address, self.poster, self.network, 3_600, 86_400, self.rate_cap

@@ -262,9 +262,7 @@ def test_rotation_cannot_be_replayed(world: World) -> None:
         ([0, 0], 1, "signers not ascending"),
     ],
 )
-def test_rotation_refuses_a_set_that_cannot_work(
-    world: World, indices: list[int], threshold: int, reason: str
-) -> None:
+def test_rotation_refuses_a_set_that_cannot_work(world: World, indices: list[int], threshold: int, reason: str) -> None:
     with reverts(reason):
         rotate(world, [world.signers[i] for i in indices], threshold)
 
