@@ -34,12 +34,14 @@ def invoice(
     ]
     missing = quoted.readings - counted.readings
     notes = []
-    if missing and metered.refund_micro_usd:
+    if missing > 0 and metered.refund_micro_usd:
         notes.append(
             f"{missing} of {quoted.readings} quoted readings could not be delivered; what they cost is back in your credits."
         )
-    elif missing:
+    elif missing > 0:
         lines.append(_line("not delivered, within level", missing, unit_price))
+    elif missing < 0:
+        lines.append(_line("more than quoted, free", missing, unit_price))
     total = sum(line.amount_micro_usd for line in lines)
     if total != metered.net_micro_usd:
         raise Terminal(f"order {metered.order}: invoice lines add up to {total}, {metered.net_micro_usd} were paid")

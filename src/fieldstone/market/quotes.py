@@ -97,7 +97,7 @@ class Quotes:
                 quote.insert().values(
                     id=new.id,
                     customer_id=customer_id,
-                    body=msgspec.json.encode(body, order="sorted"),
+                    body=msgspec.json.encode(body),
                     price_micro_usd=new.price_micro_usd,
                     created_ms=now_ms,
                     valid_until_ms=new.valid_until_ms,
