@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import msgspec
 
 from fieldstone.errors import ConfigError
-from fieldstone.policy import Policy
+from fieldstone.policy import Policy, ServicePolicy
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 
@@ -90,12 +90,14 @@ def load(path: Path, environ: Mapping[str, str] | None = None) -> Config:
         machine[name] = _convert(tree.pop(name, {}), section_type, f"{name}.", text, path)
     network = tree.pop("network", {})
     if not isinstance(network, dict):
-        raise ConfigError("must be a table", key="network", line=_line_of(text, "network"), path=str(path))
+        raise ConfigError("must be a table", key="network", line=line_of(text, "network"), path=str(path))
     for key in network:
         if key not in ("network_id", "chain_id", "schema_version"):
-            raise ConfigError(
-                "unknown key", key=f"network.{key}", line=_line_of(text, f"network.{key}"), path=str(path)
-            )
+            raise ConfigError("unknown key", key=f"network.{key}", line=line_of(text, f"network.{key}"), path=str(path))
+    services = tree.get("services")
+    for name, service in services.items() if isinstance(services, dict) else ():
+        # one by one, because a message about the whole leaves out which service it was
+        _convert(service, ServicePolicy, f"services.{name}.", text, path)
     policy = _convert({**tree, **network}, Policy, "", text, path)
     return Config(path=path.resolve(), policy=policy, **machine)
 
@@ -116,7 +118,7 @@ def _convert(tree: Any, target: type[Any], prefix: str, text: str, path: Path) -
             key = f"network.{key}" if key in ("network_id",) else key
             message = "is missing"
         key = key.rstrip(".")
-        raise ConfigError(message, key=key, line=_line_of(text, key), path=str(path)) from error
+        raise ConfigError(message, key=key, line=line_of(text, key), path=str(path)) from error
 
 
 def _override(tree: dict[str, Any], environ: Mapping[str, str]) -> None:
@@ -124,12 +126,15 @@ def _override(tree: dict[str, Any], environ: Mapping[str, str]) -> None:
     for section, section_type in _MACHINE_SECTIONS.items():
         for field in msgspec.structs.fields(section_type):
             value = environ.get(f"FIELDSTONE_{section}_{field.name}".upper())
-            if value is not None:
-                is_number = value.lstrip("-").isdigit() and field.type is not str
-                tree.setdefault(section, {})[field.name] = int(value) if is_number else value
+            if value is None:
+                continue
+            table = tree.setdefault(section, {})
+            if isinstance(table, dict):  # anything else is refused by the conversion, with its key
+                is_number = re.fullmatch(r"-?[0-9]{1,18}", value) is not None and field.type is not str
+                table[field.name] = int(value) if is_number else value
 
 
-def _line_of(text: str, dotted: str) -> int | None:
+def line_of(text: str, dotted: str) -> int | None:
     """Find the 1-based line on which a dotted key (`rewards.take_ppm`) or its table stands; None when it is absent."""
     wanted = re.sub(r"\[(\d+|\.\.\.)\]", "", dotted).split(".")
     if wanted[0] in ("network_id", "chain_id", "schema_version"):
@@ -145,7 +150,9 @@ def _line_of(text: str, dotted: str) -> int | None:
             here = table + pair[1].replace('"', "").split(".")
         else:
             continue
-        depth = len(here) if here == wanted[: len(here)] else 0
-        if depth and (best is None or depth > best[0]):
+        depth = min(len(here), len(wanted))
+        if here[:depth] != wanted[:depth]:
+            continue
+        if best is None or depth > best[0]:
             best = (depth, number)
     return best[1] if best else None
