@@ -1,0 +1,68 @@
+"""`fieldstone init`: write a commented `network.toml`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def command(
+    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where the network lives; made if missing.")] = Path(),
+    network_id: Annotated[str, typer.Option("--id", help="Network id; the folder's name by default.")] = "",
+    name: Annotated[str, typer.Option(help="Title of the network.")] = "",
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing network.toml.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Write a commented network.toml: every setting with its unit and the reason to change it."""
+    import json
+
+    path = write_network(folder, network_id=network_id, name=name, force=force)
+    if as_json:
+        typer.echo(json.dumps({"path": str(path)}))
+        return
+    typer.echo(path)
+    where = "" if folder.resolve() == Path.cwd() else f"cd {folder} && "
+    typer.echo(
+        f"\nNext: read it, then\n  {where}fieldstone doctor   (is this machine fit?)\n"
+        f"  {where}fieldstone up       (makes the keys and starts the network)",
+        err=True,
+    )
+
+
+def write_network(folder: Path, *, network_id: str = "", name: str = "", force: bool = False) -> Path:
+    """Write `folder`/network.toml with every default and return its path.
+
+    Raises UsageError when a file is there already (unless `force`) or the id is not valid, EnvironmentProblem when
+    the folder cannot be written.
+    """
+    import os
+    import re
+
+    from fieldstone.cli.settings import to_toml
+    from fieldstone.config import ChainConfig, Config, MqttConfig, NodeConfig
+    from fieldstone.errors import EnvironmentProblem, UsageError
+    from fieldstone.policy import Policy
+
+    network_id = network_id or re.sub(r"[^a-z0-9]+", "-", folder.resolve().name.lower()).strip("-")[:63] or "network"
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,62}", network_id):
+        raise UsageError(
+            f"network id {network_id!r} is not 1 to 63 small letters, digits and hyphens; give another --id"
+        )
+    path = folder / "network.toml"
+    if path.exists() and not force:
+        raise UsageError(f"{path} exists already; --force replaces it")
+    node = NodeConfig(name=name) if name else NodeConfig()
+    policy = Policy(network_id=network_id)
+    text = to_toml(Config(path=path, node=node, chain=ChainConfig(), mqtt=MqttConfig(), policy=policy))
+    half_written = folder / f".network.toml.{os.getpid()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        half_written.write_text(text, encoding="utf-8")
+        half_written.replace(path)
+    except OSError as error:
+        raise EnvironmentProblem(
+            f"{path} cannot be written: {error.strerror or error}; choose another folder"
+        ) from error
+    return path
