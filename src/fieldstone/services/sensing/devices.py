@@ -142,7 +142,8 @@ def _own_time(
     if name == "wind_direction_deg" and "wind_speed_ms" in rows.values:
         with np.errstate(invalid="ignore"):
             calm = rows.values["wind_speed_ms"] <= limits.params["calm_ms"]
-        present |= calm & (flags["wind_speed_ms"].code == 0)
+        has_vane = np.bincount(rows.device[present], minlength=rows.devices) > 0  # others miss it all day long
+        present |= calm & (flags["wind_speed_ms"].code == 0) & has_vane[rows.device]
     if present.all():
         return present, time_ms
     some = np.flatnonzero(present)

@@ -141,18 +141,20 @@ def _medians(
     reach = int(half[np.unique(device[points])].max())
     offsets = np.arange(-reach, reach + 1)
     found = np.empty(len(points))
-    for begin in range(0, len(points), BLOCK):
-        block = points[begin : begin + BLOCK]
+    for start in range(0, len(points), BLOCK):
+        block = points[start : start + BLOCK]
         of = device[block]
-        near = block[:, None] + offsets
-        inside = (near >= 0) & (near < len(x)) & (np.abs(offsets) <= half[of][:, None])
+        reach_of = half[of]
+        # near the ends of a device's rows the window slides inwards, so that the first reading has a median too
+        centre = np.minimum(block, np.searchsorted(device, of, side="right") - 1 - reach_of)
+        centre = np.maximum(centre, np.searchsorted(device, of, side="left") + reach_of)
+        near = centre[:, None] + offsets
+        inside = (near < len(x)) & (np.abs(offsets) <= reach_of[:, None])
         near = np.clip(near, 0, len(x) - 1)
-        inside &= (device[near] == of[:, None]) & (
-            np.abs(t_ms[near] - t_ms[block][:, None]) * 2 <= window_ms[of][:, None]
-        )
+        inside &= (device[near] == of[:, None]) & (np.abs(t_ms[near] - t_ms[block][:, None]) <= window_ms[of][:, None])
         values = np.sort(np.where(inside, x[near], np.inf), axis=1)
         count = inside.sum(axis=1)
         row = np.arange(len(block))
-        middle = (values[row, (count - 1) // 2] + values[row, count // 2]) / 2
-        found[begin : begin + BLOCK] = np.where(count >= needed[of], middle, np.nan)
+        middle = (values[row, np.maximum(count - 1, 0) // 2] + values[row, count // 2]) / 2
+        found[start : start + BLOCK] = np.where(count >= needed[of], middle, np.nan)
     return found

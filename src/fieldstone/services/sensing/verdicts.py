@@ -123,9 +123,17 @@ def _cause_entries(ordered: pl.DataFrame, scores: Scores) -> dict[int, list[dict
             "variable": row["variable"],
         }
         if row["detail"]:
-            entry["detail"] = row["detail"]
+            entry["detail"] = _tree(row["detail"])
         found.setdefault(place, []).append(entry)
     return found
+
+
+def _tree(text: str) -> Any:
+    """Return the tree of a JSON object, or the sentence as it is."""
+    try:
+        return msgspec.json.decode(text) if text.startswith("{") else text
+    except msgspec.DecodeError:
+        return text
 
 
 def _coverage(coverage: pl.DataFrame) -> dict[str, dict[str, int]]:

@@ -11,20 +11,13 @@ import polars as pl
 from fieldstone.services.contract import EpochInput, FleetVerdicts
 from fieldstone.services.sensing.devices import check_devices
 from fieldstone.services.sensing.findings import FleetFindings, no_findings
+from fieldstone.services.sensing.fleet import check as check_neighbourhood
 from fieldstone.services.sensing.pack import unnest
 from fieldstone.services.sensing.schema import KIND
 from fieldstone.services.sensing.scoring import score
 from fieldstone.services.sensing.sellable import sellable_rows
 from fieldstone.services.sensing.stuck import CARRY, CARRY_SCHEMA
 from fieldstone.services.sensing.verdicts import not_enrolled, verdict_table
-
-try:
-    from fieldstone.services.sensing.fleet import check as check_neighbourhood
-except ImportError:  # fleet checks not landed yet
-
-    def check_neighbourhood(whole: EpochInput, device_checks: pl.DataFrame) -> FleetFindings:
-        return FleetFindings(no_findings())
-
 
 __all__ = ["check_devices", "check_fleet", "partitions"]
 
