@@ -57,6 +57,14 @@ def reverts(reason: str) -> Iterator[None]:
     assert caught.value.args[0] == reason
 
 
+@contextmanager
+def refused_signatures() -> Iterator[None]:
+    """Expect the quorum to be refused: a digest that nobody signed recovers to strangers, in any order."""
+    with pytest.raises(Reverted) as caught:
+        yield
+    assert caught.value.args[0] in ("not a signer", "signers not ascending")
+
+
 def _types(items: Sequence[dict[str, Any]]) -> list[str]:
     return [
         f"({','.join(_types(item['components']))})" if item["type"].startswith("tuple") else item["type"]

@@ -20,6 +20,7 @@ from contract_world import (
     digest,
     make_signers,
     quorum,
+    refused_signatures,
     reverts,
 )
 
@@ -134,7 +135,7 @@ def test_signatures_over_any_other_field_are_refused(world: World, field: str) -
     fields = world.root_fields(1, ROOT, 5) | {field: MUTATIONS[field]}
     signatures = quorum(world.signers[:2], digest.root_digest(**fields))
     # a digest that was not signed recovers to strangers: not a signer, or by luck not ascending
-    with pytest.raises(Exception, match="not a signer|signers not ascending"):
+    with refused_signatures():
         world.rewards.post(1, ROOT, DATA_HASH, 5, signatures)
     assert world.rewards.live_epoch() == 0
 
@@ -145,7 +146,7 @@ def test_signatures_of_a_cancelled_root_are_dead(world: World) -> None:
     world.rewards.post(1, ROOT, DATA_HASH, 5, signatures)
     world.rewards.veto(1, ROOT, sender=world.guardian)
     assert world.status(1) == CANCELLED
-    with pytest.raises(Exception, match="not a signer|signers not ascending"):
+    with refused_signatures():
         world.rewards.post(1, ROOT, DATA_HASH, 5, signatures)
     world.post(b"\x33" * 32, 4)
     assert world.rewards.record(1)[5] == 1, "attempt"
@@ -241,14 +242,14 @@ def test_rotation_replaces_everyone_and_kills_old_signatures(world: World) -> No
 def test_a_member_who_stays_must_sign_anew(world: World) -> None:
     old_signatures = world.sign_root(1, ROOT, 5)
     rotate(world, world.signers, 2)
-    with pytest.raises(Exception, match="not a signer|signers not ascending"):
+    with refused_signatures():
         post_with(world, old_signatures)
     world.post(ROOT, 5)
 
 
 def test_rotation_cannot_be_replayed(world: World) -> None:
     rotate(world, world.signers, 2)
-    with pytest.raises(Exception, match="not a signer|signers not ascending"):
+    with refused_signatures():
         rotate(world, world.signers, 2, version=1)
 
 
@@ -309,7 +310,7 @@ def test_signature_from_another_deployment_is_refused(world: World) -> None:
     other = deploy_rewards(world)
     fields = world.root_fields(1, ROOT, 5) | {"contract": other.address}
     signatures = quorum(world.signers[:2], digest.root_digest(**fields))
-    with pytest.raises(Exception, match="not a signer|signers not ascending"):
+    with refused_signatures():
         post_with(world, signatures)
     other.post(1, ROOT, DATA_HASH, 5, signatures)
     assert other.live_epoch() == 1
