@@ -1,0 +1,171 @@
+"""A fast lane through uvicorn for the one request that matters most: a whole `POST /v1/reports` in one packet.
+
+uvicorn's HTTP parser in Python (h11) and the ASGI machinery cost about three times what a signature costs. This
+protocol looks at each new request: if it is complete, plain, and for `/v1/reports`, it is answered here; anything else
+— other paths, chunked or partial bodies, pipelining, `Expect`, proxies' headers, any header not on the short list below
+— is handed to h11 unchanged, byte for byte. So the lane never has to guess what an odd request means, and both ways
+answer with the same function (`http.take_reports`).
+
+Use: `uvicorn.Config(app, http=lane(intake), access_log=False)`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http
+from typing import Any, NamedTuple
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from fieldstone.intake.http import Answer, take_reports
+from fieldstone.intake.pipeline import Intake
+
+_REQUEST_LINE = b"POST /v1/reports HTTP/1.1\r\n"
+_LONGEST_HEAD = 2_048
+_MOST_HEADS = 2_048
+_HARMLESS = frozenset({b"host", b"user-agent", b"accept-encoding"})
+_STATUS_LINE = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in http.HTTPStatus}
+
+
+class _Head(NamedTuple):
+    length: int
+    media_type: str
+    accept: str
+
+
+def read_head(head: bytes) -> _Head | None:
+    """Read the header lines of a report request (without the request line); None when h11 should judge them."""
+    seen: dict[bytes, bytes] = {}
+    for line in head.split(b"\r\n"):
+        name, colon, value = line.partition(b":")
+        name = name.lower()
+        value = value.strip(b" \t")
+        if not colon or name in seen or any(byte < 0x20 or byte > 0x7E for byte in value):
+            return None
+        seen[name] = value
+    length = seen.pop(b"content-length", b"")
+    media_type = seen.pop(b"content-type", b"")
+    accept = seen.pop(b"accept", b"")
+    if seen.pop(b"connection", b"keep-alive").lower() != b"keep-alive" or b"host" not in seen:
+        return None
+    if not length.isdigit() or len(length) > 9 or not seen.keys() <= _HARMLESS:
+        return None
+    return _Head(int(length), media_type.decode("ascii"), accept.decode("ascii"))
+
+
+def lane(intake: Intake, *, head_timeout_s: float = 15.0) -> type[asyncio.Protocol]:
+    """Return the protocol class for uvicorn's `http=`. `head_timeout_s`: how long a request's headers may take."""
+    heads: dict[bytes, _Head | None] = {}
+
+    class ReportLane(H11Protocol):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self._open = self.limit_concurrency is None  # h11 holds no unfinished request of this connection
+            self._answering = False
+            self._closing = False
+            self._backlog = b""
+            self._head_timer: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            self._head_timer = self.loop.call_later(head_timeout_s, self.timeout_keep_alive_handler)
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._stop_head_timer()
+            super().connection_lost(exc)
+
+        def data_received(self, data: bytes) -> None:
+            if self._answering:
+                self._backlog += data
+                self.flow.pause_reading()
+                return
+            if self._open and data.startswith(_REQUEST_LINE):
+                start = len(_REQUEST_LINE)
+                end = data.find(b"\r\n\r\n", start, start + _LONGEST_HEAD)
+                if end > 0:
+                    head = _look_up(heads, data[start:end])
+                    if head is not None and len(data) == end + 4 + head.length:
+                        self._answer_soon(head, data[end + 4 :])
+                        return
+            self._open = False
+            super().data_received(data)
+            self._watch_head()
+
+        def on_response_complete(self) -> None:
+            super().on_response_complete()
+            idle = self.conn.our_state is h11.IDLE and self.conn.their_state is h11.IDLE
+            self._open = idle and not self.conn.trailing_data[0] and self.limit_concurrency is None
+
+        def shutdown(self) -> None:
+            if self._answering:
+                self._closing = True
+            else:
+                super().shutdown()
+
+        def _answer_soon(self, head: _Head, body: bytes) -> None:
+            self._unset_keepalive_if_required()
+            self._stop_head_timer()
+            self._answering = True
+            task = self.loop.create_task(self._answer(head, body))
+            self.tasks.add(task)
+            task.add_done_callback(self.tasks.discard)
+
+        async def _answer(self, head: _Head, body: bytes) -> None:
+            try:
+                address = self.client[0] if self.client else "local"
+                answer = await take_reports(intake, body, head.media_type, head.accept, address)
+            except Exception:  # a bug: the sender must see that nothing was promised
+                self.logger.exception("the report lane failed")
+                answer = Answer(500, "text/plain", b"internal error; send again")
+                self._closing = True
+            self._answering = False
+            self.server_state.total_requests += 1
+            if self.transport.is_closing():
+                return
+            lines = [_STATUS_LINE[answer.status]]
+            for name, value in self.server_state.default_headers:
+                lines += (name, b": ", value, b"\r\n")
+            if answer.retry_after_s:
+                lines.append(b"retry-after: %s\r\n" % answer.retry_after_s.encode())
+            if self._closing:
+                lines.append(b"connection: close\r\n")
+            kind, length = answer.media_type.encode(), len(answer.body)
+            lines.append(b"content-type: %s\r\ncontent-length: %d\r\n\r\n" % (kind, length))
+            lines.append(answer.body)
+            self.transport.write(b"".join(lines))
+            if self._closing:
+                self.transport.close()
+                return
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+            if self._backlog:
+                backlog, self._backlog = self._backlog, b""
+                self.flow.resume_reading()
+                self.data_received(backlog)
+
+        def _watch_head(self) -> None:
+            """Close a connection that never finishes its headers; bodies have their own limit (`http.routes`)."""
+            if self.conn.their_state is not h11.IDLE:
+                self._stop_head_timer()
+            elif self._head_timer is None and self.conn.trailing_data[0]:
+                self._head_timer = self.loop.call_later(head_timeout_s, self.timeout_keep_alive_handler)
+
+        def _stop_head_timer(self) -> None:
+            if self._head_timer is not None:
+                self._head_timer.cancel()
+                self._head_timer = None
+
+    return ReportLane
+
+
+def _look_up(heads: dict[bytes, _Head | None], head: bytes) -> _Head | None:
+    """Read a head, remembering it: a device sends the same one with every report."""
+    try:
+        return heads[head]
+    except KeyError:
+        if len(heads) >= _MOST_HEADS:
+            heads.clear()
+        found = heads[head] = read_head(head)
+        return found
