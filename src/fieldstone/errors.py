@@ -41,7 +41,7 @@ class Rejected(FieldstoneError):
         self.reason = reason
         self.subject = subject
         self.detail = detail
-        parts = [reason.code, f"({subject})" if subject else "", f": {detail}" if detail else "", f". {reason.remedy}"]
+        parts = [reason.code, f" ({subject})" if subject else "", f": {detail}" if detail else "", f". {reason.remedy}"]
         super().__init__("".join(parts))
 
 
