@@ -172,10 +172,12 @@ def _plain(claims: Sequence[Claim]) -> list[list[int]]:
 def lint_policy(policy: Policy, *, populations: int = 40, seed: int = 0) -> list[Finding]:
     """Return the weaknesses of a network's policy, errors first: its numbers, then the real rule under it."""
     findings = [*_numbers(policy)]
+    # the part of the take that may come back by `rewards.need` is the policy's choice; anything beyond it is not
+    kept_take_ppm = policy.rewards.take_ppm * (PPM - policy.rewards.need_demand_ppm) // PPM
     if policy.rewards.token_price_micro_usd:
         for name in sorted(policy.services):
             rule = rule_of(policy, name)
-            findings += lint(rule, take_ppm=policy.rewards.take_ppm, populations=populations, seed=seed)
+            findings += lint(rule, take_ppm=kept_take_ppm, populations=populations, seed=seed)
     return sorted(findings, key=lambda finding: (finding.severity, finding.check))
 
 
