@@ -44,7 +44,6 @@ def _read_rows(path: Path, reader: Any) -> list[tuple[str, int]]:
                 f"{path}: line 1: the header must name the column {name!r} once; it reads {','.join(header)!r}"
             )
     at_address, at_amount, width = header.index("address"), header.index("amount"), len(header)
-    leaf: tuple[str, int]
     leaves: list[tuple[str, int]] = []
     line_of: dict[str, int] = {}
     for row in reader:
@@ -55,13 +54,13 @@ def _read_rows(path: Path, reader: Any) -> list[tuple[str, int]]:
             raise UsageError(f"{path}: line {line}: {len(row)} fields where the header has {width}")
         address, text = row[at_address].strip(), row[at_amount].strip()
         try:
-            leaf = (_read_address(address), _read_amount(text))
+            account, amount = _read_address(address), _read_amount(text)
         except ValueError as error:
             raise UsageError(f"{path}: line {line}: {error}") from None
-        first_line = line_of.setdefault(leaf[0].lower(), line)
+        first_line = line_of.setdefault(account.lower(), line)
         if first_line != line:
-            raise UsageError(f"{path}: line {line}: address {address} stands on line {first_line} already; sum the two")
-        leaves.append(leaf)
+            raise UsageError(f"{path}: line {line}: address {account} stands on line {first_line} already; sum the two")
+        leaves.append((account, amount))
     if not leaves:
         raise UsageError(f"{path} holds a header but no accounts; a tree needs at least one")
     return leaves
@@ -95,7 +94,8 @@ def write_csv(path: Path, balances: Mapping[str, int]) -> None:
     def write(handle: IO[Any]) -> None:
         writer = csv.writer(handle, lineterminator="\n")
         writer.writerow(COLUMNS)
-        writer.writerows(sorted(balances.items(), key=lambda item: item[0].lower()))
+        rows: list[tuple[str, int]] = sorted(balances.items(), key=lambda row: row[0].lower())
+        writer.writerows(rows)
 
     _replace(path, write)
 

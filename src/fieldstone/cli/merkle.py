@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="Roots and proofs of payout lists (columns address,amount), as OpenZeppelin's StandardMerkleTree.",
     no_args_is_help=True,
+    add_completion=False,
 )
 
 _File = Annotated[
