@@ -1,8 +1,10 @@
 """Made of neighbours: a series that is a positive mix of two other stations.
 
-What is left after the neighbours' median was subtracted is a station's own. An honest station's own movements can
-hardly be predicted from two others; a mean of two stations can. Only positive coefficients count: a station is not made
-of the blend that was made of it.
+An honest station's movements can partly be predicted from two neighbours, and how well depends on the weather of the
+day; a mean of two stations can be predicted almost wholly, also its wind. So the share of variance that the best
+positive mix of two voters explains is compared with the fleet's (median and MAD of atanh √share), once for the wind and
+once for wind, temperature and humidity together; both must stand out. Only positive coefficients count: a station is
+not made of the blend that was made of it.
 """
 
 from __future__ import annotations
@@ -11,77 +13,92 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from fieldstone.services.sensing.fleet.frame import Bools, Floats, Frame, Series, Voters, vote_median
+from fieldstone.services.sensing.fleet.frame import Bools, Floats, Indices
 from fieldstone.services.sensing.fleet.ledger import Ledger
-from fieldstone.services.sensing.fleet.signals import CHANNELS, channel, channels, movement, unit
-from fieldstone.services.sensing.fleet.surroundings import row_quantile
+from fieldstone.services.sensing.fleet.surroundings import Surroundings, row_quantile
 
 _BLOCK = 512
+_LEAST_COEFFICIENT = 0.25
+MIXES: tuple[tuple[str, ...], ...] = (("wind_speed_ms",), ("wind_speed_ms", "temperature_c", "humidity_pct"))
 
 
-def own_movements(frame: Frame, near: Voters) -> Series:
-    """Return one unit row per device: movements of all channels after subtracting the voters' median; 0 where unknown."""
-    parts = []
-    for name in channels(frame):
-        values = channel(frame, name)
-        rest = (values - vote_median(values, near, 3)).astype(np.float32)
-        parts.append(np.float32(np.sqrt(CHANNELS[name])) * unit(movement(rest, 2)))
-    return unit(np.concatenate(parts, axis=1)) if parts else np.zeros((frame.count, 0), dtype=np.float32)
-
-
-def best_blend(rows: Series, near: Voters) -> tuple[Floats, np.ndarray[Any, Any]]:
-    """Return for each device the share of its power that a positive mix of two voters explains, and the two."""
-    n, k = near.index.shape
-    share = np.full(n, np.nan)
-    pair = np.full((n, 2), -1, dtype=np.int64)
-    a, b = np.triu_indices(k, 1)
-    if n == 0 or a.size == 0 or rows.shape[1] == 0:
-        return share, pair
+def _gram(around: Surroundings, name: str) -> Floats:
+    """Return per device the (1 + k)² products of its own and its voters' movements, in units of its own variance."""
+    step = np.diff(around.values(name), axis=1)
+    n, k = around.near.index.shape
+    out = np.zeros((n, k + 1, k + 1))
     for begin in range(0, n, _BLOCK):
-        block = slice(begin, min(n, begin + _BLOCK))
-        ids = near.index[block]
-        there = ids >= 0
-        voters = np.where(there[:, :, None], rows[ids], 0.0)
-        target = np.einsum("nkd,nd->nk", voters, rows[block]).astype(np.float64)
-        among = np.einsum("nkd,nld->nkl", voters, voters).astype(np.float64)
-        g = among[:, a, b]
-        x, y = target[:, a], target[:, b]
-        det = 1 - g * g
-        ok = (det > 0.05) & there[:, a] & there[:, b]
-        det = np.where(ok, det, 1.0)
-        ca, cb = (x - g * y) / det, (y - g * x) / det
-        explained = np.where(ok & (ca > 0.2) & (cb > 0.2), ca * x + cb * y, 0.0)
-        explained = np.round(explained, 4)
-        top = np.argmax(explained, axis=1)
-        line = np.arange(top.size)
-        moving = np.abs(rows[block]).sum(axis=1) > 0
-        share[block] = np.where(moving & (there.sum(axis=1) >= 3), explained[line, top], np.nan)
-        pair[block] = np.stack([ids[line, a[top]], ids[line, b[top]]], axis=1)
+        rows = slice(begin, min(n, begin + _BLOCK))
+        ids = around.near.index[rows]
+        all_of = np.concatenate([step[rows][:, None, :], np.where((ids >= 0)[:, :, None], step[ids], 0.0)], axis=1)
+        known = np.isfinite(all_of).all(axis=1, keepdims=True)
+        count = known.sum(axis=2)
+        all_of = np.where(known, all_of, 0.0)
+        power = np.sqrt((all_of[:, 0] ** 2).sum(axis=1) / np.maximum(count[:, 0], 1))
+        usable = (count[:, 0] >= around.params["min_slots"]) & (power > 1e-9)
+        scaled = np.clip(all_of / np.where(usable, power, np.inf)[:, None, None], -6, 6)
+        out[rows] = np.einsum("nks,nls->nkl", scaled, scaled)
+    return out
+
+
+def best_mix(around: Surroundings, names: tuple[str, ...]) -> tuple[Floats, Indices]:
+    """Return for each device the share that the best positive mix of two voters explains (NaN unknown), and the two."""
+    n, k = around.near.index.shape
+    share, pair = np.full(n, np.nan), np.full((n, 2), -1, dtype=np.int64)
+    a, b = np.triu_indices(k, 1)
+    if n == 0 or a.size == 0 or not all(around.has(name) for name in names):
+        return share, pair
+    grams = [_gram(around, name) for name in names]
+    known = np.all([gram[:, 0, 0] > 0 for gram in grams], axis=0) & (around.near.count >= 3)
+    gram = np.sum(grams, axis=0)
+    target, among = gram[:, 0, 1:], gram[:, 1:, 1:]
+    g, aa, bb = among[:, a, b], among[:, a, a], among[:, b, b]
+    det = aa * bb - g * g
+    ok = det > 1e-3 * np.maximum(aa * bb, 1e-12)
+    det = np.where(ok, det, 1.0)
+    x, y = target[:, a], target[:, b]
+    first, second = (x * bb - g * y) / det, (y * aa - g * x) / det
+    mixed = ok & (first > _LEAST_COEFFICIENT) & (second > _LEAST_COEFFICIENT)
+    explained = np.where(mixed, (first * x + second * y) / np.where(known, gram[:, 0, 0], 1.0)[:, None], 0.0)
+    explained = np.round(explained, 4)
+    top = np.argmax(explained, axis=1)
+    line = np.arange(n)
+    share[known] = explained[line, top][known]
+    pair = np.stack([around.near.index[line, a[top]], around.near.index[line, b[top]]], axis=1)
     return share, pair
 
 
-def report_blends(frame: Frame, near: Voters, params: Mapping[str, Any], ledger: Ledger, skip: Bools) -> Bools:
+def _excess(share: Floats) -> Floats:
+    z = np.arctanh(np.sqrt(np.clip(share, 0.0, 0.995)))
+    known = z[np.isfinite(z)][None, :]
+    middle = float(row_quantile(known, 0.5, 1)[0])
+    spread = 1.4826 * float(row_quantile(np.abs(known - middle), 0.5, 1)[0])
+    return np.asarray(np.round((z - middle) / max(spread, 0.05), 4))
+
+
+def report_blends(around: Surroundings, params: Mapping[str, Any], ledger: Ledger, skip: Bools) -> NDArray[np.bool_]:
     """Write FABRICATED for series made of two neighbours."""
-    share, pair = best_blend(own_movements(frame, near), near)
-    known = np.isfinite(share)
+    found = [best_mix(around, names) for names in MIXES]
+    known = np.all([np.isfinite(share) for share, _ in found], axis=0)
     ledger.cover("blends", known)
-    caught = np.zeros(frame.count, dtype=bool)
+    caught = np.zeros(around.frame.count, dtype=bool)
     if known.sum() < params["kin_fleet"]:
         return caught
-    middle = float(row_quantile(share[None, known], 0.5, 1)[0])
-    spread = 1.4826 * float(row_quantile(np.abs(share[None, known] - middle), 0.5, 1)[0])
-    limit = max(float(params["blend_r2"]), middle + float(params["blend_excess"]) * max(spread, 0.03))
-    caught = (np.nan_to_num(share) >= round(limit, 4)) & ~skip
+    parts = np.stack([_excess(np.where(known, share, np.nan)) for share, _ in found])
+    total = np.round(np.nan_to_num(parts, nan=-np.inf).sum(axis=0), 4)
+    caught = known & (total >= params["blend_excess"]) & ~skip
     for device in np.flatnonzero(caught):
         ledger.add(
             int(device),
             "blends",
             "FABRICATED",
-            severity_ppm=int(params["invented_severity_ppm"]),
-            measured=float(share[device]),
-            threshold=round(limit, 4),
-            meaning="share of its own movements that a mix of two neighbours explains",
-            of_devices=[frame.devices[k] for k in pair[device]],
+            severity_ppm=int(params["blend_severity_ppm"]),
+            measured=float(total[device]),
+            threshold=float(params["blend_excess"]),
+            meaning="standard deviations by which two neighbours explain it better than they explain others, summed",
+            explained_share_of_wind=float(found[0][0][device]),
+            of_devices=[around.frame.devices[k] for k in found[0][1][device]],
         )
     return caught

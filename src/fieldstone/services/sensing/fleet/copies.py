@@ -26,6 +26,7 @@ from fieldstone.services.sensing.fleet.signals import CHANNELS, channel, channel
 _ROWS = 1024  # devices per block of the screening product
 _PAIRS = 1024  # pairs refined at a time
 _WHOLE = slice(None)
+_NEXT_DOOR_KM = 0.5
 
 
 @dataclass(frozen=True)
@@ -226,15 +227,15 @@ def expectation(frame: Frame, i: Indices, j: Indices, seen: Measured, params: Ma
 
 
 def excess(
-    frame: Frame, i: Indices, j: Indices, seen: Measured, expected: Expectation, params: Mapping[str, Any]
+    distance_km: Floats, seen: Measured, expected: Expectation, params: Mapping[str, Any]
 ) -> tuple[Floats, Floats]:
     """Return per pair the excess over the expectation (Stouffer's weighted z) and the weighted mean correlation.
 
     Channels that honest pairs at this distance share almost wholly (clear-sky light) say nothing and are left out. The
     numbers are rounded to 4 digits, so that they decide alike on every machine.
     """
-    bins = np.searchsorted(EDGES_KM, frame.distance_km(i, j), side="right")
-    score, weight, like, like_weight = (np.zeros(i.size) for _ in range(4))
+    bins = np.searchsorted(EDGES_KM, distance_km, side="right")
+    score, weight, like, like_weight = (np.zeros(distance_km.size) for _ in range(4))
     for name, r in seen.r.items():
         mu, sd = expected.centre[name][bins], expected.spread[name][bins]
         sd = np.maximum(sd, 1 / np.sqrt(np.maximum(seen.slots[name] / 2 - 3, 1)))
@@ -259,20 +260,27 @@ class Judge:
         self._fit = fit_pairs(frame, near, int(params["copy_fit_most"]))
         self._compare = Comparer(frame, self.values, params)
         self._fit_lag = self._compare.lags(*self._fit)
-        self._honest: dict[tuple[int, int], Expectation] = {}
+        self._honest: dict[tuple[int, int, int], Expectation] = {}
 
     def _excess(
         self, compare: Comparer, i: Indices, j: Indices, lag: Indices, window: slice = _WHOLE
-    ) -> tuple[Floats, Floats]:
-        key = (id(compare), window.start or 0)
+    ) -> tuple[Floats, Floats, Floats]:
+        """Return excess at the pair's distance, excess were they next door, and likeness."""
+        key = (id(compare), window.start or 0, window.stop or 0)
         if key not in self._honest:
             fit = compare.measure(*self._fit, self._fit_lag, window)
             self._honest[key] = expectation(self.frame, *self._fit, fit, self.params)
         seen = compare.measure(i, j, lag, window)
-        return excess(self.frame, i, j, seen, self._honest[key], self.params)
+        there, like = excess(self.frame.distance_km(i, j), seen, self._honest[key], self.params)
+        close, _ = excess(np.full(i.size, _NEXT_DOOR_KM), seen, self._honest[key], self.params)
+        return there, close, like
 
     def certain(self, i: Indices, j: Indices) -> Pairs:
         """Return those of the pairs of which one copies the other, over the whole epoch or over quarters of it.
+
+        A pair must be more alike than honest pairs at its distance *and* than honest pairs next door: a station that
+        merely stands somewhere else than it claims is like the neighbours of its real place, and no copy of them; nor is
+        a copy also a copy of its victim's neighbours.
 
         Pairs that are suspicious but not beyond doubt are looked at again in two ways: quarter by quarter, and after
         the median of each device's neighbours was subtracted (when one front moves every station alike).
@@ -283,59 +291,30 @@ class Judge:
             none = np.zeros(0, dtype=np.int64)
             return Pairs(none, none, none, nothing, nothing, nothing)
         lag = self._compare.lags(i, j)
-        whole, likeness = self._excess(self._compare, i, j, lag)
-        sure, share = whole >= params["copy_excess"], np.ones(i.size)
+        whole, close, likeness = self._excess(self._compare, i, j, lag)
+        sure, share = (whole >= params["copy_excess"]) & (close >= params["copy_close_excess"]), np.ones(i.size)
         maybe = np.flatnonzero(~sure & (whole >= params["copy_part_from"]))
         quarter = self.frame.grid.slots // 4
         if quarter >= params["copy_min_slots"] and maybe.size:
             windows = [slice(q * quarter, (q + 1) * quarter) for q in range(4)]
             judged = [self._excess(self._compare, i[maybe], j[maybe], lag[maybe], window) for window in windows]
-            parts = np.stack([part for part, _ in judged])
-            likes = np.stack([like for _, like in judged])
-            hits = parts >= params["copy_part_excess"]
+            parts, closes, likes = (np.stack([one[k] for one in judged]) for k in range(3))
+            hits = (parts >= params["copy_part_excess"]) & (closes >= params["copy_part_close_excess"])
             caught = hits.sum(axis=0)
             sure[maybe], share[maybe] = caught > 0, np.where(caught > 0, caught / 4, 1.0)
             whole[maybe] = np.maximum(whole[maybe], np.where(caught > 0, parts.max(axis=0), -np.inf))
             likeness[maybe] = np.where(caught > 0, np.where(hits, likes, -1).max(axis=0), likeness[maybe])
         doubt = np.flatnonzero(~sure & (whole >= params["copy_doubt_from"]))
         if doubt.size:
-            residual, _ = self._excess(self._residuals, i[doubt], j[doubt], lag[doubt])
-            sure[doubt] = residual >= params["copy_residual_excess"]
+            residual, beside, _ = self._excess(self._residuals, i[doubt], j[doubt], lag[doubt])
+            sure[doubt] = (residual >= params["copy_residual_excess"]) & (beside >= params["copy_close_excess"])
             whole[doubt] = np.maximum(whole[doubt], residual)
-        found = Pairs(i[sure], j[sure], lag[sure], whole[sure], likeness[sure], share[sure])
-        return self._direct(found)
+        return Pairs(i[sure], j[sure], lag[sure], whole[sure], likeness[sure], share[sure])
 
     @cached_property
     def _residuals(self) -> Comparer:
         own = {name: (v - vote_median(v, self.near, 3)).astype(np.float32) for name, v in self.values.items()}
         return Comparer(self.frame, own, self.params)
-
-    def _direct(self, pairs: Pairs) -> Pairs:
-        """Drop pairs that a third device explains: a copy far from its victim is like all the victim's neighbours.
-
-        With k the most alike partner of either side, the partial correlation of i and j given k must remain. Of true
-        copies the most alike pair of each always remains.
-        """
-        if pairs.i.size < 2:
-            return pairs
-        best: dict[int, int] = {}
-        for number in np.lexsort((pairs.j, pairs.i, -pairs.likeness)):
-            best.setdefault(int(pairs.i[number]), int(number))
-            best.setdefault(int(pairs.j[number]), int(number))
-        explained = np.zeros(pairs.i.size, dtype=bool)
-        for side, other in ((pairs.i, pairs.j), (pairs.j, pairs.i)):
-            number = np.array([best[int(device)] for device in side], dtype=np.int64)
-            third = np.where(pairs.i[number] == side, pairs.j[number], pairs.i[number])
-            ask = np.flatnonzero((third != other) & (pairs.likeness < self.params["copy_same"]))
-            if ask.size == 0:
-                continue
-            lag = self._compare.lags(third[ask], other[ask])
-            _, rest = self._excess(self._compare, third[ask], other[ask], lag)
-            a, b, c = pairs.likeness[number[ask]], rest, pairs.likeness[ask]
-            room = np.sqrt(np.maximum((1 - a**2) * (1 - b**2), 1e-4))
-            explained[ask] |= (c - a * b) / room < self.params["copy_partial"]
-        keep = ~explained
-        return Pairs(*(getattr(pairs, name)[keep] for name in ("i", "j", "lag", "excess", "likeness", "share")))
 
 
 def _masked_correlation(x: Series, y: Series) -> tuple[Floats, Floats]:

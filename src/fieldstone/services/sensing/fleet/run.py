@@ -52,7 +52,7 @@ def run(whole: EpochInput, device_checks: pl.DataFrame) -> FleetFindings:
     shifted = place.report_light(around, params, ledger, copied | inside)
     explained = copied | inside | flat | smooth | shifted
     _report_strange(around, strange & ~explained, excess, share, ledger)
-    blended = blends.report_blends(frame, around.near, params, ledger, explained | strange)
+    blended = blends.report_blends(around, params, ledger, explained | strange)
 
     # 3. the values themselves
     voting = ~(copied | strange | inside | smooth | blended)

@@ -36,6 +36,7 @@ PARAMETERS: dict[str, Parameter] = {
     "copy_min_slots": Parameter(48, "slots", "fewer common slots are not judged", OWN),
     "copy_shared": Parameter(1.8, "", "a channel whose honest atanh(r) is above this says nothing", "r = .95"),
     "copy_excess": Parameter(9.5, "sd", "above this the pair is a copy", f"{LAB}: at most 7.4 in 16 000 near pairs"),
+    "copy_part_close_excess": Parameter(1.0, "sd", "… of a quarter of the epoch", LAB),
     "copy_part_from": Parameter(4.0, "sd", "above this, quarters of the epoch are looked at", OWN),
     "copy_part_excess": Parameter(8.0, "sd", "above this a quarter is a copy", f"{LAB}: at most 6.4"),
     "copy_doubt_from": Parameter(6.0, "sd", "above this, residuals from the neighbours are looked at", OWN),
@@ -43,13 +44,12 @@ PARAMETERS: dict[str, Parameter] = {
     "copy_fit_margin": Parameter(
         1.25, "×", "a claim may fit its place worse than the best by this and be the source", OWN
     ),
-    "copy_same": Parameter(0.97, "", "series more alike than this are one, whatever a third explains", OWN),
-    "copy_partial": Parameter(0.25, "", "partial correlation that must remain when a third device is known", OWN),
+    "copy_close_excess": Parameter(2.2, "sd", "… and above this were the two next door", LAB),
     "copy_follow_s": Parameter(150, "s", "received so much later than another member, a device is not the source", OWN),
     "copy_severity_ppm": Parameter(1_000_000, "ppm", "quality lost by a copy", "one sensor earns once"),
     # made of neighbours
-    "blend_r2": Parameter(0.9, "", "share of all movements explained by a positive mix of two neighbours", LAB),
-    "blend_excess": Parameter(6.0, "sd", "… and this far above the fleet's median", LAB),
+    "blend_excess": Parameter(9.0, "sd", "sum of two excesses above which a series is a mix", f"{LAB}: at most 8.9"),
+    "blend_severity_ppm": Parameter(500_000, "ppm", "quality lost by a mix of neighbours", OWN),
     # replay
     "replay_sketch": Parameter(96, "numbers", "length of the fingerprint kept per device and epoch", "noise .10"),
     "replay_keep": Parameter(40, "epochs", "fingerprints kept", OWN),
