@@ -19,13 +19,13 @@ from itertools import pairwise
 from typing import NoReturn
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtensionOID
 
-from fieldstone.errors import Rejected, UsageError
+from fieldstone.errors import FieldstoneError, Rejected, UsageError
 from fieldstone.identity.keys import Algorithm, PublicKey
 from fieldstone.policy import IdentityPolicy, ManufacturerPolicy
 from fieldstone.reasons import reason
@@ -52,7 +52,9 @@ def check_chain(chain: tuple[bytes, ...], public: PublicKey, model: str, policy:
     try:
         certificates = [_load(body) for body in chain]
         return _check(certificates, public, model, policy, datetime.fromtimestamp(at_ms / 1_000, tz=UTC))
-    except (ValueError, UnsupportedAlgorithm, InvalidSignature, TypeError, x509.DuplicateExtension) as error:
+    except FieldstoneError:
+        raise
+    except Exception as error:  # hostile DER: the library's ways to refuse it share no base class
         raise Rejected(reason("BAD_CERTIFICATE"), public.device_id, f"{error!s:.200}") from None
 
 

@@ -57,6 +57,8 @@ class Registry:
         self._retired: dict[bytes, str] = {}  # kid of an earlier key → device
         self._issuers: Counter[str] = Counter()
         for device in devices:
+            if device.device in self._devices:
+                raise CheckFailed(f"{device.device} is in the registry twice")
             self._put(device)
 
     def __len__(self) -> int:
@@ -120,7 +122,7 @@ class Registry:
         if before is not None:
             del self._by_kid[before.public.kid]
             self._issuers.subtract([before.issuer] if before.issuer else [])
-        elif device.public.kid in self._by_kid or device.device in self._devices:
+        elif device.public.kid in self._by_kid:
             raise CheckFailed(f"two devices share the key id {device.public.kid.hex()}")
         self._devices[device.device] = device
         self._by_kid[device.public.kid] = device

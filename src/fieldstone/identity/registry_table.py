@@ -52,6 +52,8 @@ def from_table(table: pl.DataFrame) -> list[Device]:
     for row in table.iter_rows(named=True):
         try:
             public = PublicKey.from_device_id(row["public"] or "")
+            for old in row["retired"] or ():
+                PublicKey.from_device_id(old)
         except Rejected as error:
             raise CheckFailed(f"the registry table names a bad key for {row['device']}: {error}") from None
         devices.append(Device(**{**row, "public": public, "retired": tuple(row["retired"] or ())}))
