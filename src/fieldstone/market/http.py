@@ -16,6 +16,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, PlainTextResponse, StreamingResponse
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.exceptions import HTTPException
 
 from fieldstone.errors import Rejected, Retryable, UsageError
 from fieldstone.market import query as queries
@@ -54,6 +55,9 @@ def problem(error: Exception) -> JSONResponse:
     if isinstance(error, RequestValidationError):
         faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()[:5])
         return problem(Rejected(reason("BAD_QUERY"), detail=_printable(faults)))
+    if isinstance(error, HTTPException) and error.status_code < 500:
+        # the framework's own refusal of a body that is not text or is nested too deeply
+        return problem(Rejected(reason("BAD_QUERY"), detail=_printable(str(error.detail))))
     if isinstance(error, UsageError):
         return problem(Rejected(reason("BAD_QUERY"), detail=_printable(str(error))))
     if isinstance(error, Retryable):
@@ -119,8 +123,6 @@ def router(market: Market) -> APIRouter:
             raise Rejected(reason("BAD_API_KEY"), detail="Send `Authorization: Bearer fsk_…`.")
         return market.authenticate(credentials.credentials)
 
-    Caller = Annotated[KeyHolder, Depends(caller)]
-
     def show(order: Order, documents: list[str]) -> OrderOut:
         return OrderOut(
             id=order.id,
@@ -166,7 +168,7 @@ def router(market: Market) -> APIRouter:
         )
 
     @routes.post("/quotes", status_code=201, responses=_errors(401, 404))
-    def make_quote(holder: Caller, wanted: QuoteIn) -> QuoteOut:
+    def make_quote(wanted: QuoteIn, holder: KeyHolder = Depends(caller)) -> QuoteOut:
         """Price an exact selection. Costs nothing and binds the network until `valid_until_ms`."""
         edges = wanted.box
         box = None if edges is None else queries.Box(edges.south, edges.west, edges.north, edges.east)
@@ -184,23 +186,25 @@ def router(market: Market) -> APIRouter:
 
     @routes.post("/orders", status_code=201, responses=_errors(401, 402, 404, 409))
     def place_order(
-        holder: Caller,
         wanted: OrderIn,
         idempotency_key: Annotated[str | None, Header(alias="Idempotency-Key", max_length=128)] = None,
+        holder: KeyHolder = Depends(caller),
     ) -> OrderOut:
         """Buy a quote with credits. Repeating it returns the same order; 503 means paid, repeat to carry on."""
         order = market.order(holder, wanted.quote_id, idempotency_key)
         return show(order, market.invoice_ids(holder, order.id))
 
     @routes.get("/orders", responses=_errors(401))
-    def list_orders(holder: Caller, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> OrdersOut:
+    def list_orders(
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100, holder: KeyHolder = Depends(caller)
+    ) -> OrdersOut:
         """List the newest orders of the caller."""
         return OrdersOut(
             orders=[show(order, market.invoice_ids(holder, order.id)) for order in market.orders(holder, limit)]
         )
 
     @routes.get("/orders/{order_id}", responses=_errors(401, 404))
-    def show_order(holder: Caller, order_id: _Id) -> OrderOut:
+    def show_order(order_id: _Id, holder: KeyHolder = Depends(caller)) -> OrderOut:
         """Show an order; `provenance` names the sealed epochs, roots and hashes to check its data against."""
         return show(market.order_status(holder, order_id), market.invoice_ids(holder, order_id))
 
@@ -216,7 +220,9 @@ def router(market: Market) -> APIRouter:
         },
     )
     def download(
-        holder: Caller, order_id: _Id, form: Annotated[DataFormat, Query(alias="format")] = DataFormat.PARQUET
+        order_id: _Id,
+        form: Annotated[DataFormat, Query(alias="format")] = DataFormat.PARQUET,
+        holder: KeyHolder = Depends(caller),
     ) -> Response:
         """Download what was bought."""
         headers = {
@@ -240,9 +246,9 @@ def router(market: Market) -> APIRouter:
         },
     )
     def show_invoice(
-        holder: Caller,
         invoice_id: _Id,
         form: Annotated[str, Query(alias="format", pattern="^(json|text|html)$")] = "json",
+        holder: KeyHolder = Depends(caller),
     ) -> Response:
         """Show an invoice or a credit note as JSON, text or HTML."""
         document = market.invoice(holder, invoice_id)
@@ -253,7 +259,7 @@ def router(market: Market) -> APIRouter:
         return JSONResponse(msgspec.to_builtins(document))
 
     @routes.get("/account", responses=_errors(401))
-    def show_account(holder: Caller) -> AccountOut:
+    def show_account(holder: KeyHolder = Depends(caller)) -> AccountOut:
         """Show the caller's credits and what its key may still spend."""
         return AccountOut.model_validate(msgspec.to_builtins(market.account(holder)))
 
