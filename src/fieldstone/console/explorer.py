@@ -34,9 +34,15 @@ def static_files() -> StaticFiles:
 
 
 def router(
-    store: EpochStore, desk: Desk, name: str, network_id: str, counts: Callable[[], Mapping[str, Any]]
+    store: EpochStore,
+    desk: Desk,
+    name: str,
+    network_id: str,
+    counts: Callable[[], Mapping[str, Any]],
+    openapi: Callable[[], Mapping[str, Any]],
 ) -> APIRouter:
-    """Return the explorer's pages. `counts` tells live facts that no epoch holds yet (open reports, rejections)."""
+    """Return the explorer's pages. `counts` tells live facts that no epoch holds yet (open reports, rejections)
+    and `openapi` the API's document, which the API page lists."""
     pages = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
     templates = _environment(name, network_id)
 
@@ -122,6 +128,19 @@ def router(
             threshold=desk.policy(number).threshold,
             operators=operators_of(store, number),
         )
+
+    @pages.get("/api")
+    def api() -> HTMLResponse:
+        operations = [
+            {
+                "method": method.upper(),
+                "path": path,
+                "summary": operation.get("description") or operation.get("summary", ""),
+            }
+            for path, methods in openapi()["paths"].items()
+            for method, operation in methods.items()
+        ]
+        return page("api.html", operations=operations)
 
     return pages
 

@@ -9,16 +9,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
 import msgspec
 import polars as pl
 
 from fieldstone.epoch.state import EpochState
-from fieldstone.errors import CheckFailed, Rejected
+from fieldstone.errors import CheckFailed, Rejected, UsageError
 from fieldstone.identity import cose, keys
 from fieldstone.identity.registry import Device, Registry
 from fieldstone.identity.report import Limits, Report, decode, kind_table
-from fieldstone.journal import Entry, EntryKind
+from fieldstone.journal import Entry, EntryKind, NewEntry
 from fieldstone.policy import Policy
 from fieldstone.services import load_service
 
@@ -62,6 +63,38 @@ def freeze(entries: Iterable[Entry], state: EpochState, *, check_signatures: boo
     for entry in entries:
         walk.take(entry)
     return walk.frozen()
+
+
+class _Correction(msgspec.Struct):
+    device: str
+    operator: str
+    amount_base: Annotated[str, msgspec.Meta(pattern=r"^-?[0-9]{1,40}$")]
+
+
+class _CorrectionBody(msgspec.Struct):
+    epoch: int
+    cause: Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
+    rows: list[_Correction]
+
+
+class _PriceBody(msgspec.Struct):
+    token_price_micro_usd: Annotated[int, msgspec.Meta(gt=0, le=10**15)]
+
+
+_FOUNDER_BODIES: dict[EntryKind, type[msgspec.Struct]] = {
+    EntryKind.PRICE: _PriceBody,
+    EntryKind.CORRECTION: _CorrectionBody,
+}
+
+
+def check_founder_entry(entry: NewEntry) -> None:
+    """Raise UsageError unless `entry` is a price or a correction that `freeze` can read."""
+    if entry.kind not in _FOUNDER_BODIES:
+        raise UsageError(f"a founder writes prices and corrections, not {entry.kind.value} entries")
+    try:
+        msgspec.json.decode(entry.body, type=_FOUNDER_BODIES[entry.kind])
+    except msgspec.DecodeError as error:
+        raise UsageError(f"the {entry.kind.value} entry is malformed: {error}") from None
 
 
 class _Walk:
@@ -208,7 +241,9 @@ class _Columns:
             {"device": self._devices, "received_ms": self._received, "n": self._lengths},
             schema={"device": pl.String(), "received_ms": pl.Int64(), "n": pl.Int64()},
         )
-        repeated = repeated.filter(pl.col("n") > 0).select(pl.exclude("n").repeat_by("n")).explode("device", "received_ms")
+        repeated = (
+            repeated.filter(pl.col("n") > 0).select(pl.exclude("n").repeat_by("n")).explode("device", "received_ms")
+        )
         columns = [pl.Series("t_ms", self._times, dtype=pl.Int64())]
         for name in sorted(self._values):
             values = self._values[name]

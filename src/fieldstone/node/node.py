@@ -18,7 +18,7 @@ from fieldstone.chain.settlement import Settlement
 from fieldstone.clock import Clock, SystemClock
 from fieldstone.config import Config
 from fieldstone.epoch.compute import compute, epoch_randomness
-from fieldstone.epoch.freeze import freeze
+from fieldstone.epoch.freeze import check_founder_entry, freeze
 from fieldstone.epoch.runner import ExecutorRunner, Runner, SerialRunner, process_pool
 from fieldstone.epoch.settle import Desk
 from fieldstone.epoch.signatures import CoSignature, SignatureBook
@@ -220,7 +220,12 @@ class Node:
         return posted
 
     def append(self, entries: Sequence[NewEntry]) -> list[int]:
-        """Append the founder's entries (price, policy, correction) and return their positions."""
+        """Append the founder's entries (price, correction) and return their positions.
+
+        Raises UsageError on one that an epoch could not read: in the journal it would stop every later epoch.
+        """
+        for entry in entries:
+            check_founder_entry(entry)
         commit = self.journal.append(list(entries))
         return list(range(commit.first, commit.last + 1))
 

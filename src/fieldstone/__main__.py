@@ -1,0 +1,5 @@
+"""`python -m fieldstone`."""
+
+from fieldstone.cli import main
+
+main()
