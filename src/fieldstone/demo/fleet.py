@@ -31,7 +31,6 @@ ATTACKS = {
     "elsewhere": 1,
 }
 TROUBLES = ("outage", "gaps", "noisy")
-INTERVAL_S = 600.0
 MIX = {"WS2000": 1.0}
 
 
@@ -87,7 +86,6 @@ def _lab_devices(start_ms: int) -> list[DemoDevice]:
         attacks=ATTACKS,
         troubles=TROUBLES,
         mix=MIX,
-        interval_s=INTERVAL_S,
         device_id=device_id,
         operator_id=operator_id,
     )
@@ -140,7 +138,7 @@ def _airports(start_ms: int) -> list[DemoDevice]:
     return devices
 
 
-def readings_of(times_ms: np.ndarray, columns: dict[str, np.ndarray]) -> list[Reading]:  # type: ignore[type-arg]
+def readings_of(times_ms: np.ndarray, columns: dict[str, np.ndarray]) -> list[Reading]:
     """Turn arrays into readings; NaN means that nothing was sent."""
     rows = []
     for i, t_ms in enumerate(times_ms.tolist()):

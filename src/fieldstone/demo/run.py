@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ DAYS = 3
 REPORT_EVERY_MS = 3 * HOUR_MS
 MARKER = ".fieldstone-demo"
 VERIFIERS = 3
+SENDERS = 12  # devices that talk at once; they share each fsync
 
 NETWORK_TOML = """\
 # Written by `fieldstone demo`. Run `fieldstone up` in this folder to keep the network going on the real clock.
@@ -98,7 +100,7 @@ def run(folder: Path, progress: Progress, *, now_ms: int, port: int = 0) -> Stor
     began = time.monotonic()
     start_ms = now_ms // DAY_MS * DAY_MS - DAYS * DAY_MS
     _prepare(folder, start_ms, port)
-    clock = SetClock(start_ms)
+    clock = SetClock(start_ms - HOUR_MS)  # devices enrol before the first epoch begins
     progress("opening the network: journal, chain, contracts")
     with LiveNode(Node(load(folder / "network.toml", {}), clock)) as live:
         progress("enrolling devices")
@@ -117,7 +119,7 @@ def run(folder: Path, progress: Progress, *, now_ms: int, port: int = 0) -> Stor
                 clock.set(start_ms + (day + 1) * DAY_MS)
                 progress(f"day {day + 1}: closing the epoch; three verifiers replay it")
                 closed = live.close_epoch()
-                wait_until(lambda closed=closed: live.node.chain.live_epoch() >= closed, f"the root of epoch {closed}")
+                _wait_for_root(live, closed)
             clock.set(clock.now_ms() + 2 * HOUR_MS)  # past the activation delay
             progress("claiming")
             _claim(story, live, clock)
@@ -126,6 +128,10 @@ def run(folder: Path, progress: Progress, *, now_ms: int, port: int = 0) -> Stor
         (folder / MARKER).write_text(str(DAYS))
     story.seconds = time.monotonic() - began
     return story
+
+
+def _wait_for_root(live: LiveNode, epoch: int) -> None:
+    wait_until(lambda: live.node.chain.live_epoch() >= epoch, f"the root of epoch {epoch} on chain")
 
 
 def _prepare(folder: Path, start_ms: int, port: int) -> None:
@@ -152,8 +158,9 @@ def _day(story: Story, clock: SetClock, day_ms: int) -> None:
         first_ms = day_ms + window * REPORT_EVERY_MS
         end_ms = first_ms + REPORT_EVERY_MS
         clock.set(max(clock.now_ms(), end_ms - 1_000))
-        for device in story.devices:
-            story.reports += fleet.report(device, first_ms, end_ms - 1_000)
+        with ThreadPoolExecutor(SENDERS) as senders:
+            sent = [senders.submit(fleet.report, device, first_ms, end_ms - 1_000) for device in story.devices]
+            story.reports += sum(future.result() for future in sent)
 
 
 def _customers(node: Node) -> dict[str, str]:
@@ -169,7 +176,7 @@ def _customers(node: Node) -> dict[str, str]:
 
 def _sales(story: Story, customers: dict[str, str], day_ms: int) -> None:
     city = {"south": 48.0, "west": 16.1, "north": 48.4, "east": 16.7}
-    wishes = {
+    wishes: dict[str, tuple[str, dict[str, Any]]] = {
         "City of Vienna": (
             "temperature and wind over the city",
             {"variables": ["temperature_c", "wind_speed_ms"], "box": city},

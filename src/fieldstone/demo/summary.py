@@ -44,14 +44,12 @@ def facts_of(story: Story) -> dict[str, Any]:
             for operator, amounts in ranked
             if operator
         ],
-        "suspects": sorted(
-            (d for d in devices if d in cheaters or d["verdict"] == "rejected"), key=lambda d: d["truth"]
-        ),
+        "suspects": sorted((d for d in devices if d in cheaters or _is_cut(d)), key=lambda d: d["truth"]),
         "caught": {
             "cheaters": len(cheaters),
-            "cheaters_caught": sum(d["verdict"] != "accepted" for d in cheaters),
+            "cheaters_caught": sum(map(_is_cut, cheaters)),
             "honest": len(honest),
-            "honest_rejected": sum(d["verdict"] == "rejected" for d in honest),
+            "honest_cut": sum(map(_is_cut, honest)),
         },
         "airport_fault": ", ".join(next((d["reasons"] for d in devices if d["name"].startswith("JFK")), [])),
         "active_epoch": story.active_epoch,
@@ -61,6 +59,11 @@ def facts_of(story: Story) -> dict[str, Any]:
         "replay_agrees": story.replayed is not None and story.replayed.agrees,
         "seconds": round(story.seconds, 1),
     }
+
+
+def _is_cut(device: dict[str, Any]) -> bool:
+    """The same yardstick for cheaters and honest: rejected, or less than half of the quality left."""
+    return bool(device["verdict"] == "rejected" or device["quality_ppm"] < 500_000)
 
 
 def _device(device: Any, row: dict[str, Any] | None, earned_base: int, reasons: list[str]) -> dict[str, Any]:
