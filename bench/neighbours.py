@@ -23,7 +23,7 @@ def fleet(stations: int, seed: int = 1) -> tuple[np.ndarray, ...]:
     faulty = random.random(stations) < 0.03
     value = value + faulty * random.choice([-1, 1], stations) * random.uniform(4, 10, stations)
     # single precision, as titanlib stores it: both see the same numbers
-    return tuple(part.astype(np.float32).astype(np.float64) for part in (lat, lon, elevation, value)) + (faulty,)
+    return *(part.astype(np.float32).astype(np.float64) for part in (lat, lon, elevation, value)), faulty
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ import polars as pl
 
 from fieldstone.services.contract import REGISTRY_SCHEMA, EpochInput
 from fieldstone.services.sensing import service
+from fieldstone.services.sensing.fleet.solar import clear_sky_wm2, sin_elevation
 from fieldstone.services.sensing.schema import KIND
 from fieldstone.units import DAY_MS
 
@@ -25,21 +26,36 @@ def fleet(stations: int, seed: int = 0) -> EpochInput:
     """Return a day of 5,400 rows × 7 variables per station, with gaps, spikes and stuck sensors in one of ten."""
     random = np.random.default_rng(seed)
     shape = (stations, ROWS)
+    side = np.sqrt(stations * 4.0) / 111.32  # one station per 4 km²
+    lat, lon = 45 + side * random.random(stations), 10 + side * random.random(stations)
+    elevation = 100 + 100 * random.random(stations)
     t_ms = START_MS + np.arange(ROWS, dtype=np.int64) * STEP_MS + random.integers(0, 1000, (stations, 1))
     phase = 2 * np.pi * (np.arange(ROWS) * STEP_MS / DAY_MS - 0.375)
+    coarse = START_MS + np.arange(288, dtype=np.int64) * 300_000
 
-    def channel(mean: float, swing: float, noise: float, resolution: float) -> np.ndarray:
-        raw = mean + swing * np.sin(phase) + noise * random.standard_normal(shape)
+    def field(swing: float, waves: int = 12) -> np.ndarray:
+        """Return weather that neighbours share in part: waves of 5 to 100 km and 1 to 12 hours."""
+        total = np.zeros((stations, len(coarse)))
+        for _ in range(waves):
+            kx, ky = random.standard_normal(2) * 2 * np.pi * 111.32 / random.uniform(5, 100)
+            turn = 2 * np.pi * (coarse - START_MS) / (random.uniform(1, 12) * 3_600_000) + random.uniform(0, 6.3)
+            total += np.sin((kx * lat + ky * lon)[:, None] + turn)
+        return np.repeat(total * swing / np.sqrt(waves / 2), -(-ROWS // len(coarse)), axis=1)[:, :ROWS]
+
+    def channel(mean: float | np.ndarray, swing: float, local: float, noise: float, resolution: float) -> np.ndarray:
+        raw = mean + swing * np.sin(phase) + field(local) + noise * random.standard_normal(shape)
         return np.round(raw / resolution) * resolution
 
+    light = clear_sky_wm2(sin_elevation(lat[:, None], lon[:, None], coarse))
+    light = np.repeat(light, -(-ROWS // len(coarse)), axis=1)[:, :ROWS] * np.clip(0.8 + field(0.2), 0.1, 1.05)
     columns = {
-        "temperature_c": channel(12, 5, 0.1, 0.1),
-        "humidity_pct": np.clip(channel(70, -15, 0.7, 1), 10, 99),
-        "pressure_hpa": channel(1010, 2, 0.05, 0.1),
-        "wind_speed_ms": np.abs(channel(3, 1, 0.8, 0.1)),
-        "wind_direction_deg": channel(180, 60, 15, 1) % 360,
+        "temperature_c": channel((12 - 0.0065 * elevation)[:, None], 5, 0.6, 0.06, 0.1),
+        "humidity_pct": np.clip(channel(70, -15, 3, 0.5, 1), 10, 99),
+        "pressure_hpa": channel((1013 - elevation / 8.3)[:, None], 1, 0.2, 0.03, 0.1),
+        "wind_speed_ms": np.abs(channel(4, 1, 1.2, 0.6, 0.1)),
+        "wind_direction_deg": channel(180, 60, 20, 12, 1) % 360,
         "rain_mm": (random.random(shape) < 0.01) * 0.254,
-        "solar_wm2": np.clip(channel(0, 800, 8, 0.1), 0, None),
+        "solar_wm2": np.round(np.clip(light + 3 * random.standard_normal(shape), 0, None), 1),
     }
     faulty = random.choice(stations, stations // 10, replace=False)
     columns["temperature_c"][faulty, 1000] += 20
@@ -54,15 +70,14 @@ def fleet(stations: int, seed: int = 0) -> EpochInput:
             **{name: values.ravel() for name, values in columns.items()},
         }
     )
-    side = np.sqrt(stations * 4.0) / 111.32
     registry = pl.DataFrame(
         {
             "device": names,
             "operator": [f"0x{number % 300:040x}" for number in range(stations)],
             "model": ["WS1000"] * stations,
-            "lat": 45 + side * random.random(stations),
-            "lon": 10 + side * random.random(stations),
-            "elevation_m": 100 + 100 * random.random(stations),
+            "lat": lat,
+            "lon": lon,
+            "elevation_m": elevation,
             "enrolled_ms": np.zeros(stations, dtype=np.int64),
         },
         schema=REGISTRY_SCHEMA,

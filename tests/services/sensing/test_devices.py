@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -89,13 +90,11 @@ def test_readings_of_a_stranger_are_named() -> None:
 def test_unsorted_evidence_gives_the_same_bytes() -> None:
     evidence = pl.concat([weather("a", every(180)), weather("b", every(180), seed=1)])
     whole = epoch(evidence, registry("a", "b"))
-    mixed = EpochLike(whole, evidence.sample(fraction=1.0, shuffle=True, seed=3))
+    mixed = with_evidence(whole, evidence.sample(fraction=1.0, shuffle=True, seed=3))
     assert table_bytes(run(service, whole).verdicts) == table_bytes(run(service, mixed).verdicts)
 
 
-def EpochLike(whole, evidence: pl.DataFrame):  # noqa: N802
-    import dataclasses
-
+def with_evidence(whole, evidence: pl.DataFrame):
     return dataclasses.replace(whole, evidence={KIND: evidence})
 
 

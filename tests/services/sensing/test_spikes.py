@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
+from fieldstone.services.sensing import service
 from tests.services.sensing.stations import epoch, every, losses, readings, registry, weather
 
 STEP = every(16)
@@ -68,8 +71,6 @@ def test_a_value_on_the_limit_passes_after_a_change_of_units() -> None:
     """9 °F is exactly 5 °C: a limit of 5 must not flag it by a rounding error."""
     times = every(3600)
     fahrenheit = np.where(np.arange(24) % 2, 59.0, 50.0)
-    params = {"models": {"hourly": {}}}
-    assert params
     whole = epoch(
         readings("a", times, temperature_c=(fahrenheit - 32) / 1.8, humidity_pct=50.0, wind_speed_ms=3.0),
         registry("a", model="hourly"),
@@ -81,10 +82,6 @@ def test_a_value_on_the_limit_passes_after_a_change_of_units() -> None:
 
 
 def epoch_with(whole, key: str, value: float):
-    import dataclasses
-
-    from fieldstone.services.sensing import service
-
     return dataclasses.replace(whole, params=service.with_overrides(whole.params, {key: value}))
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from importlib import import_module
 from typing import Any
 
 from fieldstone.errors import UsageError
+from fieldstone.services.sensing.rules.fleet_v1 import PARAMETERS as FLEET_PARAMETERS
 from fieldstone.services.sensing.rules.models import MODELS, HardwareModel
 from fieldstone.services.sensing.rules.parameter import Parameter
 from fieldstone.services.sensing.rules.reasons import REASONS
@@ -25,6 +25,7 @@ __all__ = [
     "HardwareModel",
     "Parameter",
     "default_params",
+    "fleet_parameters",
     "model_of",
     "with_overrides",
 ]
@@ -96,17 +97,13 @@ def default_params(rule_version: int = RULE_VERSION) -> dict[str, Any]:
     tree: dict[str, Any] = {name: parameter.value for name, parameter in PARAMETERS.items()}
     tree["rule_version"] = RULE_VERSION
     tree["models"] = {name: model.as_params() for name, model in MODELS.items()}
-    tree["fleet"] = _fleet_params()
+    tree["fleet"] = {name: parameter.value for name, parameter in FLEET_PARAMETERS.items()}
     return tree
 
 
-def _fleet_params() -> dict[str, Any]:
-    """Return the parameters of the fleet checks (`fleet.parameters.PARAMETERS`: name → value or Parameter)."""
-    try:
-        parameters = import_module("fieldstone.services.sensing.fleet.parameters")
-    except ImportError:
-        return {}
-    return {name: getattr(value, "value", value) for name, value in parameters.PARAMETERS.items()}
+def fleet_parameters() -> dict[str, Parameter]:
+    """Return the parameters of the fleet checks, which `default_params` lists under `fleet`."""
+    return dict(FLEET_PARAMETERS)
 
 
 def with_overrides(params: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
