@@ -1,0 +1,5 @@
+"""Worlds, fleets and adversaries: detection scoreboards for the services' own labs."""
+
+from fieldstone.lab.scoreboard import Rate, Row, Scoreboard, render, score, wilson
+
+__all__ = ["Rate", "Row", "Scoreboard", "render", "score", "wilson"]

@@ -163,7 +163,7 @@ def build_fleet(
         lat, lon = place((near.lat, near.lon), near_km) if near else place()
         enrolled_ms = world.start_ms - int(rng.integers(5, 60)) * DAY_MS
         if after:
-            enrolled_ms = after.enrolled_ms + int(rng.integers(1, 25)) * DAY_MS
+            enrolled_ms = min(after.enrolled_ms + int(rng.integers(1, 25)) * DAY_MS, world.start_ms - DAY_MS)
         if before:
             enrolled_ms = before.enrolled_ms - int(rng.integers(1, 25)) * DAY_MS
         return enrol(lat, lon, model="WS2000", operator=operator, enrolled_ms=enrolled_ms)

@@ -300,11 +300,13 @@ class Judge:
             judged = [self._excess(self._compare, i[maybe], j[maybe], lag[maybe], window) for window in windows]
             parts, closes, likes = (np.stack([one[k] for one in judged]) for k in range(3))
             hits = (parts >= params["copy_part_excess"]) & (closes >= params["copy_part_close_excess"])
-            caught = hits.sum(axis=0)
+            # who copies only at times is unrelated at others; who is alike all the time stands there
+            caught = np.where(parts.min(axis=0) < params["copy_part_rest"], hits.sum(axis=0), 0)
             sure[maybe], share[maybe] = caught > 0, np.where(caught > 0, caught / 4, 1.0)
             whole[maybe] = np.maximum(whole[maybe], np.where(caught > 0, parts.max(axis=0), -np.inf))
             likeness[maybe] = np.where(caught > 0, np.where(hits, likes, -1).max(axis=0), likeness[maybe])
-        doubt = np.flatnonzero(~sure & (whole >= params["copy_doubt_from"]))
+        near = self.frame.distance_km(i, j) <= params["copy_doubt_km"]  # residuals compare only if medians are shared
+        doubt = np.flatnonzero(~sure & near & (whole >= params["copy_doubt_from"]))
         if doubt.size:
             residual, beside, _ = self._excess(self._residuals, i[doubt], j[doubt], lag[doubt])
             sure[doubt] = (residual >= params["copy_residual_excess"]) & (beside >= params["copy_close_excess"])

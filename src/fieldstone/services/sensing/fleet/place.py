@@ -124,7 +124,11 @@ def report_light(around: Surroundings, params: Mapping[str, Any], ledger: Ledger
     """Write WRONG_PLACE where the daily course of light belongs to another longitude (or the clock is far off)."""
     shift, fit = light_shift(around, params)
     ledger.cover("light", np.isfinite(shift))
-    far = np.abs(np.nan_to_num(shift)) >= params["longitude_min"]
+    # a clear morning and a cloudy afternoon shift everybody's light: compare with the neighbours', if there are any
+    ids = around.near.index
+    usual = row_quantile(np.where(ids >= 0, shift[ids], np.nan), 0.5, int(params["min_votes"]))
+    limit = np.where(np.isfinite(usual), params["longitude_min"], params["longitude_alone_min"])
+    far = np.abs(np.nan_to_num(shift) - np.nan_to_num(usual)) >= limit
     caught = far & (np.nan_to_num(fit) >= params["longitude_r"]) & ~skip
     for device in np.flatnonzero(caught):
         ledger.add(
@@ -133,7 +137,7 @@ def report_light(around: Surroundings, params: Mapping[str, Any], ledger: Ledger
             "WRONG_PLACE",
             severity_ppm=PPM,
             measured=float(shift[device]),
-            threshold=float(params["longitude_min"]),
+            threshold=float(limit[device]),
             meaning="minutes by which noon comes later than at the claimed place; a clock in a wrong time zone looks alike",
             fits_longitude=round(float((around.frame.lon[device] - shift[device] / 4 + 180) % 360 - 180), 1),
             correlation=float(fit[device]),

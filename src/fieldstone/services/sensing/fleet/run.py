@@ -51,7 +51,7 @@ def run(whole: EpochInput, device_checks: pl.DataFrame) -> FleetFindings:
     place.report_elevation(around, params, ledger, copied)
     shifted = place.report_light(around, params, ledger, copied | inside)
     explained = copied | inside | flat | smooth | shifted
-    _report_strange(around, strange & ~explained, excess, share, ledger)
+    strange |= _report_strange(around, strange, explained, excess, share, ledger)
     blended = blends.report_blends(around, params, ledger, explained | strange)
 
     # 3. the values themselves
@@ -68,13 +68,24 @@ def _strange(around: Surroundings, judged: tuple[Floats, Floats]) -> Bools:
     return (np.nan_to_num(excess) <= -limit) & (np.nan_to_num(share, nan=1.0) < below)
 
 
-def _report_strange(around: Surroundings, strange: Bools, excess: Floats, share: Floats, ledger: Ledger) -> None:
-    """Write WRONG_PLACE where a station fits another place of the fleet, FABRICATED where it fits none."""
+def _report_strange(
+    around: Surroundings, strange: Bools, skip: Bools, excess: Floats, share: Floats, ledger: Ledger
+) -> Bools:
+    """Write WRONG_PLACE where a station fits another place of the fleet better, FABRICATED where it fits none.
+
+    For WRONG_PLACE a doubt is enough, because the better place is evidence of its own. Return who was found.
+    """
     rules = around.params
-    elsewhere = place.better_place(around, np.flatnonzero(strange), rules)
-    for device in np.flatnonzero(strange):
+    doubtful = (np.nan_to_num(excess) <= -float(rules["place_doubt"])) & ~skip
+    suspects = np.flatnonzero((strange & ~skip) | doubtful)
+    elsewhere = place.better_place(around, suspects, rules)
+    found = np.zeros(around.frame.count, dtype=bool)
+    for device in suspects:
         away = elsewhere.get(int(device))
         fits = away is not None and away[0] >= rules["place_min_km"] and away[1] >= rules["place_gain"]
+        if not fits and not strange[device]:
+            continue
+        found[device] = True
         evidence: dict[str, Any] = {"share_of_usual_correlation": float(share[device])}
         if fits and away is not None:
             evidence |= {"fits_better_km_away": away[0], "near_lat": away[2], "near_lon": away[3]}
@@ -84,10 +95,11 @@ def _report_strange(around: Surroundings, strange: Bools, excess: Floats, share:
             "WRONG_PLACE" if fits else "FABRICATED",
             severity_ppm=int(rules["invented_severity_ppm"]),
             measured=float(excess[device]),
-            threshold=-float(rules["kin_excess"]),
+            threshold=-float(rules["kin_excess" if strange[device] else "place_doubt"]),
             meaning="standard deviations by which it follows the weather around less than its peers do",
             **evidence,
         )
+    return found
 
 
 def _delays(frame: Frame, device_checks: pl.DataFrame) -> Floats:

@@ -39,6 +39,8 @@ PARAMETERS: dict[str, Parameter] = {
     "copy_part_close_excess": Parameter(1.0, "sd", "… of a quarter of the epoch", LAB),
     "copy_part_from": Parameter(4.0, "sd", "above this, quarters of the epoch are looked at", OWN),
     "copy_part_excess": Parameter(8.0, "sd", "above this a quarter is a copy", f"{LAB}: at most 6.4"),
+    "copy_part_rest": Parameter(3.0, "sd", "… if some other quarter is below this: it was copied only at times", LAB),
+    "copy_doubt_km": Parameter(6.0, "km", "residuals from neighbours are compared up to this distance", OWN),
     "copy_doubt_from": Parameter(6.0, "sd", "above this, residuals from the neighbours are looked at", OWN),
     "copy_residual_excess": Parameter(9.5, "sd", "above this the residuals are a copy", f"{LAB}: at most 8.5"),
     "copy_fit_margin": Parameter(
@@ -64,12 +66,14 @@ PARAMETERS: dict[str, Parameter] = {
     "smooth_log": Parameter(0.9, "ln", "a channel this much smoother than its voters' lacks a sensor's noise", LAB),
     "smooth_channels": Parameter(2, "groups", "… in at least so many independent groups of channels", OWN),
     # place
+    "place_doubt": Parameter(4.0, "sd", "so far below the fleet's kinship, a better place is looked for", LAB),
     "place_min_km": Parameter(3.0, "km", "a better place must be this far from the claim", OWN),
-    "place_gain": Parameter(0.35, "", "atanh(r) by which the better place must fit better", LAB),
+    "place_gain": Parameter(0.3, "", "atanh(r) by which the better place must fit better", LAB),
     "place_alike": Parameter(0.6, "", "mean correlation with the five most alike stations", LAB),
     "elevation_severity_ppm": Parameter(500_000, "ppm", "quality lost by a wrong elevation", OWN),
     "elevation_hpa": Parameter(5.0, "hPa", "median pressure residual", "42 m; consumer barometers ±1.5 hPa"),
-    "longitude_min": Parameter(50.0, "min", "shift of the light curve", "12.5° of longitude; clouds shift by ±25 min"),
+    "longitude_min": Parameter(80.0, "min", "shift of the light curve beyond the neighbours'", "20° of longitude"),
+    "longitude_alone_min": Parameter(150.0, "min", "… without neighbours to compare with", "half-cloudy days: 120 min"),
     "longitude_r": Parameter(0.85, "", "… at which the light curve must fit this well", OWN),
     # indoors
     "indoor_light": Parameter(0.2, "×", "light below this share of the neighbours' is suspicious", "public QoD rules"),
