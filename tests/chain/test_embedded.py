@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import subprocess
+import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +34,7 @@ FREE = Fees(0, 0)
 # returns 42 for any call
 ANSWER = Call(None, bytes.fromhex("69602a60005260206000f3600052600a6016f3"))
 # returns the block's timestamp
-TELL_TIME = Call(
-    None, bytes.fromhex("684260005260206000f3600052600960176000f3".replace("600960176000f3", "60096017f3"))
-)
+TELL_TIME = Call(None, bytes.fromhex("684260005260206000f360005260096017f3"))
 
 
 def transfer(wallet: Wallet, nonce: int, to: str, wei: int = 0, fees: Fees = FREE, gas: int = 21_000) -> bytes:
@@ -249,6 +250,29 @@ def test_an_estimate_is_enough_and_close(chain: EmbeddedChain, wallet: Wallet) -
 def test_an_endless_loop_runs_out_of_gas(chain: EmbeddedChain, wallet: Wallet) -> None:
     with pytest.raises(Reverted, match="OutOfGas"):
         chain.call(Call(None, bytes.fromhex("5b600056")), wallet.address, gas=100_000)
+
+
+def test_calls_as_deep_as_the_gas_allows_run_in_a_thread(chain: EmbeddedChain, wallet: Wallet) -> None:
+    """A contract that calls itself with all its gas; each level is several Python frames."""
+    contract = deploy(chain, wallet, 0, Call(None, bytes.fromhex("6d60006000600060006000305af100600052600e6012f3")))
+    outcome: list[object] = []
+    thread = threading.Thread(target=lambda: outcome.append(chain.call(Call(contract, b""), wallet.address)))
+    thread.start()
+    thread.join()
+    assert outcome == [b""]
+
+
+def test_deeply_nested_json_does_not_kill_the_process_after_py_evm_was_imported() -> None:
+    """It did: py-evm raises the recursion limit to 100,000, at which the parser overruns a thread's stack."""
+    program = (
+        "import json, threading, fieldstone.chain.embedded\n"
+        "def parse():\n"
+        "    try: json.loads('[' * 200_000)\n"
+        "    except RecursionError: print('refused')\n"
+        "thread = threading.Thread(target=parse); thread.start(); thread.join()"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (result.returncode, result.stdout) == (0, "refused\n")
 
 
 def test_automine_needs_a_clock(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ This module is the only one that imports py-evm, which costs about 1.4 s: import
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -47,6 +48,10 @@ from fieldstone.chain.transactions import transaction_hash
 from fieldstone.clock import Clock
 from fieldstone.errors import EnvironmentProblem, UsageError
 from fieldstone.identity.wallet import checksum_address
+
+# Importing py-evm sets Python's recursion limit to 100,000. Then one deeply nested JSON body overruns the C stack of a
+# thread and kills the process, at any door of it. This is enough for calls as deep as CALL_GAS_CAP allows.
+sys.setrecursionlimit(12_000)
 
 BLOCK_GAS_LIMIT = 60_000_000
 BLOCK_GAS_TARGET = BLOCK_GAS_LIMIT // 2  # filled no further, so the base fee stays 0 (module docstring)
