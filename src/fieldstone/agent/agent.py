@@ -9,6 +9,8 @@ wait. What an answer means for a message:
 | no answer, 5xx, UNAVAILABLE, receipt that does not verify   | waits, doubling up to five minutes, then tries again |
 | RATE_LIMITED                                               | waits as long as the door asks                       |
 | UNKNOWN_DEVICE, TIME_FUTURE                                | waits: enrolment or time may cure it                 |
+| REPLAYED with a position (an answer was lost)               | asks for that position's receipt; done               |
+| SEQ_TOO_LOW (a later one overtook it)                      | signs the readings again under the next number       |
 | TOO_LARGE for many                                         | sends half as many at a time                         |
 | anything else                                              | keeps message and reason as refused; goes on         |
 """
@@ -21,6 +23,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import cbor2
 import msgspec
 
 from fieldstone.agent.buffer import Buffer, Message, Reading
@@ -195,13 +198,19 @@ class Agent:
         problem = ""
         for message, result in zip(pending, results, strict=True):
             now_ms = self._clock.now_ms()
-            if result.ok:
-                receipt = self._valid_receipt(message, result)
+            if result.ok or (result.code == "REPLAYED" and result.position is not None):
+                try:
+                    receipt = self._valid_receipt(message, result.receipt if result.ok else self._ask_again(result))
+                except Retryable as error:
+                    waiting, problem = waiting + 1, str(error)
+                    continue
                 if receipt is None:
                     waiting, problem = waiting + 1, f"the receipt for report {message.seq} does not verify"
                     continue
                 self.buffer.accept(message.seq, receipt.position, receipt.to_json(), now_ms)
                 accepted += 1
+            elif result.code == "SEQ_TOO_LOW":
+                self.buffer.renumber(message.seq, self._sign_again, now_ms)
             elif result.code in _WAIT_CODES:
                 waiting, problem = waiting + 1, f"{result.code}: {result.detail or ''} {result.remedy or ''}".strip()
             else:
@@ -216,13 +225,26 @@ class Agent:
         self._batch = min(self._full_batch, self._batch * 2)
         return Flushed(accepted, refused)
 
-    def _valid_receipt(self, message: Message, result: Result) -> Receipt | None:
+    def _ask_again(self, result: Result) -> object:
+        assert result.position is not None
+        try:
+            return self.transport.receipt(result.position)
+        except (UsageError, Rejected) as error:
+            raise Retryable(f"the receipt of position {result.position} cannot be had: {error}") from None
+
+    def _sign_again(self, seq: int, message: bytes) -> bytes:
+        payload = cbor2.loads(cose.parse(message).payload)
+        network = self.network
+        aad = cose.network_aad(network.network_id, network.chain_id, network.schema_version)
+        return cose.sign(self.key, cbor2.dumps({**payload, 4: seq}, canonical=True), aad)
+
+    def _valid_receipt(self, message: Message, answer: object) -> Receipt | None:
         network = self.network
         try:
-            if isinstance(result.receipt, (str, bytes)):
-                receipt = Receipt.from_json(result.receipt)
+            if isinstance(answer, (str, bytes)):
+                receipt = Receipt.from_json(answer)
             else:
-                receipt = msgspec.convert(result.receipt, Receipt)
+                receipt = msgspec.convert(answer, Receipt)
         except (msgspec.ValidationError, CheckFailed) as error:
             _LOG.warning("the receipt for report %d cannot be read: %s", message.seq, error)
             return None

@@ -140,6 +140,22 @@ class Buffer:
         self._db.execute("UPDATE meta SET value = ? WHERE key = 'next_seq'", (str(seq + 1),))
         return seq
 
+    def renumber(self, seq: int, sign: Callable[[int, bytes], bytes], now_ms: int) -> int:
+        """Sign a waiting message again under the next number, since its own came too late; return the new number.
+
+        `sign` gets the new number and the old message. The old one is kept as refused, and is never sent again.
+        """
+        with self._transaction():
+            row = self._db.execute("SELECT message FROM messages WHERE seq = ? AND state = 'queued'", (seq,)).fetchone()
+            if row is None:
+                return seq
+            number = self._write_message(lambda new: sign(new, row[0]), now_ms)
+            self._db.execute(
+                "UPDATE messages SET state = 'refused', code = 'SEQ_TOO_LOW', detail = ?, answered_ms = ? WHERE seq = ?",
+                (f"sent again as {number}", now_ms, seq),
+            )
+        return number
+
     def queued(self, most: int, most_bytes: int) -> list[Message]:
         """Return the first waiting messages in order of their numbers, at least one if any waits."""
         found: list[Message] = []

@@ -13,7 +13,8 @@ import msgspec
 from fieldstone.errors import CheckFailed, FieldstoneError, Rejected, Retryable, UsageError
 from fieldstone.reasons import REASONS, Reason, reason
 
-_LONGEST_ANSWER = 16 * 1024 * 1024
+_LONGEST_ANSWER = 64 * 1024 * 1024
+_LATER = frozenset({408, 429, 500, 502, 503, 504})
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,6 +60,10 @@ class Transport(Protocol):
 
     def send(self, messages: Sequence[bytes]) -> list[Result]:
         """Send messages in order. Raises Retryable when nothing is known to have arrived, Rejected for the whole body."""
+        ...
+
+    def receipt(self, position: int) -> Any:
+        """Ask for the receipt of a position again. Raises Retryable, UsageError when this way cannot."""
         ...
 
     def close(self) -> None: ...
@@ -107,31 +112,47 @@ class HttpTransport:
         """Read a JSON document of the node. Raises Retryable or UsageError (no such thing)."""
         return self._request("GET", path)
 
+    def receipt(self, position: int) -> Any:
+        """Ask for the receipt of a position again. Raises Retryable, UsageError (the node has none)."""
+        return self._request("GET", f"/v1/receipts/{position}")
+
     def _results(self, path: str, body: bytes, content_type: str, count: int) -> list[Result]:
-        answer = self._request("POST", path, body, content_type)
-        if isinstance(answer, dict):
-            answer = answer.get("results", [answer])
+        """Post a body and return its results, one per message. What the door says about the whole body is raised."""
+        where = f"{self.url}{path}"
+        response = self._exchange("POST", path, body, content_type)
+        answer = _decode(response)
+        if isinstance(answer, dict) and "results" not in answer:
+            # one result; for many messages, or when only time can help, it speaks of the whole body
+            if (count > 1 or response.status_code in _LATER) and not response.is_success:
+                raise _refusal(response, answer, where)
+            answer = {"results": [answer]}
+        if not isinstance(answer, dict):
+            raise _refusal(response, answer, where)
         try:
-            results = msgspec.convert(answer, list[Result])
+            results = msgspec.convert(answer["results"], list[Result])
         except msgspec.ValidationError as error:
-            raise Retryable(f"{self.url}{path} answered something else than results: {error}") from None
+            if not response.is_success:
+                raise _refusal(response, answer["results"][0], where) from None
+            raise Retryable(f"{where} answered something else than results: {error}") from None
         if len(results) != count:
-            raise Retryable(f"{self.url}{path} answered {len(results)} results for {count} messages")
+            raise Retryable(f"{where} answered {len(results)} results for {count} messages")
         return results
 
-    def _request(self, method: str, path: str, body: bytes | None = None, content_type: str = "") -> Any:
+    def _request(self, method: str, path: str) -> Any:
+        response = self._exchange(method, path)
+        answer = _decode(response)
+        if response.is_success and answer is not None:
+            return answer
+        raise _refusal(response, answer, f"{self.url}{path}")
+
+    def _exchange(self, method: str, path: str, body: bytes | None = None, content_type: str = "") -> httpx.Response:
         headers = {"Accept": "application/json"}
         if content_type:
             headers["Content-Type"] = content_type
         try:
-            response = self._client.request(method, self.url + path, content=body, headers=headers)
+            return self._client.request(method, self.url + path, content=body, headers=headers)
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             raise Retryable(f"{self.url} does not answer: {type(error).__name__} {error}") from None
-        answer = _decode(response)
-        per_message = isinstance(answer, list) or (isinstance(answer, dict) and ("ok" in answer or "results" in answer))
-        if response.is_success or (per_message and body is not None):
-            return answer
-        raise _refusal(response, answer, f"{self.url}{path}")
 
 
 def _decode(response: httpx.Response) -> Any:
@@ -152,7 +173,7 @@ def _refusal(response: httpx.Response, answer: Any, where: str) -> FieldstoneErr
     code, detail = str(body.get("code") or ""), str(body.get("detail") or "")[:200]
     if status == 429 or code == "RATE_LIMITED":
         return RateLimited(f"{where} asks for a pause {detail}".rstrip(), _seconds(response.headers.get("retry-after")))
-    if status >= 500 or status == 408:
+    if status >= 500 or status == 408 or response.is_success:
         return Retryable(f"{where} answered {status} {code} {detail}".rstrip())
     if code in REASONS:
         return Rejected(reason(code), where, detail)
