@@ -37,7 +37,7 @@ from fieldstone.errors import Terminal
 from fieldstone.policy import RewardPolicy, ServicePolicy
 from fieldstone.rewards.emission import fade, schedule, smooth
 from fieldstone.rewards.need import CellPool, Need, cell_name, cell_of, split_by_need
-from fieldstone.rewards.statements import StatementLine, device_factors, text, to_table
+from fieldstone.rewards.statements import StatementLine, device_factors, to_table
 from fieldstone.units import PPM, TOKEN_BASE
 
 TREASURY = "treasury"
@@ -119,11 +119,12 @@ class _Book:
         self.service_pools: dict[str, int] = {}
         self.take_of_service: dict[str, int] = {}
         self._spelling: dict[str, str] = {}
-        devices = inp.registry.select("device", "operator", "lat", "lon").sort("device")
-        for address in sorted(inp.previous):
+        for address in [*sorted(inp.previous), *sorted(inp.registry["operator"].unique())]:
             self._spelling.setdefault(address.lower(), address)
-        self.operator_of = {d: self._address(o) for d, o in devices.select("device", "operator").rows()}
-        self.place_of = {d: (lat, lon) for d, lat, lon in devices.select("device", "lat", "lon").rows()}
+        spelled = {address: self._address(address) for address in inp.registry["operator"].unique()}
+        devices = inp.registry.select("device", "operator", "lat", "lon").rows()
+        self.operator_of = {device: spelled[operator] for device, operator, _, _ in devices}
+        self.place_of = {device: (lat, lon) for device, _, lat, lon in devices}
         self.treasury = self._address(inp.treasury) if inp.treasury else None
         self.totals = dict.fromkeys(
             ("revenue_micro_usd", "gross", "schedule", "bootstrap_offered", "bootstrap_dust", "bootstrap_unmet"), 0
@@ -176,7 +177,7 @@ class _Book:
                     refund_debt += part
                     line = self._line(device, service, operator)
                     line.revenue_micro_usd = amount
-                    line.corrections.append(("refund of an earlier sale", -part))
+                    line.corrections += (("refund of an earlier sale", -part),)
                     self.debts[operator] += part
                 continue
             income += amount
@@ -238,10 +239,16 @@ class _Book:
         policy = self.inp.policy
         work: dict[int, int] = defaultdict(int)
         revenue: dict[int, int] = defaultdict(int)
+        place_of, resolution = self.place_of, policy.cell_resolution
         for line in lines:
-            if not line.operator:
+            place = place_of.get(line.device)
+            if place is None:
                 continue  # not registered: no place, no work
-            cell = line.cell = self._cell(line.device)
+            try:
+                cell = line.cell = cell_of(*place, resolution)
+            except (ValueError, TypeError) as error:
+                where = f"{place[0]}, {place[1]}, which is no place"
+                raise Terminal(f"epoch {self.inp.epoch}: {line.device} stands at {where}") from error
             work[cell] += line.work
             if line.revenue_micro_usd > 0:
                 revenue[cell] += line.revenue_micro_usd
@@ -269,20 +276,13 @@ class _Book:
         self.totals["bootstrap_dust"] += dust
         return need.unmet_base
 
-    def _cell(self, device: str) -> int:
-        lat, lon = self.place_of[device]
-        try:
-            return cell_of(lat, lon, self.inp.policy.cell_resolution)
-        except (ValueError, TypeError) as error:
-            raise Terminal(f"epoch {self.inp.epoch}: {device} stands at {lat}, {lon}, which is no place") from error
-
     def add_corrections(self) -> None:
         """Add make-good lines and what the cap held back earlier; note debts."""
         columns = self.inp.corrections.select("device", "operator", "amount_base", "cause").sort(pl.all())
         for device, operator_text, amount_value, cause in columns.rows():
             operator, amount = self._address(operator_text), int(amount_value)
             line = self._line_of_operator(operator, device)
-            line.corrections.append((cause, amount))
+            line.corrections += ((cause, amount),)
             if amount >= 0:
                 line.added += amount
             else:
@@ -291,7 +291,7 @@ class _Book:
             if name.startswith(OWED):
                 amount, operator = self.pools[name], self._address(name.removeprefix(OWED))
                 line = self._line_of_operator(operator, "")
-                line.corrections.append(("held back by the mint cap in an earlier epoch", amount))
+                line.corrections += (("held back by the mint cap in an earlier epoch", amount),)
                 line.added += amount
                 self.pools[name] = 0
             elif name.startswith(DEBT) and name != DEBT + TREASURY:
@@ -348,7 +348,14 @@ class _Book:
         """Add up, check the totals and write the statements."""
         lines = [self.lines[key] for key in sorted(self.lines)]
         balances = dict(self.inp.previous)
+        paid = bootstrap = corrections = repaid = held_back = cut = 0
         for line in lines:
+            paid += line.paid
+            bootstrap += line.bootstrap
+            corrections += line.added - line.repaid
+            repaid += line.repaid
+            held_back += line.held_back
+            cut += line.bootstrap_cut
             amount = line.total
             if amount:
                 balances[line.operator] = balances.get(line.operator, 0) + amount
@@ -356,13 +363,13 @@ class _Book:
             balances[self.treasury] = balances.get(self.treasury, 0) + self.treasury_base
         totals = {
             **self.totals,
-            "paid": sum(line.paid for line in lines),
-            "bootstrap": sum(line.bootstrap for line in lines),
-            "corrections": sum(line.added - line.repaid for line in lines),
+            "paid": paid,
+            "bootstrap": bootstrap,
+            "corrections": corrections,
             "treasury": self.treasury_base,
-            "debt_repaid": sum(line.repaid for line in lines),
-            "held_back": sum(line.held_back for line in lines),
-            "bootstrap_cut": sum(line.bootstrap_cut for line in lines),
+            "debt_repaid": repaid,
+            "held_back": held_back,
+            "bootstrap_cut": cut,
         }
         minted = totals["paid"] + totals["bootstrap"] + totals["corrections"] + totals["treasury"]
         totals["minted"] = minted
@@ -379,21 +386,20 @@ class _Book:
 
     def _factors(self, lines: list[StatementLine]) -> list[str]:
         policy = self.inp.policy
-        bootstrap = {name: self._bootstrap_factors(name) for name in self.inp.services}
+        cap = f'"cap":{{"max_epoch_mint_base":"{policy.max_epoch_mint_base}"}},'
+        shared = {name: f'{{"bootstrap":{self._bootstrap_factors(name)},{cap}' for name in self.inp.services}
+        no_service = f'{{"bootstrap":null,{cap}'
         cells = {
-            (name, cell): _cell_factors(cell, part, need)
+            name: {cell: _cell_factors(cell, part) for cell, part in need.cells.items()}
             for name, need in self.needs.items()
-            for cell, part in need.cells.items()
         }
         paid = f'{{"price_micro_usd":{self.inp.price_micro_usd},"take_ppm":{policy.take_ppm}}}'
-        cap = f'{{"max_epoch_mint_base":"{policy.max_epoch_mint_base}"}}'
         return [
             device_factors(
                 line,
-                bootstrap.get(line.service, "null"),
-                cells[line.service, line.cell] if line.cell is not None else "null",
+                shared.get(line.service, no_service),
+                "null" if line.cell is None else cells[line.service][line.cell],
                 paid,
-                cap,
             )
             for line in lines
         ]
@@ -411,9 +417,9 @@ class _Book:
         )
 
 
-def _cell_factors(cell: int, part: CellPool, need: Need) -> str:
+def _cell_factors(cell: int, part: CellPool) -> str:
     return (
-        f'{{"cell":{text(cell_name(cell))},"coverage_base":"{part.coverage_base}","demand_base":"{part.demand_base}",'
+        f'{{"cell":"{cell_name(cell)}","coverage_base":"{part.coverage_base}","demand_base":"{part.demand_base}",'
         f'"pool_base":"{part.pool_base}","revenue_micro_usd":{part.revenue_micro_usd},'
         f'"weight":"{part.weight}","work":"{part.work}"}}'
     )

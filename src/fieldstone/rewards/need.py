@@ -35,18 +35,14 @@ from fieldstone.units import PPM
 
 
 class CellPool(NamedTuple):
-    """One cell's part: its work, counted weight, revenue (micro-dollars) and the two parts of its pool in base units."""
+    """One cell: its work, counted weight, revenue (micro-dollars), the two parts of its pool and the pool, in base units."""
 
     work: int
     weight: int
     revenue_micro_usd: int
     coverage_base: int
     demand_base: int
-
-    @property
-    def pool_base(self) -> int:
-        """Base units that the devices of this cell share in proportion to their work."""
-        return self.coverage_base + self.demand_base
+    pool_base: int  # their sum: what the devices of this cell share in proportion to their work
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,23 +91,17 @@ def split_by_need(
     weights = {cell: min(amount, target_work) for cell, amount in work.items() if amount > 0}
     weight_sum = sum(weights.values())
     divisor = max(weight_sum, full_coverage_cells * target_work)
+    demand_divisor = revenue_sum * target_work or 1
     cells = {}
-    demand_weight = 0
-    paid_out = 0
-    for cell in sorted(set(work) | set(revenue_micro_usd)):
-        weight = weights.get(cell, 0)
-        bought = revenue_micro_usd.get(cell, 0)
+    demand_weight = paid_out = 0
+    for cell in work.keys() | revenue_micro_usd.keys():  # sums of integers: the order does not matter
+        weight, bought = weights.get(cell, 0), revenue_micro_usd.get(cell, 0)
+        coverage_part = coverage * weight // divisor
+        demand_part = demand * bought * weight // demand_divisor if bought else 0
         demand_weight += bought * weight
-        part = CellPool(
-            work=work.get(cell, 0),
-            weight=weight,
-            revenue_micro_usd=bought,
-            coverage_base=coverage * weight // divisor,
-            demand_base=demand * bought * weight // (revenue_sum * target_work) if revenue_sum else 0,
-        )
-        paid_out += part.pool_base
-        cells[cell] = part
+        both = coverage_part + demand_part
+        paid_out += both
+        cells[cell] = CellPool(work.get(cell, 0), weight, bought, coverage_part, demand_part, both)
     # what the cells earned before rounding, rounded once: the rest of the pool was not earned by anyone
-    earned = coverage * weight_sum // divisor
-    earned += demand * demand_weight // (revenue_sum * target_work) if revenue_sum else 0
+    earned = coverage * weight_sum // divisor + demand * demand_weight // demand_divisor
     return Need(cells, target_work, divisor, coverage, demand, revenue_sum, pool_base - earned, earned - paid_out)

@@ -16,7 +16,7 @@ Row by row an operator can recompute with a calculator (all divisions floor):
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -64,7 +64,7 @@ class StatementLine:
     repaid: int = 0
     held_back: int = 0  # cut from paid and corrections by the mint cap; owed to the operator
     bootstrap_cut: int = 0
-    corrections: list[tuple[str, int]] = field(default_factory=list)  # cause, signed base units
+    corrections: tuple[tuple[str, int], ...] = ()  # cause, signed base units
 
     @property
     def total(self) -> int:
@@ -77,19 +77,24 @@ def text(value: str) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def device_factors(line: StatementLine, bootstrap: str, cell: str, paid: str, cap: str) -> str:
-    """Put a row's factors together. The other arguments are JSON objects shared by many rows, rendered once."""
-    if line.corrections:
+# what a row has when nothing was corrected, cut, held back or repaid: nearly every row
+_UNTOUCHED = '"row":{"bootstrap_cut_base":"0","debt_repaid_base":"0","held_back_base":"0","work":"'
+
+
+def device_factors(line: StatementLine, shared: str, cell: str, paid: str) -> str:
+    """Put a row's factors together. `shared` (bootstrap and cap, open at its end), `cell` and `paid` are JSON rendered
+    once for many rows."""
+    if line.corrections or line.held_back or line.bootstrap_cut or line.repaid:
         causes = ",".join(
             f'{{"amount_base":"{amount}","cause":{text(cause)}}}' for cause, amount in sorted(line.corrections)
         )
+        row = (
+            f'"row":{{"bootstrap_cut_base":"{line.bootstrap_cut}","debt_repaid_base":"{line.repaid}",'
+            f'"held_back_base":"{line.held_back}","work":"'
+        )
     else:
-        causes = ""
-    return (
-        f'{{"bootstrap":{bootstrap},"cap":{cap},"cell":{cell},"corrections":[{causes}],"paid":{paid},'
-        f'"row":{{"bootstrap_cut_base":"{line.bootstrap_cut}","debt_repaid_base":"{line.repaid}",'
-        f'"held_back_base":"{line.held_back}","work":"{line.work}"}}}}'
-    )
+        causes, row = "", _UNTOUCHED
+    return f'{shared}"cell":{cell},"corrections":[{causes}],"paid":{paid},{row}{line.work}"}}}}'
 
 
 def to_table(epoch: int, rows: Sequence[StatementLine], factors: Sequence[str], reasons: pl.Series) -> pl.DataFrame:
