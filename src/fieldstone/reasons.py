@@ -131,7 +131,7 @@ _ALL = (
     ),
     Reason(
         "MOVE_TOO_SOON",
-        429,
+        409,
         "The device was enrolled or moved too recently.",
         "Wait for the policy's min_move_interval_s and send the move again.",
     ),
