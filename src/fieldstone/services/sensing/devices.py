@@ -76,7 +76,7 @@ def check_devices(part: EpochInput) -> pl.DataFrame:
                 losses.append(mine.losses(name, rows.device, own_ms))
             held = ~np.isnan(values)
             _set_bits(bits, rows, name, number, good & held)
-            visible = mine.good_for_series() & held
+            visible = mine.good_for_series() & held if mine.any or future.any() else held
             table[f"series_{name}"] = fill_slots(plan, name, values, None if visible.all() else visible)
         table[f"passed_ms_{name}"] = passed_ms
         expected_here = required[:, number] | (covered_ms > 0)
@@ -153,9 +153,12 @@ def _own_time(
 
 
 def _per_device(rows: Rows, time_ms: Ints, mask: Mask) -> Ints:
-    """Sum milliseconds per device; exact, because sums stay far below 2⁵³."""
-    time = time_ms if mask.all() else np.where(mask, time_ms, 0)
-    return np.bincount(rows.device, weights=time, minlength=rows.devices).astype(np.int64)
+    """Sum milliseconds per device."""
+    total = np.zeros(rows.devices, dtype=np.int64)
+    if len(rows):
+        first = np.flatnonzero(rows.first_of_device)
+        total[rows.device[first]] = np.add.reduceat(time_ms if mask.all() else np.where(mask, time_ms, 0), first)
+    return total
 
 
 def _set_bits(bits: NDArray[np.uint16], rows: Rows, name: str, number: int, good: Mask) -> None:

@@ -33,7 +33,8 @@ def unnest(table: pl.DataFrame, column: str) -> pl.DataFrame:
 
 def stack(frames: Sequence[pl.DataFrame], schema: Mapping[str, Any]) -> pl.DataFrame:
     """Join tables of one schema; an empty table of that schema when there is none."""
-    full = [frame.select(list(schema)).cast(dict(schema)) for frame in frames if frame.height]
+    kinds = pl.Schema(schema)
+    full = [frame.select(list(schema)).cast(kinds) for frame in frames if frame.height]
     return pl.concat(full) if full else pl.DataFrame(schema=schema)
 
 

@@ -7,6 +7,7 @@ a station); channels that do contradict keep a mark in `conflicts`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import polars as pl
@@ -46,7 +47,7 @@ class Rows:
     def __len__(self) -> int:
         return len(self.t_ms)
 
-    @property
+    @cached_property
     def first_of_device(self) -> Mask:
         """Mark the first row of each device."""
         mark = np.ones(len(self), dtype=np.bool_)

@@ -130,11 +130,11 @@ def _channel_numbers(causes: pl.DataFrame) -> Ints:
 def _channels(limits: Limits, covered: Ints, available: Ints, params: Mapping[str, Any]) -> tuple[Mask, Mask]:
     """Return which channels count as required and which as optional."""
     required = limits.required()
-    frugal = ~required.any(axis=1)
+    frugal: Mask = (required.sum(axis=1) == 0).reshape(-1, 1)
     often: Mask = covered * PPM >= int(params["sent_from_ppm"]) * np.maximum(available, 1)[:, None]
-    needed = np.where(frugal[:, None], often, required)
+    needed: Mask = np.where(frugal, often, required)
     sent: Mask = covered > 0
-    return needed, sent & ~needed & ~frugal[:, None]
+    return needed, sent & ~needed & ~frugal
 
 
 def _station(passed: Ints, available: Ints, needed: Mask, optional: Mask, params: Mapping[str, Any]) -> Ints:

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from fieldstone.services.sensing.rows import Rows
 from fieldstone.services.sensing.series import Grid
 
+# sin, log and pow may differ in the last bit between processors; what is rounded this far does not
+_SAFE_DECIMALS = 3
+
 
 @dataclass(frozen=True)
 class SlotPlan:
@@ -61,11 +64,12 @@ def _reduce(
             if good is not None:
                 cosine = np.where(good, cosine, 0.0)
             out = np.rad2deg(np.arctan2(np.add.reduceat(sine, first), np.add.reduceat(cosine, first))) % 360.0
+            out = np.round(out, _SAFE_DECIMALS)
         elif variable == "noise_dba":
             energy = 10.0 ** (np.minimum(values, 300.0) / 10.0)
             if good is not None:
                 energy = np.where(good, energy, 0.0)
-            out = 10.0 * np.log10(np.add.reduceat(energy, first) / count)
+            out = np.round(10.0 * np.log10(np.add.reduceat(energy, first) / count), _SAFE_DECIMALS)
         elif variable in ("rain_mm", "traffic_count"):
             out = np.add.reduceat(values, first)
         else:

@@ -30,7 +30,7 @@ def check_spikes(rows: Rows, variable: str, flags: Flags, limits: Limits) -> Non
     if not np.isfinite(jump).any():
         return
     x, where = rows.values[variable], None
-    if flags.any or np.isnan(x).any():
+    if flags.code.any() or np.isnan(x).any():
         where = np.flatnonzero((flags.code == 0) & ~np.isnan(x))
         x = x[where]
     device = rows.device if where is None else rows.device[where]

@@ -17,7 +17,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from fieldstone.services.sensing.flags import Flags
-from fieldstone.services.sensing.limits import Limits
+from fieldstone.services.sensing.limits import Limits, per_row
 from fieldstone.services.sensing.rows import Rows
 from fieldstone.units import HOUR_MS
 
@@ -53,15 +53,18 @@ def check_stuck(rows: Rows, variable: str, flags: dict[str, Flags], limits: Limi
     """Mark STUCK and FROZEN readings of one channel; `before` are the runs open at the end of the previous epoch."""
     window_min = limits.channel(variable, "constant_min")
     mine = flags[variable]
-    where = np.flatnonzero((mine.code == 0) & ~np.isnan(rows.values[variable]))
+    x, t_ms, device = rows.values[variable], rows.t_ms, rows.device
+    where = np.arange(len(x), dtype=np.int64)
+    if mine.code.any() or np.isnan(x).any():
+        where = np.flatnonzero((mine.code == 0) & ~np.isnan(x))
+        x, t_ms, device = x[where], t_ms[where], device[where]
     if len(where) == 0 or not np.isfinite(window_min).any():
         return NO_RUNS
-    x, t_ms, device = rows.values[variable][where], rows.t_ms[where], rows.device[where]
     equal_below = limits.channel(variable, "resolution") / 20
     hole_ms = np.maximum(limits.model("step_s") * 1000 * limits.params["stuck_gap_steps"], HOUR_MS)
     step = np.abs(np.diff(x))
-    breaks = step > equal_below[device[1:]]
-    breaks |= (device[1:] != device[:-1]) | (np.diff(t_ms) > hole_ms[device[1:]])
+    breaks = step > per_row(equal_below, device[1:])
+    breaks |= (device[1:] != device[:-1]) | (np.diff(t_ms) > per_row(hole_ms, device[1:]))
     first = np.concatenate(([0], np.flatnonzero(breaks) + 1))
     last = np.append(first[1:], len(x)) - 1
     since_ms, of = t_ms[first].copy(), device[first]
