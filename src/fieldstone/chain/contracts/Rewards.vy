@@ -77,7 +77,6 @@ event Claimed:
     account: indexed(address)
     recipient: indexed(address)
     amount: uint256
-    claimed: uint256
 
 event RecipientRequested:
     account: indexed(address)
@@ -286,7 +285,7 @@ def _cancel(current: records.Head, epoch: uint256, cause: Cause, outcome: uint25
     head: records.Head = current
     head.live_epoch = epoch - 1
     head.attempt += 1
-    head.next_activation = records._next_activation(head)
+    head.next_activation = records._next_activation(head.active_epoch, head.live_epoch)
     records._store_head(head)
     log RecordsCancelled(first_epoch=epoch, last_epoch=last, cause=cause, next_attempt=head.attempt)
 
@@ -406,7 +405,7 @@ def resolve_dispute(dispute: uint256, upheld: bool, signatures: Bytes[quorum.MAX
     meta.rejections = min(meta.rejections + 1, 255)
     meta.activation = block.timestamp + activation_delay
     records._store_meta(meta)
-    head.next_activation = records._next_activation(head)
+    head.next_activation = records._next_activation(head.active_epoch, head.live_epoch)
     records._store_head(head)
     self._close(dispute, REJECTED, treasury)
 
@@ -497,24 +496,25 @@ def _open_claims(expected_root: bytes32) -> uint256:
     """
     @notice Bring the head up to date, check that the caller's proofs are for the root that pays; return its total.
     """
-    head: records.Head = records._load_head()
-    if block.timestamp >= head.next_activation:
-        head = records._advance(head)
-        records._store_head(head)
-    assert head.active_epoch > 0, "no active root"
-    assert records._roots[head.active_epoch % records.RING] == expected_root, "root was updated"
-    return head.active_total
+    stored: uint256 = records._head
+    head: uint256 = records._advance(stored)
+    if head != stored:
+        records._head = head
+    epoch: uint256 = (head >> 64) & (2**32 - 1)
+    if records._roots[epoch % records.RING] != expected_root:
+        assert epoch > 0, "no active root"
+        raise "root was updated"
+    return head >> 136
 
 
 @internal
-def _pay(account: address, due: uint256, word: uint256) -> address:
+def _pay(account: address, due: uint256, word: uint256):
     recipient: address = convert(word >> 96, address)
-    self._accounts[account] = word + due
+    self._accounts[account] = unsafe_add(word, due)  # claimed + due ≤ total < 2**96
     if recipient == empty(address):
         recipient = account
-    log Claimed(account=account, recipient=recipient, amount=due, claimed=(word & (2**96 - 1)) + due)
-    extcall Token(token).mint(recipient, due)
-    return recipient
+    log Claimed(account=account, recipient=recipient, amount=due)
+    extcall Token(token).mint(recipient, due, skip_contract_check=True)  # the constructor called it
 
 
 @external
@@ -529,21 +529,29 @@ def claim(
             room left than is due, that much is paid and the rest stays claimable. Returns base units paid.
     """
     total: uint256 = self._open_claims(expected_root)
-    assert merkle._root(merkle._leaf(account, cumulative), proof) == expected_root, "bad proof"
+    # merkle._root in place: the proof stays in calldata, which saves its copy
+    node: bytes32 = merkle._leaf(account, cumulative)
+    for sibling: bytes32 in proof:
+        if convert(node, uint256) < convert(sibling, uint256):
+            node = keccak256(abi_encode(node, sibling))
+        else:
+            node = keccak256(abi_encode(sibling, node))
+    assert node == expected_root, "bad proof"
     word: uint256 = self._accounts[account]
     claimed: uint256 = word & (2**96 - 1)
-    assert cumulative >= claimed, "cumulative below claimed"
-    assert cumulative > claimed, "nothing to claim"
+    if cumulative <= claimed:
+        assert cumulative == claimed, "cumulative below claimed"
+        raise "nothing to claim"
     flow: uint256 = self._flow
     window: uint256 = block.timestamp // window_length
     spent: uint256 = 0
     if (flow >> 128) & (2**32 - 1) == window:
         spent = flow & (2**128 - 1)
     assert spent < window_cap, "window cap"
-    due: uint256 = min(cumulative - claimed, window_cap - spent)
+    due: uint256 = min(unsafe_sub(cumulative, claimed), unsafe_sub(window_cap, spent))
     claimed_total: uint256 = (flow >> 160) + due
     assert claimed_total <= total, "claims exceed the total"
-    self._flow = (claimed_total << 160) | (window << 128) | (spent + due)
+    self._flow = (claimed_total << 160) | (window << 128) | unsafe_add(spent, due)
     self._pay(account, due, word)
     return due
 
@@ -623,7 +631,7 @@ def live_epoch() -> uint256:
     """
     @notice The newest epoch that was posted and not cancelled; the next post must be this plus one.
     """
-    return records._load_head().live_epoch
+    return records._read_head(records._head).live_epoch
 
 
 @external
@@ -632,7 +640,7 @@ def attempt() -> uint256:
     """
     @notice Number of cancellations so far; every root digest binds it, so a cancelled root cannot be posted again.
     """
-    return records._load_head().attempt
+    return records._read_head(records._head).attempt
 
 
 @external
@@ -656,7 +664,7 @@ def live_root() -> bytes32:
     """
     @notice Root of the newest live record: the `previousRoot` of the next digest. Zero before the first post.
     """
-    head: records.Head = records._load_head()
+    head: records.Head = records._read_head(records._head)
     if head.live_epoch == 0:
         return empty(bytes32)
     return records._roots[head.live_epoch % records.RING]

@@ -41,9 +41,8 @@ def __init__():
 
 
 @internal
-@view
-def _load_head() -> Head:
-    word: uint256 = self._head
+@pure
+def _read_head(word: uint256) -> Head:
     return Head(
         active_total=word >> 136,
         next_activation=(word >> 96) & (2**40 - 1),
@@ -94,32 +93,37 @@ def _store_meta(meta: Meta):
 
 @internal
 @view
-def _next_activation(head: Head) -> uint256:
-    if head.live_epoch == head.active_epoch:
+def _next_activation(active_epoch: uint256, live_epoch: uint256) -> uint256:
+    if active_epoch == live_epoch:
         return NEVER
-    meta: Meta = self._load_meta(head.active_epoch + 1)
-    if meta.disputed:
+    word: uint256 = self._metas[(active_epoch + 1) % RING]
+    if word & (2**8 - 1) == 1:
         return NEVER
-    return meta.activation
+    return (word >> 120) & (2**40 - 1)
 
 
 @internal
 @view
-def _advance(stored: Head) -> Head:
+def _advance(stored: uint256) -> uint256:
     """
-    @notice Bring the head up to the block's time: every due record takes over, in order.
+    @notice The head word brought up to the block's time: every due record takes over, in order. On the word, not on
+            the struct, because every claim passes here.
     """
-    head: Head = stored
+    next_activation: uint256 = (stored >> 96) & (2**40 - 1)
+    if block.timestamp < next_activation:
+        return stored
+    active_epoch: uint256 = (stored >> 64) & (2**32 - 1)
+    live_epoch: uint256 = (stored >> 32) & (2**32 - 1)
     for i: uint256 in range(RING):
-        if block.timestamp < head.next_activation:
+        active_epoch = unsafe_add(active_epoch, 1)
+        next_activation = self._next_activation(active_epoch, live_epoch)
+        if block.timestamp < next_activation:
             break
-        head.active_epoch += 1
-        head.active_total = self._load_meta(head.active_epoch).total
-        head.next_activation = self._next_activation(head)
-    return head
+    total: uint256 = self._metas[active_epoch % RING] >> 160
+    return (total << 136) | (next_activation << 96) | (active_epoch << 64) | (stored & (2**64 - 1))
 
 
 @internal
 @view
 def _current() -> Head:
-    return self._advance(self._load_head())
+    return self._read_head(self._advance(self._head))
