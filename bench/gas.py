@@ -299,14 +299,15 @@ def main() -> int:
     table["withdraw"] = stake.call(payer, "withdraw", device)
 
     posts = [gas for label, gas in table.items() if label.startswith("root post 3-of-5, later")]
-    passed = max(posts) <= POST_BAR and table["claim depth 20, repeat"] <= CLAIM_BAR
+    claims = [gas for label, gas in table.items() if label.startswith("claim depth 20, repeat")]
+    passed = max(posts) <= POST_BAR and max(claims) <= CLAIM_BAR
     if "--json" in sys.argv:
         print(json.dumps(table, indent=1))
     else:
         for label, gas in table.items():
             print(f"{gas:>12,}  {label}")
-        print(f"root post later: {max(posts) / POST_BAR:.3f} of the bar {POST_BAR:,}")
-        print(f"repeat claim: {table['claim depth 20, repeat'] / CLAIM_BAR:.3f} of the bar {CLAIM_BAR:,}")
+        print(f"root post later: {max(posts) / POST_BAR:.3f} of the bar {POST_BAR:,} at worst")
+        print(f"repeat claim: {max(claims) / CLAIM_BAR:.3f} of the bar {CLAIM_BAR:,} at worst")
         print(f"bars {'met' if passed else 'MISSED'}; {time.process_time() - started:.1f} s CPU")
     return 0 if passed else 1
 
