@@ -286,3 +286,25 @@ def test_every_algorithm_delivers(door: Door, tmp_path: Path) -> None:
         agent = Agent(key, Buffer(tmp_path / f"{number}.db", _NOW_MS), HttpTransport(door.url))
         agent.record("sensing", "readings", _readings(5))
         assert agent.flush().accepted == 1
+
+
+def test_run_signs_and_delivers_what_is_observed_until_it_is_stopped(door: Door, tmp_path: Path) -> None:
+    _enrol(door)
+    agent = _agent(door, tmp_path)
+    stop = threading.Event()
+    runner = threading.Thread(target=agent.run, args=(stop,), kwargs={"readings": 5, "after_ms": 0})
+    runner.start()
+    try:
+        for reading in _readings(12):
+            agent.observe("sensing", "readings", reading.t_ms, reading.values)
+        for _ in range(600):
+            counts = agent.buffer.counts()
+            if counts["accepted"] and not counts["unsigned"] and not counts["queued"]:
+                break
+            stop.wait(0.05)
+    finally:
+        stop.set()
+        runner.join(20)
+    reports = [decode(cose.parse(e.body).payload, KINDS) for e in door.journal.read(kinds=[EntryKind.REPORT])]
+    assert sum(len(report.times_ms) for report in reports) == 12
+    assert agent.buffer.counts()["queued"] == 0

@@ -21,6 +21,10 @@ BufferFile = Annotated[
 Service = Annotated[str, typer.Option(help="Service of the report.")]
 Kind = Annotated[str, typer.Option(help="Kind of the report.")]
 PerReport = Annotated[int, typer.Option("--per-report", min=1, max=2_000, help="Readings under one signature.")]
+Mqtt = Annotated[
+    str, typer.Option("--mqtt", metavar="URL", help="Deliver through this broker (mqtt:// or mqtts://), not by HTTP.")
+]
+Topic = Annotated[str, typer.Option(help="Topic of the network's reports, with --mqtt.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 DEFAULT_NODE = "http://127.0.0.1:8080"
 
@@ -34,6 +38,8 @@ def send(
     service: Service = "sensing",
     kind: Kind = "readings",
     per_report: PerReport = 60,
+    mqtt: Mqtt = "",
+    topic: Topic = "fieldstone/reports",
     wait: Annotated[float, typer.Option(min=0, help="Seconds to keep trying; the rest stays in the buffer.")] = 60.0,
     as_json: Json = False,
 ) -> None:
@@ -43,7 +49,7 @@ def send(
     from fieldstone.agent.files import in_reports, read_readings
     from fieldstone.errors import CheckFailed, Retryable
 
-    agent = _agent(key, node, buffer)
+    agent = _agent(key, node, buffer, mqtt, topic)
     readings = read_readings(file, _columns(agent, service, kind))
     reports = list(in_reports(readings, per_report, 86_400_000 - 1))
     for report in reports:
@@ -77,6 +83,8 @@ def run(
     service: Service = "sensing",
     kind: Kind = "readings",
     per_report: PerReport = 60,
+    mqtt: Mqtt = "",
+    topic: Topic = "fieldstone/reports",
     every: Annotated[float, typer.Option(min=1, help="Seconds after which a partial report is sent.")] = 600.0,
 ) -> None:
     """Take a station's uploads on the local network, sign them and deliver them, until stopped."""
@@ -92,7 +100,7 @@ def run(
         raise UsageError(f"--listen {listen!r} is not HOST:PORT")
     if protocol not in ADAPTERS:
         raise UsageError(f"--protocol {protocol!r} is none of {', '.join(ADAPTERS)}")
-    agent = _agent(key, node, buffer)
+    agent = _agent(key, node, buffer, mqtt, topic)
     columns = set(_columns(agent, service, kind))
 
     def keep(parsed: Parsed) -> None:
@@ -137,7 +145,7 @@ def _buffer_path(key: Path, buffer: Path | None) -> Path:
     return buffer or key.with_name(key.name + ".buffer.db")
 
 
-def _agent(key: Path, node: str, buffer: Path | None) -> Agent:
+def _agent(key: Path, node: str, buffer: Path | None, mqtt: str, topic: str) -> Agent:
     import time
 
     from fieldstone.agent.agent import Agent
@@ -146,7 +154,14 @@ def _agent(key: Path, node: str, buffer: Path | None) -> Agent:
     from fieldstone.identity.keys import DeviceKey
 
     device_key = DeviceKey.load(key)
-    return Agent(device_key, Buffer(_buffer_path(key, buffer), time.time_ns() // 1_000_000), HttpTransport(node))
+    kept = Buffer(_buffer_path(key, buffer), time.time_ns() // 1_000_000)
+    if not mqtt:
+        return Agent(device_key, kept, HttpTransport(node))
+    from fieldstone.agent.mqtt import MqttTransport
+
+    known = kept.get("network") is not None  # pinned earlier; otherwise the node is asked once, by HTTP
+    network = None if known else HttpTransport(node).network()
+    return Agent(device_key, kept, MqttTransport(mqtt, topic, device_key.public.device_id), network=network)
 
 
 def _columns(agent: Agent, service: str, kind: str) -> tuple[str, ...]:
