@@ -28,7 +28,7 @@ from fieldstone.identity.report import Report, encode
 from fieldstone.journal.receipts import Receipt, verify_receipt
 
 AAD = cose.network_aad(POLICY.network_id, POLICY.chain_id, POLICY.schema_version)
-DEVICES = 64
+DEVICES = 256
 
 
 @dataclass
@@ -41,10 +41,10 @@ class Case:
 
 
 CASES = (
-    Case("single reports", 1, 1, 0.5, 32),
+    Case("single reports", 1, 1, 0.5, 256),
     Case("sequences of 100", 100, 1, 0.8, 4),
     Case("sequences of 100, 60 readings", 100, 60, 0.0, 4),
-    Case("single reports, 60 readings", 1, 60, 0.0, 32),
+    Case("single reports, 60 readings", 1, 60, 0.0, 256),
 )
 
 

@@ -87,19 +87,19 @@ class ReportBatch:
         self._door.tentative.clear()
 
     def _verify(self) -> None:
-        messages = self._messages
+        messages = [message for message in self._messages if not message.verified]
         if self._helpers is None or len(messages) < 2 * _WORTH_A_HAND_OFF:
-            _verify_all(messages)
+            verify_all(messages)
         else:
             share = max(_WORTH_A_HAND_OFF, -(-len(messages) // self._workers))
             futures = [
-                self._helpers.submit(_verify_all, messages[start : start + share])
+                self._helpers.submit(verify_all, messages[start : start + share])
                 for start in range(share, len(messages), share)
             ]
-            _verify_all(messages[:share])
+            verify_all(messages[:share])
             for future in futures:
                 future.result()
-        for message in messages:
+        for message in self._messages:
             if message.outcome is not None:
                 self._door.give_back(message.slot)
 
@@ -123,7 +123,9 @@ class ReportBatch:
         return current is not None and current.revoked_ms is None and current.public == message.device.public
 
 
-def _verify_all(messages: Sequence[Checked]) -> None:
+def verify_all(messages: Sequence[Checked]) -> None:
+    """Check signatures and set the outcome of those that are wrong."""
     for message in messages:
+        message.verified = True
         if not verify(message.device.public, message.signed, message.signature):
             message.outcome = refused("BAD_SIGNATURE", "", message.device.device)

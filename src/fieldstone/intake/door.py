@@ -31,22 +31,34 @@ _BURST_MINUTES = 2
 
 
 class Slot:
-    """What the door remembers of one device."""
+    """What the door remembers of a device, found by the protected header that it sends with every message."""
 
-    __slots__ = ("bucket", "device", "mark", "prefix", "protected")
+    __slots__ = ("bucket", "device", "kid", "mark", "prefix")
 
-    def __init__(self, device: Device, mark: Mark, bucket: Bucket) -> None:
+    def __init__(self, device: Device, kid: bytes, mark: Mark, bucket: Bucket, prefix: bytes) -> None:
         self.device = device
+        self.kid = kid
         self.mark = mark
         self.bucket = bucket
-        self.protected = b""
-        self.prefix = b""  # start of the signed bytes, up to the payload
+        self.prefix = prefix  # start of the signed bytes, up to the payload
 
 
 class Checked:
     """A message that passed the door. `head` is None when the full decoder has to read the payload."""
 
-    __slots__ = ("device", "head", "index", "kid", "message", "outcome", "payload", "signature", "signed", "slot")
+    __slots__ = (
+        "device",
+        "head",
+        "index",
+        "kid",
+        "message",
+        "outcome",
+        "payload",
+        "signature",
+        "signed",
+        "slot",
+        "verified",
+    )
 
     def __init__(
         self,
@@ -67,6 +79,7 @@ class Checked:
         self.signature = signature
         self.head = head
         self.index = -1
+        self.verified = False
         self.outcome: Outcome | None = None
 
 
@@ -81,9 +94,11 @@ class Door:
         self.kinds = kinds
         self.tentative: dict[str, int] = {}  # sequence numbers of the commit under way; the commit thread's own
         self._names = glance.names_of(kinds)
-        self._slots: dict[str, Slot] = {}
+        self._by_protected: dict[bytes, Slot] = {}
+        self._buckets: dict[str, Bucket] = {}
         self._rate_per_ms = device_reports_per_minute / 60_000
         self._capacity = float(_BURST_MINUTES * device_reports_per_minute)
+        self._low = max(1.0, self._capacity / 2)  # only below that does the door look at the clock
         self.set_policy(policy)
 
     def set_policy(self, policy: Policy) -> None:
@@ -93,7 +108,7 @@ class Door:
         self._aad = _bstr(cose.network_aad(policy.network_id, policy.chain_id, policy.schema_version))
         self._future_ms = policy.intake.future_tolerance_s * 1_000
         self._stale_ms = policy.intake.stale_after_s * 1_000
-        self._slots = {}
+        self._by_protected = {}  # the signed bytes begin otherwise
 
     def check_body(self, body: bytes, now_ms: int, *, sequence: bool) -> Iterator[Checked | Outcome]:
         """Cut a body into messages and check each. `sequence`: a CBOR sequence; otherwise one message, no more.
@@ -156,6 +171,32 @@ class Door:
         _, protected, payload_item, payload, signature = parts
         if len(message) > self.policy.intake.max_report_bytes:
             return refused("TOO_LARGE", f"{len(message)} bytes, allowed are {self.policy.intake.max_report_bytes}")
+        slot = self._by_protected.get(protected)
+        if slot is None or self.registry.by_kid(slot.kid) is not slot.device:
+            found = self._find_slot(protected, message, now_ms)
+            if type(found) is not Slot:
+                return found  # type: ignore[return-value]
+            slot = found
+        name = slot.device.device
+        bucket = slot.bucket
+        if bucket.tokens < self._low and bucket.level(now_ms, self._rate_per_ms, self._capacity) < 1:
+            return refused("RATE_LIMITED", f"more than {self._rate_per_ms * 60_000:.0f} reports a minute", name)
+        head = glance.report_head(payload, self._names, self.limits)
+        if head is not None:
+            if head.seq > slot.mark.last_seq:
+                outside = self.check_times(head.start_ms, head.end_ms, now_ms)
+                if outside is not None:
+                    return refused(*outside, name)
+            else:
+                repeated = self.find_repeat(slot, head.seq, message)
+                if repeated is not None:
+                    return repeated
+                # Other bytes with an old number: a late message or a lie. The signature tells whose.
+        bucket.tokens -= 1
+        return Checked(slot, slot.kid, message, payload, slot.prefix + payload_item, signature, head)
+
+    def _find_slot(self, protected: bytes, message: bytes, now_ms: int) -> Slot | Outcome:
+        """Find the device that a protected header speaks for, or refuse; remember the way for the next message."""
         header = cose.read_protected(protected)
         if header is None:
             try:
@@ -175,34 +216,13 @@ class Door:
             return refused("DEVICE_REVOKED", "", name)
         if cose.algorithm_of(algorithm_id) is not device.public.algorithm:
             return refused("ALGORITHM_MISMATCH", f"the registered key is {device.public.algorithm}", name)
-        slot = self._slots.get(name)
-        if slot is None or slot.device is not device:
-            slot = self._make_slot(device, now_ms)
-        bucket = slot.bucket
-        if bucket.tokens < 1 and bucket.level(now_ms, self._rate_per_ms, self._capacity) < 1:
-            return refused("RATE_LIMITED", f"more than {self._rate_per_ms * 60_000:.0f} reports a minute", name)
-        if slot.protected != protected:
-            slot.protected = protected
-            slot.prefix = _TO_BE_SIGNED + _bstr(protected) + self._aad
-        head = glance.report_head(payload, self._names, self.limits)
-        if head is not None:
-            if head.seq > slot.mark.last_seq:
-                outside = self.check_times(head.start_ms, head.end_ms, now_ms)
-                if outside is not None:
-                    return refused(*outside, name)
-            else:
-                repeated = self.find_repeat(slot, head.seq, message)
-                if repeated is not None:
-                    return repeated
-                # Other bytes with an old number: a late message or a lie. The signature tells whose.
-        bucket.level(now_ms, self._rate_per_ms, self._capacity)
-        bucket.tokens -= 1
-        return Checked(slot, kid, message, payload, slot.prefix + payload_item, signature, head)
-
-    def _make_slot(self, device: Device, now_ms: int) -> Slot:
-        old = self._slots.get(device.device)
-        bucket = old.bucket if old is not None else Bucket(self._capacity, now_ms)
-        slot = self._slots[device.device] = Slot(device, self.marks.of(device.device), bucket)
+        bucket = self._buckets.get(name)
+        if bucket is None:
+            bucket = self._buckets[name] = Bucket(self._capacity, now_ms)
+        prefix = _TO_BE_SIGNED + _bstr(protected) + self._aad
+        if len(self._by_protected) > 4 * len(self.registry) + 1_000:
+            self._by_protected = {}  # headers of keys that were replaced
+        slot = self._by_protected[protected] = Slot(device, kid, self.marks.of(name), bucket, prefix)
         return slot
 
 

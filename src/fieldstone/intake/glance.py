@@ -19,8 +19,7 @@ from fieldstone.identity.report import SCHEMA_VERSION, KindTable, Limits
 
 _MAX_SEQ = 2**63 - 1
 _MAX_SAFE = 2**53
-_DECIMALS = frozenset(range(10))
-_INTEGERS = (frozenset({int}), frozenset({int, NoneType}), frozenset({NoneType}))
+_INTEGER_OR_NULL = frozenset({int, NoneType})
 _NUMBERS = frozenset({int, float, NoneType})
 
 # cbor2.loads overlooks bytes behind the item. Decoding [payload, secret] instead shows them: nobody can write a payload
@@ -90,7 +89,7 @@ def envelope(body: bytes, start: int) -> Parts | None:
         return None
 
 
-def report_head(payload: bytes, kinds: Mapping[tuple[str, str], Mapping[Any, str]], limits: Limits) -> Head | None:
+def report_head(payload: bytes, kinds: Mapping[tuple[str, str], Names], limits: Limits) -> Head | None:
     """Check a payload and return its head; None when it needs the full decoder to say what is wrong, if anything."""
     try:
         body, secret = cbor2.loads(
@@ -140,42 +139,46 @@ def _count_of_times(times: Any, span_ms: Any) -> int:
     return len(times)
 
 
-def _columns_fit(columns: dict[Any, Any], names: Mapping[Any, str], count: int) -> bool:
-    places = 0
-    for key, values in columns.items():
-        if type(key) is int:
-            places += 1
-        if key not in names or type(values) is not list or values[0] not in _DECIMALS or type(values[0]) is not int:
-            return False
-        if count == 1:
-            if len(values) != 2:
-                return False
-            value = values[1]
-            kind = type(value)
-            if kind is float:
-                if values[0] or not math.isfinite(value):
-                    return False
-            elif kind is not int and value is not None:
-                return False
-        elif len(values) == 2:
-            if type(values[1]) is not bytes or len(values[1]) not in (2 * count, 4 * count):
-                return False
-        else:
-            if len(values) != count + 1:
-                return False
-            types = frozenset(map(type, values))
-            if values[0]:
-                if types not in _INTEGERS:
-                    return False
-            elif not types <= _NUMBERS or not math.isfinite(sum([v for v in values if v is not None])):
-                return False
+def _columns_fit(columns: dict[Any, Any], names: Names, count: int) -> bool:
     # A column may be given by name or by place; with both styles in one report two keys may mean one column.
-    return places == len(columns) or places == 0
+    kinds = {*map(type, columns)}
+    if not ((kinds == {int} and columns.keys() <= names.places) or (kinds == {str} and columns.keys() <= names.texts)):
+        return False
+    lists = columns.values()
+    if {*map(type, lists)} != {list}:
+        return False
+    if count == 1 and {*map(len, lists)} == {2}:
+        flat = [item for values in lists for item in values]
+        decimals, values = flat[::2], flat[1::2]
+        if {*map(type, decimals)} != {int} or not 0 <= min(decimals) <= max(decimals) <= 9:
+            return False
+        if {*map(type, values)} <= _INTEGER_OR_NULL:
+            return True
+    return all(_column_fits(values, count) for values in lists)
 
 
-def names_of(kinds: KindTable) -> dict[tuple[str, str], dict[Any, str]]:
-    """Return (service, kind) → column key, by name and by place → column name, for `report_head`."""
-    return {kind: {**{name: name for name in names}, **dict(enumerate(names))} for kind, names in kinds.items()}
+def _column_fits(values: list[Any], count: int) -> bool:
+    decimals = values[0]
+    if type(decimals) is not int or not 0 <= decimals <= 9:
+        return False
+    if count > 1 and len(values) == 2:
+        return type(values[1]) is bytes and len(values[1]) in (2 * count, 4 * count)
+    types = {*map(type, values[1:])}
+    if len(values) != count + 1 or not types <= (_INTEGER_OR_NULL if decimals else _NUMBERS):
+        return False
+    return bool(decimals) or math.isfinite(sum([value for value in values if value is not None]))
+
+
+class Names(NamedTuple):
+    """How the columns of one report kind may be called."""
+
+    texts: frozenset[str]
+    places: frozenset[int]
+
+
+def names_of(kinds: KindTable) -> dict[tuple[str, str], Names]:
+    """Return (service, kind) → the keys that its columns may have, for `report_head`."""
+    return {kind: Names(frozenset(names), frozenset(range(len(names)))) for kind, names in kinds.items()}
 
 
 def seq_of(payload: bytes) -> int:

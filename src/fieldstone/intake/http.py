@@ -13,6 +13,7 @@ refused as a whole and nothing of it was taken. Compressed bodies are not taken 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +26,7 @@ from starlette.routing import Route
 
 from fieldstone.errors import FieldstoneError, Rejected
 from fieldstone.identity.entries import MAX_BODY_BYTES as MAX_REGISTRY_BYTES
-from fieldstone.intake.outcome import Accepted, Outcome, Refused
+from fieldstone.intake.outcome import Accepted, Outcome, Refused, outcome_json
 from fieldstone.intake.pipeline import Intake
 from fieldstone.reasons import Reason, reason
 
@@ -33,6 +34,7 @@ JSON = "application/json"
 CBOR = "application/cbor"
 _SINGLE, _SEQUENCE = "application/cose", "application/cbor-seq"
 _RETRY_AFTER_S = {503: "2", 429: "30"}
+_log = logging.getLogger(__name__)
 _encode_json = msgspec.json.Encoder().encode
 
 
@@ -98,19 +100,44 @@ def routes(intake: Intake, *, body_timeout_s: float = 20.0) -> list[Route]:
 
 async def take_reports(intake: Intake, body: bytes, media_type: str, accept: str, address: str) -> Answer:
     """Answer a `POST /v1/reports` with a complete body. Raises nothing: every failure is an answer with a reason."""
-    media_type = media_type.partition(";")[0].strip().lower()
-    try:
-        if media_type != _SINGLE and media_type != _SEQUENCE:
-            raise intake.refuse_body("BAD_MEDIA_TYPE", f"content type {media_type[:80]!r}", address)
-        outcomes = await intake.submit(body, address=address, sequence=media_type == _SEQUENCE)
-    except Rejected as rejection:
-        return refusal(rejection.reason, rejection.detail, accept)
-    except FieldstoneError as error:
-        return refusal(reason("UNAVAILABLE"), str(error), accept)
-    if media_type == _SINGLE:
-        outcome = outcomes[0]
-        return _encode(200 if outcome.reason is None else outcome.reason.http_status, outcome.answer(), accept)
-    return _sequence_answer(outcomes, accept)
+    future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+
+    def reply(answer: Answer) -> None:
+        if not future.done():
+            future.set_result(answer)
+
+    start_reports(intake, body, media_type, accept, address, reply)
+    return await future
+
+
+def start_reports(
+    intake: Intake, body: bytes, media_type: str, accept: str, address: str, reply: Callable[[Answer], None]
+) -> None:
+    """Do what `take_reports` does without a coroutine; `reply` gets the answer, perhaps before this returns."""
+    if media_type in (_SINGLE, _SEQUENCE):
+        sequence = media_type == _SEQUENCE
+    else:
+        media_type = media_type.partition(";")[0].strip().lower()
+        sequence = media_type == _SEQUENCE
+        if not sequence and media_type != _SINGLE:
+            refused = intake.refuse_body("BAD_MEDIA_TYPE", f"content type {media_type[:80]!r}", address)
+            reply(refusal(refused.reason, refused.detail, accept))
+            return
+
+    def done(result: list[Outcome] | Rejected) -> None:
+        try:
+            if isinstance(result, Rejected):
+                answer = refusal(result.reason, result.detail, accept)
+            elif sequence:
+                answer = _sequence_answer(result, accept)
+            else:
+                answer = _single_answer(result[0], accept)
+        except Exception:  # a bug; what was accepted stays durable, and the sender must hear something
+            _log.exception("an answer could not be written")
+            answer = Answer(500, "text/plain", b"internal error; send again")
+        reply(answer)
+
+    intake.start(body, address=address, sequence=sequence, done=done)
 
 
 async def take_registry(intake: Intake, body: bytes, media_type: str, accept: str, address: str) -> Answer:
@@ -144,11 +171,22 @@ def refusal(why: Reason, detail: str, accept: str) -> Answer:
     return _encode(why.http_status, Refused(False, why.code, why.remedy, detail), accept)
 
 
+def _single_answer(outcome: Outcome, accept: str) -> Answer:
+    status = 200 if outcome.reason is None else outcome.reason.http_status
+    if CBOR in accept:
+        return _encode(status, outcome.answer(), accept)
+    return Answer(status, JSON, outcome_json(outcome), _RETRY_AFTER_S.get(status, ""))
+
+
 def _sequence_answer(outcomes: list[Outcome], accept: str) -> Answer:
-    results = [outcome.answer() for outcome in outcomes]
-    accepted = sum(outcome.reason is None for outcome in outcomes)
-    status = 200 if accepted == len(results) else 207
-    return _encode(status, SequenceAnswer(accepted, len(results) - accepted, results), accept)
+    accepted = sum([outcome.reason is None for outcome in outcomes])
+    refused = len(outcomes) - accepted
+    status = 207 if refused else 200
+    if CBOR in accept:
+        return _encode(status, SequenceAnswer(accepted, refused, [one.answer() for one in outcomes]), accept)
+    results = b",".join([outcome_json(outcome) for outcome in outcomes])
+    body = b'{"accepted":%d,"refused":%d,"results":[%s]}' % (accepted, refused, results)
+    return Answer(status, JSON, body)
 
 
 def _encode(status: int, answer: msgspec.Struct, accept: str) -> Answer:

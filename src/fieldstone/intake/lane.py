@@ -4,7 +4,7 @@ uvicorn's HTTP parser in Python (h11) and the ASGI machinery cost about three ti
 protocol looks at each new request: if it is complete, plain, and for `/v1/reports`, it is answered here; anything else
 — other paths, chunked or partial bodies, pipelining, `Expect`, proxies' headers, any header not on the short list below
 — is handed to h11 unchanged, byte for byte. So the lane never has to guess what an odd request means, and both ways
-answer with the same function (`http.take_reports`).
+answer with the same function (`http.start_reports`).
 
 Use: `uvicorn.Config(app, http=lane(intake), access_log=False)`.
 """
@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from fieldstone.intake.http import Answer, take_reports
+from fieldstone.intake.http import Answer, start_reports
 from fieldstone.intake.pipeline import Intake
 
 _REQUEST_LINE = b"POST /v1/reports HTTP/1.1\r\n"
@@ -57,6 +57,7 @@ def read_head(head: bytes) -> _Head | None:
 def lane(intake: Intake, *, head_timeout_s: float = 15.0) -> type[asyncio.Protocol]:
     """Return the protocol class for uvicorn's `http=`. `head_timeout_s`: how long a request's headers may take."""
     heads: dict[bytes, _Head | None] = {}
+    defaults: tuple[Any, bytes] = (None, b"")
 
     class ReportLane(H11Protocol):
         def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -65,6 +66,7 @@ def lane(intake: Intake, *, head_timeout_s: float = 15.0) -> type[asyncio.Protoc
             self._answering = False
             self._closing = False
             self._backlog = b""
+            self._idle_since = 0.0
             self._head_timer: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -86,7 +88,7 @@ def lane(intake: Intake, *, head_timeout_s: float = 15.0) -> type[asyncio.Protoc
                 if end > 0:
                     head = _look_up(heads, data[start:end])
                     if head is not None and len(data) == end + 4 + head.length:
-                        self._answer_soon(head, data[end + 4 :])
+                        self._start(head, data[end + 4 :])
                         return
             self._open = False
             super().data_received(data)
@@ -103,47 +105,53 @@ def lane(intake: Intake, *, head_timeout_s: float = 15.0) -> type[asyncio.Protoc
             else:
                 super().shutdown()
 
-        def _answer_soon(self, head: _Head, body: bytes) -> None:
-            self._unset_keepalive_if_required()
+        def _start(self, head: _Head, body: bytes) -> None:
             self._stop_head_timer()
             self._answering = True
-            task = self.loop.create_task(self._answer(head, body))
-            self.tasks.add(task)
-            task.add_done_callback(self.tasks.discard)
+            address = self.client[0] if self.client else "local"
+            start_reports(intake, body, head.media_type, head.accept, address, self._reply)
 
-        async def _answer(self, head: _Head, body: bytes) -> None:
-            try:
-                address = self.client[0] if self.client else "local"
-                answer = await take_reports(intake, body, head.media_type, head.accept, address)
-            except Exception:  # a bug: the sender must see that nothing was promised
-                self.logger.exception("the report lane failed")
-                answer = Answer(500, "text/plain", b"internal error; send again")
-                self._closing = True
+        def _reply(self, answer: Answer) -> None:
             self._answering = False
             self.server_state.total_requests += 1
             if self.transport.is_closing():
                 return
-            lines = [_STATUS_LINE[answer.status]]
-            for name, value in self.server_state.default_headers:
-                lines += (name, b": ", value, b"\r\n")
+            lines = [_STATUS_LINE[answer.status], self._default_lines()]
             if answer.retry_after_s:
                 lines.append(b"retry-after: %s\r\n" % answer.retry_after_s.encode())
             if self._closing:
                 lines.append(b"connection: close\r\n")
-            kind, length = answer.media_type.encode(), len(answer.body)
-            lines.append(b"content-type: %s\r\ncontent-length: %d\r\n\r\n" % (kind, length))
-            lines.append(answer.body)
+            body = answer.body
+            lines.append(b"content-type: %s\r\ncontent-length: %d\r\n\r\n" % (answer.media_type.encode(), len(body)))
+            lines.append(body)
             self.transport.write(b"".join(lines))
             if self._closing:
                 self.transport.close()
                 return
-            self.timeout_keep_alive_task = self.loop.call_later(
-                self.timeout_keep_alive, self.timeout_keep_alive_handler
-            )
+            self._idle_since = self.loop.time()
+            if self.timeout_keep_alive_task is None:
+                self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self._close_if_idle)
             if self._backlog:
                 backlog, self._backlog = self._backlog, b""
                 self.flow.resume_reading()
                 self.data_received(backlog)
+
+        def _default_lines(self) -> bytes:
+            nonlocal defaults
+            headers = self.server_state.default_headers  # uvicorn makes a new list every second, for `date`
+            if headers is not defaults[0]:
+                defaults = (headers, b"".join([b"%s: %s\r\n" % header for header in headers]))
+            return defaults[1]
+
+        def _close_if_idle(self) -> None:
+            """Close a connection that was idle for the keep-alive time; one timer per connection, not per request."""
+            self.timeout_keep_alive_task = None
+            left_s = self._idle_since + self.timeout_keep_alive - self.loop.time()
+            if self._answering or left_s > 0:
+                wait_s = max(left_s, 0.1)
+                self.timeout_keep_alive_task = self.loop.call_later(wait_s, self._close_if_idle)
+            elif self._open:
+                self.timeout_keep_alive_handler()
 
         def _watch_head(self) -> None:
             """Close a connection that never finishes its headers; bodies have their own limit (`http.routes`)."""

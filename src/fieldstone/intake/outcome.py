@@ -68,6 +68,15 @@ class Outcome:
         return Refused(False, self.reason.code, self.reason.remedy, self.detail, self.position)
 
 
+def outcome_json(outcome: Outcome) -> bytes:
+    """Return the JSON of `outcome.answer()`."""
+    signed = outcome.signed
+    if signed is None:
+        return msgspec.json.encode(outcome.answer())
+    position = signed.commit.first + outcome.index
+    return b'{"position":%d,"receipt":%s,"ok":true}' % (position, signed.receipt_json(outcome.index))
+
+
 def refused(code: str, detail: str = "", device: str = "", position: int | None = None) -> Outcome:
     """Return the outcome for a refusal by code."""
     return Outcome(reason=reason(code), detail=detail, device=device, position=position)

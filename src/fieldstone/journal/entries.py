@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -45,14 +45,19 @@ class Entry:
 class Commit:
     """One durable transaction: positions `first` … `last`, received together.
 
-    `digests` are the SHA-256 of the bodies in order, `root` is the RFC 9162 tree over them (`journal.tree`).
+    `digests` are the SHA-256 of the bodies in order, `levels` the RFC 9162 tree over them (`journal.tree`).
     """
 
     first: int
     last: int
     received_ms: int
     digests: tuple[bytes, ...]
-    root: bytes
+    levels: list[list[bytes]] = field(repr=False, compare=False)
+
+    @property
+    def root(self) -> bytes:
+        """The 32-byte root of the tree."""
+        return self.levels[-1][0]
 
     @property
     def count(self) -> int:

@@ -82,7 +82,7 @@ class Journal:
         if not entries:
             raise ValueError("append needs at least one entry")
         digests = tuple([hashlib.sha256(entry.body).digest() for entry in entries])
-        root = tree.root(digests)
+        levels = tree.levels(digests)
         kinds, block = store.pack(entries)
         with self._append_lock:
             self._check_writable()
@@ -91,7 +91,8 @@ class Journal:
             try:
                 # One statement is one transaction: SQLite returns from it after the fsync.
                 self._connection.execute(
-                    "INSERT INTO commits VALUES (?, ?, ?, ?, ?, ?)", (first, last, received_ms, root, kinds, block)
+                    "INSERT INTO commits VALUES (?, ?, ?, ?, ?, ?)",
+                    (first, last, received_ms, levels[-1][0], kinds, block),
                 )
             except (sqlite3.Error, OSError, MemoryError) as error:
                 self._failure = store.describe(error)
@@ -99,7 +100,7 @@ class Journal:
                     f"journal {self.path}: {len(entries)} entries are not durable ({self._failure}); {_REMEDY}"
                 ) from error
             self._head, self._last_received_ms = last, received_ms
-        return Commit(first, last, received_ms, digests, root)
+        return Commit(first, last, received_ms, digests, levels)
 
     @contextmanager
     def exclusive(self) -> Iterator[int]:
@@ -223,9 +224,10 @@ class Journal:
             return None
         first, last, received_ms, root = row[:4]
         digests = tuple([hashlib.sha256(entry.body).digest() for entry in store.unpack(row)])
-        if tree.root(digests) != root:
+        levels = tree.levels(digests)
+        if levels[-1][0] != root:
             raise Terminal(f"journal {self.path}: entries {first} … {last} are not what was committed")
-        return Commit(first, last, received_ms, digests, root)
+        return Commit(first, last, received_ms, digests, levels)
 
     # -- rejections and checkpoints (bounded, durable, off the hot path)
 

@@ -11,6 +11,7 @@ which that position is missing or holds other bytes is proof that the network lo
 
 from __future__ import annotations
 
+import binascii
 import hashlib
 
 import msgspec
@@ -64,13 +65,14 @@ def statement(network_id: str, first: int, count: int, received_ms: int, root: b
 class SignedCommit:
     """A commit with the network's signature, from which the receipt of any of its entries is cut. Pure but for the key."""
 
-    __slots__ = ("_levels", "commit", "network_id", "signature")
+    __slots__ = ("_head", "_middle", "_tail", "_texts", "commit", "network_id", "signature")
 
     def __init__(self, network_id: str, commit: Commit, key: DeviceKey) -> None:
         self.network_id = network_id
         self.commit = commit
         self.signature = key.sign(statement(network_id, commit.first, commit.count, commit.received_ms, commit.root))
-        self._levels = tree.levels(commit.digests)
+        self._texts: list[list[bytes]] = []
+        self._head = self._middle = self._tail = b""
 
     def receipt(self, index: int) -> Receipt:
         """Return the receipt of entry `index` (from 0) of the commit."""
@@ -82,10 +84,43 @@ class SignedCommit:
             count=commit.count,
             received_ms=commit.received_ms,
             digest=commit.digests[index],
-            path=tuple(tree.path(self._levels, index)),
+            path=tuple(tree.path(commit.levels, index)),
             root=commit.root,
             signature=self.signature,
         )
+
+    def receipt_json(self, index: int) -> bytes:
+        """Return `receipt(index).to_json()`, byte for byte, at a third of the cost: what receipts share is written once."""
+        if not self._texts:
+            self._prepare_texts()
+        texts = self._texts
+        siblings = []
+        place = index
+        for level in texts[1:-1]:
+            sibling = place ^ 1
+            if sibling < len(level):
+                siblings.append(level[sibling])
+            place >>= 1
+        return b'%s%d%s"%s","path":[%s]%s' % (
+            self._head,
+            self.commit.first + index,
+            self._middle,
+            texts[0][index],
+            b",".join(siblings),
+            self._tail,
+        )
+
+    def _prepare_texts(self) -> None:
+        commit = self.commit
+        self._head = b'{"network_id":%s,"position":' % msgspec.json.encode(self.network_id)
+        self._middle = b',"first":%d,"count":%d,"received_ms":%d,"digest":' % (
+            commit.first,
+            commit.count,
+            commit.received_ms,
+        )
+        self._tail = b',"root":"%s","signature":"%s"}' % (_text(commit.root), _text(self.signature))
+        levels = [[b'"%s"' % _text(node) for node in level] for level in commit.levels]
+        self._texts = [[_text(digest) for digest in commit.digests], *levels]
 
 
 def verify_receipt(receipt: Receipt, body: bytes, network_public_key: PublicKey) -> bool:
@@ -118,3 +153,7 @@ def check_kept(receipt: Receipt, body: bytes, network_public_key: PublicKey, fou
         raise CheckFailed(f"position {receipt.position} holds other bytes than the network signed a receipt for")
     if found.received_ms != receipt.received_ms:
         raise CheckFailed(f"position {receipt.position} states another time of receipt than the signed receipt")
+
+
+def _text(data: bytes) -> bytes:
+    return binascii.b2a_base64(data, newline=False)
