@@ -308,3 +308,15 @@ def test_run_signs_and_delivers_what_is_observed_until_it_is_stopped(door: Door,
     reports = [decode(cose.parse(e.body).payload, KINDS) for e in door.journal.read(kinds=[EntryKind.REPORT])]
     assert sum(len(report.times_ms) for report in reports) == 12
     assert agent.buffer.counts()["queued"] == 0
+
+
+def test_a_repeat_whose_receipt_cannot_be_had_does_not_stop_the_queue(tmp_path: Path) -> None:
+    agent = _scripted(tmp_path, lambda messages: [Result(ok=False, code="REPLAYED", position=9)])
+    assert agent.flush().accepted == 1
+    assert agent.buffer.counts()["queued"] == 0
+    assert list(agent.buffer.receipts()) == []  # and nothing is claimed to be proven
+
+
+def test_a_repeat_without_a_position_is_a_refusal(tmp_path: Path) -> None:
+    agent = _scripted(tmp_path, _refuse("REPLAYED"))
+    assert agent.flush().refused == 1

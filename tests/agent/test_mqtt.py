@@ -60,7 +60,7 @@ def bridge(broker: int, door: Door) -> Iterator[paho.Client]:
         body = httpx.post(
             door.url + "/v1/reports", content=message.payload, headers={"content-type": "application/cbor-seq"}
         )
-        client.publish(message.topic + "/answer", body.content, qos=1)
+        client.publish(message.topic + "/receipt", body.content, qos=1)
 
     client.on_message = answer
     client.on_subscribe = lambda *_: subscribed.set()
@@ -104,3 +104,31 @@ def test_no_broker_at_all() -> None:
     for url in ("http://h", "mqtt://", "h:1883"):
         with pytest.raises(UsageError, match="is no broker"):
             MqttTransport(url, "t", "d")
+
+
+def test_a_late_refusal_is_not_taken_for_the_next_bodys(broker: int) -> None:
+    """The door sleeps through the first body and then refuses it, while the second is under way."""
+    late = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv311)
+    subscribed = threading.Event()
+    got: list[bytes] = []
+
+    def answer(client: paho.Client, data: Any, message: paho.MQTTMessage) -> None:
+        got.append(bytes(message.payload))
+        if len(got) > 1:
+            client.publish(message.topic + "/receipt", b'{"results":[{"ok":false,"code":"TIME_STALE"}]}', qos=1)
+
+    late.on_message = answer
+    late.on_subscribe = lambda *_: subscribed.set()
+    late.connect("127.0.0.1", broker)
+    late.subscribe("t/+", qos=1)
+    late.loop_start()
+    assert subscribed.wait(10)
+    transport = MqttTransport(f"mqtt://127.0.0.1:{broker}", "t", "d", timeout_s=1.0)
+    with pytest.raises(Retryable, match="no answer"):
+        transport.send([b"first"])
+    with pytest.raises(Retryable, match="earlier body"):
+        transport.send([b"second"])
+    assert [result.code for result in transport.send([b"second"])] == ["TIME_STALE"]
+    transport.close()
+    late.disconnect()
+    late.loop_stop()

@@ -9,7 +9,7 @@ wait. What an answer means for a message:
 | no answer, 5xx, UNAVAILABLE, receipt that does not verify   | waits, doubling up to five minutes, then tries again |
 | RATE_LIMITED                                               | waits as long as the door asks                       |
 | UNKNOWN_DEVICE, TIME_FUTURE                                | waits: enrolment or time may cure it                 |
-| REPLAYED with a position (an answer was lost)               | asks for that position's receipt; done               |
+| REPLAYED with a position (an answer was lost)               | asks for that position's receipt, if it can; done    |
 | SEQ_TOO_LOW (a later one overtook it)                      | signs the readings again under the next number       |
 | TOO_LARGE for many                                         | sends half as many at a time                         |
 | anything else                                              | keeps message and reason as refused; goes on         |
@@ -200,10 +200,17 @@ class Agent:
             now_ms = self._clock.now_ms()
             if result.ok or (result.code == "REPLAYED" and result.position is not None):
                 try:
-                    receipt = self._valid_receipt(message, result.receipt if result.ok else self._ask_again(result))
+                    answer = result.receipt if result.ok else self.transport.receipt(result.position or 0)
                 except Retryable as error:
                     waiting, problem = waiting + 1, str(error)
                     continue
+                except (UsageError, Rejected) as error:
+                    # Durable, says the network, but without proof: keeping the message would stop all that follow.
+                    _LOG.warning("no receipt for report %d at position %s: %s", message.seq, result.position, error)
+                    self.buffer.accept(message.seq, result.position or 0, b"", now_ms)
+                    accepted += 1
+                    continue
+                receipt = self._valid_receipt(message, answer)
                 if receipt is None:
                     waiting, problem = waiting + 1, f"the receipt for report {message.seq} does not verify"
                     continue
@@ -224,13 +231,6 @@ class Agent:
         self._failures = 0
         self._batch = min(self._full_batch, self._batch * 2)
         return Flushed(accepted, refused)
-
-    def _ask_again(self, result: Result) -> object:
-        assert result.position is not None
-        try:
-            return self.transport.receipt(result.position)
-        except (UsageError, Rejected) as error:
-            raise Retryable(f"the receipt of position {result.position} cannot be had: {error}") from None
 
     def _sign_again(self, seq: int, message: bytes) -> bytes:
         payload = cbor2.loads(cose.parse(message).payload)

@@ -216,7 +216,7 @@ class Buffer:
         """Yield (seq, message, receipt) of accepted messages: what proves a loss, should the network lose one."""
         with self._lock:
             rows = self._db.execute(
-                "SELECT seq, message, receipt FROM messages WHERE state = 'accepted' ORDER BY seq"
+                "SELECT seq, message, receipt FROM messages WHERE state = 'accepted' AND length(receipt) > 0 ORDER BY seq"
             ).fetchall()
         yield from rows
 

@@ -1,10 +1,11 @@
 """How messages travel over MQTT, for networks where devices cannot speak HTTP.
 
     <topic>/<device>           the agent publishes one COSE message or a CBOR sequence of them, QoS 1
-    <topic>/<device>/answer    the door publishes what HTTP would have answered, as JSON, QoS 1
+    <topic>/<device>/receipt   the door publishes what HTTP would have answered, as JSON, QoS 1
 
 A broker's acknowledgement says nothing about the journal; only the receipt in the door's answer does. One body is under
-way at a time, so an answer belongs to the body before it; an answer that comes too late fits no receipt and is dropped.
+way at a time, so an answer belongs to the body before it. An answer that comes after its body was given up could be
+taken for the next one's: a receipt proves for itself what it is for, and a refusal is then not believed but asked again.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ class MqttTransport:
         self._client.on_subscribe = self._on_subscribe
         self._client.on_message = self._on_message
         self._is_started = False
+        self._given_up = 0
 
     def network(self) -> NetworkInfo:
         """MQTT cannot ask; raise UsageError saying what to do."""
@@ -66,8 +68,18 @@ class MqttTransport:
             self._client.publish(self._topic, b"".join(messages), qos=1).wait_for_publish(self._timeout_s)
             body = self._answers.get(timeout=self._timeout_s)
         except (queue.Empty, ValueError, RuntimeError, OSError) as error:
+            self._given_up += 1
             raise Retryable(f"{self._host}:{self._port} brought no answer: {error!r}") from None
-        return _read(body, len(messages))
+        is_doubtful, self._given_up = self._given_up > 0, max(0, self._given_up - 1)
+        try:
+            results = _read(body, len(messages))
+        except Rejected:
+            if not is_doubtful:
+                raise
+            results = []
+        if is_doubtful and not (results and all(result.ok for result in results)):
+            raise Retryable(f"{self._host}:{self._port}: an answer may belong to an earlier body; asking again")
+        return results
 
     def close(self) -> None:
         """Disconnect."""
@@ -85,7 +97,7 @@ class MqttTransport:
                 self._client.loop_start()
                 self._is_started = True
             if not self._ready.get(timeout=self._timeout_s):
-                raise Retryable(f"{where} refuses the connection or the subscription to {self._topic}/answer")
+                raise Retryable(f"{where} refuses the connection or the subscription to {self._topic}/receipt")
         except (OSError, queue.Empty) as error:
             raise Retryable(f"{where} does not answer: {error!r}") from None
 
@@ -93,7 +105,7 @@ class MqttTransport:
         if code.is_failure:
             self._ready.put(False)
         else:
-            client.subscribe(f"{self._topic}/answer", qos=1)
+            client.subscribe(f"{self._topic}/receipt", qos=1)
 
     def _on_subscribe(self, client: paho.Client, data: Any, mid: int, codes: list[ReasonCode], properties: Any) -> None:
         self._ready.put(not any(code.is_failure for code in codes))
