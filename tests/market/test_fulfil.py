@@ -213,7 +213,7 @@ def test_kill_9_between_delivery_and_metering(tmp_path: Path) -> None:
     world.market.topup(customer, 10**9, Source.FIAT, "bank")
     world.journal.close()
     released: set[str] = set()
-    for n in range(4):
+    for n in range(3):
         process = subprocess.Popen(
             [sys.executable, "-c", _BUYER, str(tmp_path), key],
             stdout=subprocess.PIPE,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import polars as pl
@@ -156,8 +158,22 @@ class World:
         assert self.market.escrow.totals().adds_up
 
 
+@cache
+def _migrated() -> bytes:
+    """An empty state database: migrating once is enough, the migrations have their own tests."""
+    with TemporaryDirectory() as folder:
+        engine = open_state(Path(folder) / "state.sqlite")
+        with engine.connect() as connection:
+            connection.exec_driver_sql("COMMIT")
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        engine.dispose()
+        return (Path(folder) / "state.sqlite").read_bytes()
+
+
 def make_world(folder: Path, clock: SetClock, policy: Policy, **options: Any) -> World:
     journal = Journal.open(folder / "journal.sqlite", clock=clock)
+    if not (folder / "state.sqlite").exists():
+        (folder / "state.sqlite").write_bytes(_migrated())
     market = Market(
         open_state(folder / "state.sqlite"),
         journal,
