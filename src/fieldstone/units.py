@@ -22,7 +22,7 @@ PPM = 1_000_000
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 
-_MOST_DIGITS = 100  # beyond it an exponent is an attack on memory, not an amount
+_MOST_DIGITS = 100  # beyond it a text is an attack on memory, not an amount
 
 
 def to_ppm(score: ArrayLike) -> NDArray[np.int64]:
@@ -60,10 +60,10 @@ def parse_amount(text: str | int, decimals: int, *, what: str = "amount") -> int
     sign, digits, exponent = number.as_tuple()
     # by digits, not by Decimal arithmetic: that rounds to 28 digits without a word
     shift = exponent + decimals if isinstance(exponent, int) else None
-    if shift is None or abs(shift) > _MOST_DIGITS:
+    if shift is None or abs(shift) > _MOST_DIGITS or len(digits) > _MOST_DIGITS:
         raise UsageError(f"{what} {text!r} is not finite or out of range")
     magnitude = int("".join(map(str, digits)) or "0")
-    scaled, rest = (magnitude * 10**shift, 0) if shift >= 0 else divmod(magnitude, 10**-shift)
+    scaled, rest = divmod(magnitude * int(10 ** max(shift, 0)), int(10 ** max(-shift, 0)))
     if rest:
         raise UsageError(f"{what} {text!r} is finer than {decimals} decimals")
     return -scaled if sign else scaled
