@@ -30,22 +30,25 @@ def sellable_rows(
     blocked[rejected] = 0xFFFF
     if blocked.any():
         flags = flags & ~blocked[device]
-    keep = np.flatnonzero(flags)
-    whole = len(keep) == len(flags)
-    if not whole:
-        flags, device, evidence = flags[keep], device[keep], evidence[keep]
-    sent = [name for name in VARIABLE_NAMES if name in evidence.columns]
+    keep = flags != 0
+    if not keep.all():
+        flags, device, evidence = flags[keep], device[keep], evidence.filter(pl.Series(keep))
+    everywhere = int(np.bitwise_and.reduce(flags)) if len(flags) else 0
+    mark = pl.lit(pl.Series("flags", flags, dtype=pl.UInt16))
     present, passed = np.zeros(len(flags), dtype=np.int64), np.bitwise_count(flags).astype(np.int64)
-    columns: list[pl.Series] = []
+    columns = [pl.col("device"), pl.col("t_ms"), _received(evidence)]
     for number, name in enumerate(VARIABLE_NAMES):
-        if name not in sent:
-            columns.append(pl.Series(name, [None] * len(flags), dtype=pl.Float64))
+        power = int(powers[number])
+        if name not in evidence.columns:
+            columns.append(pl.lit(None, pl.Float64).alias(name))
             continue
         column = evidence[name]
         present += column.is_not_null().to_numpy() if column.null_count() else 1
-        good = (flags & powers[number]) != 0
-        columns.append(column if good.all() else column.set(pl.Series(~good), None))
+        good = pl.col(name) if everywhere & power else pl.when((mark & power) != 0).then(pl.col(name))
+        columns.append(good.alias(name))
     quality = quality_ppm[device] * (passed * PPM // np.maximum(present, 1)) // PPM
-    received = evidence["received_ms"] if "received_ms" in evidence.columns else evidence["t_ms"].alias("received_ms")
-    head = [evidence["device"], evidence["t_ms"], received]
-    return pl.DataFrame([*head, *columns, pl.Series("quality_ppm", quality, dtype=pl.Int64)])
+    return evidence.select(*columns, pl.lit(pl.Series(quality, dtype=pl.Int64)).alias("quality_ppm"))
+
+
+def _received(evidence: pl.DataFrame) -> pl.Expr:
+    return pl.col("received_ms") if "received_ms" in evidence.columns else pl.col("t_ms").alias("received_ms")

@@ -67,7 +67,8 @@ def check_cross(rows: Rows, flags: dict[str, Flags], limits: Limits) -> None:
     pair = ("temperature_c", "humidity_pct")
     if all(name in rows.values for name in pair):
         temperature, humidity = (rows.values[name] for name in pair)
-        hot = np.flatnonzero(temperature > 34.0)  # cooler air cannot hold that much
+        good = (flags[pair[0]].code == 0) & (flags[pair[1]].code == 0)
+        hot = np.flatnonzero(good & (temperature > 34.0))  # cooler air cannot hold that much
         if len(hot):
             warm = np.minimum(temperature[hot], 1000.0)
             vapour = np.full(len(rows), np.nan)
