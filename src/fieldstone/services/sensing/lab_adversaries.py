@@ -185,6 +185,27 @@ def _model_replay(scene: Scene, name: str) -> list[Source]:
     return [Identity(claim, name, produce)]
 
 
+@_attack("model_dressed", "the same analysis with invented turbulence and sensor noise on top")
+def _model_dressed(scene: Scene, name: str) -> list[Source]:
+    claim = scene.claim()
+    dresser = replace(claim, seed=claim.seed ^ 1)
+
+    def produce(world: World, times: Times) -> Readings:
+        grid = np.arange(times.min() // HOUR_MS * HOUR_MS, times.max() + 2 * HOUR_MS, HOUR_MS)
+        coarse = world.observe(claim.lat, claim.lon, claim.elevation_m, grid, smallest_km=12, interval_s=300)
+        air = {key: np.interp(times, grid, values) for key, values in coarse.items()}
+        t_s = _seconds(world, times)
+        wind = air["wind_speed_ms"]
+        air["temperature_c"] = air["temperature_c"] + 0.25 * smooth(stream(dresser.seed, "t"), t_s, 500)
+        air["humidity_pct"] = air["humidity_pct"] + 1.5 * smooth(stream(dresser.seed, "h"), t_s, 500)
+        air["wind_speed_ms"] = np.abs(wind * (1 + 0.25 * smooth(stream(dresser.seed, "w"), t_s, 200)))
+        air["wind_direction_deg"] = air["wind_direction_deg"] + 15 * smooth(stream(dresser.seed, "d"), t_s, 200)
+        air["solar_wm2"] = air["solar_wm2"] * np.exp(0.15 * smooth(stream(dresser.seed, "s"), t_s, 300))
+        return instrument(claim, air, times)
+
+    return [Identity(claim, name, produce)]
+
+
 # ---- other people's numbers
 
 
@@ -440,10 +461,20 @@ def _slow_drift(scene: Scene, name: str) -> list[Source]:
     "colluding_cluster", "seven identities of one operator around an honest station, all 4 to 6 °C too warm together"
 )
 def _colluding(scene: Scene, name: str) -> list[Source]:
+    return _warm_cluster(scene, name, one_hand=True)
+
+
+@_attack("colluding_sybils", "the same, each identity under an operator address of its own")
+def _colluding_sybils(scene: Scene, name: str) -> list[Source]:
+    return _warm_cluster(scene, name, one_hand=False)
+
+
+def _warm_cluster(scene: Scene, name: str, *, one_hand: bool) -> list[Source]:
     victim = scene.victim()
     offset = scene.rng.uniform(4, 6)
     first = scene.claim(near=victim, near_km=2.0)
-    claims = [first] + [scene.claim(near=victim, near_km=2.0, operator=first.operator) for _ in range(6)]
+    operator = first.operator if one_hand else None
+    claims = [first] + [scene.claim(near=victim, near_km=2.0, operator=operator) for _ in range(6)]
 
     def lie(claim: Station) -> Produce:
         def produce(world: World, times: Times) -> Readings:

@@ -85,7 +85,7 @@ def report_blends(around: Surroundings, params: Mapping[str, Any], ledger: Ledge
     ledger.cover("blends", known)
     caught = np.zeros(around.frame.count, dtype=bool)
     if known.sum() < params["kin_fleet"]:
-        return caught
+        return np.asarray(caught)
     parts = np.stack([_excess(np.where(known, share, np.nan)) for share, _ in found])
     total = np.round(np.nan_to_num(parts, nan=-np.inf).sum(axis=0), 4)
     caught = known & (total >= params["blend_excess"]) & ~skip
@@ -101,4 +101,4 @@ def report_blends(around: Surroundings, params: Mapping[str, Any], ledger: Ledge
             explained_share_of_wind=float(found[0][0][device]),
             of_devices=[around.frame.devices[k] for k in found[0][1][device]],
         )
-    return caught
+    return np.asarray(caught)

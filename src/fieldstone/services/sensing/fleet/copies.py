@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import KDTree
+from scipy.spatial import cKDTree  # type: ignore[attr-defined]
 
 from fieldstone.services.sensing.fleet.frame import Floats, Frame, Indices, Series, Voters, vote_median
 from fieldstone.services.sensing.fleet.signals import CHANNELS, channel, channels, movement, signs, unit
@@ -102,7 +102,7 @@ def _best(i: Indices, j: Indices, value: NDArray[np.floating[Any]], most: int) -
 def _near(frame: Frame, features: Mapping[str, Series], params: Mapping[str, Any]) -> NDArray[np.int64]:
     """Return each device's most similar of its nearest devices: next door, a sketch cannot tell copy from neighbour."""
     look = min(int(params["copy_near"]) + 1, frame.count)
-    _, nearest = KDTree(frame.places_km).query(frame.places_km, k=look)
+    _, nearest = cKDTree(frame.places_km).query(frame.places_km, k=look)
     i = np.repeat(np.arange(frame.count), look)
     j = nearest.reshape(-1).astype(np.int64)
     i, j = i[i != j], j[i != j]
@@ -293,6 +293,10 @@ class Judge:
         lag = self._compare.lags(i, j)
         whole, close, likeness = self._excess(self._compare, i, j, lag)
         sure, share = (whole >= params["copy_excess"]) & (close >= params["copy_close_excess"]), np.ones(i.size)
+        # where clones are the majority they raise the expectation; no two honest sensors are *that* alike
+        same = (likeness >= params["copy_same"]) & (len(self.values) > 1)
+        whole = np.where(same, np.maximum(whole, params["copy_excess"]), whole)
+        sure |= same
         maybe = np.flatnonzero(~sure & (whole >= params["copy_part_from"]))
         quarter = self.frame.grid.slots // 4
         if quarter >= params["copy_min_slots"] and maybe.size:

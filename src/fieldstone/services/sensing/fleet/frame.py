@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy.spatial import KDTree
+from scipy.spatial import cKDTree  # type: ignore[attr-defined]
 
 from fieldstone.services.contract import EpochInput
 from fieldstone.services.sensing.schema import VARIABLE_NAMES
@@ -51,7 +51,9 @@ class Frame:
     def places_km(self) -> Floats:
         """Positions on the sphere, (devices, 3)."""
         phi, lam = np.radians(self.lat), np.radians(self.lon)
-        return EARTH_KM * np.stack([np.cos(phi) * np.cos(lam), np.cos(phi) * np.sin(lam), np.sin(phi)], axis=-1)
+        return np.asarray(
+            EARTH_KM * np.stack([np.cos(phi) * np.cos(lam), np.cos(phi) * np.sin(lam), np.sin(phi)], axis=-1)
+        )
 
     def distance_km(self, i: Indices, j: Indices) -> Floats:
         """Return chord distances between devices i and j (0.02 % short of the arc at 500 km)."""
@@ -86,7 +88,8 @@ def frame_of(whole: EpochInput, device_checks: pl.DataFrame) -> Frame:
     operators = table["operator"].fill_null("").rank("dense").to_numpy().astype(np.int64)
 
     def numbers(name: str) -> Floats:
-        return np.nan_to_num(table[name].cast(pl.Float64).fill_null(0.0).to_numpy().astype(np.float64))
+        values = table[name].cast(pl.Float64).fill_null(0.0).to_numpy().astype(np.float64)
+        return np.asarray(np.clip(np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0), -20_000.0, 20_000.0))
 
     return Frame(
         devices=tuple(table["device"].to_list()),
@@ -119,11 +122,12 @@ def voters(
     *,
     allowed: Bools | None = None,
     min_km: float = 0.0,
-    max_dz_m: float = np.inf,
+    cell_km: float = 0.0,
 ) -> Voters:
     """Return the nearest `votes` devices of other operators within `radius_km`, one per operator.
 
-    `allowed` marks the devices that may vote. `max_dz_m` bounds the difference of elevations.
+    `allowed` marks the devices that may vote. With `cell_km` there is also one vote per cube of that size, so that a
+    crowd in one place, whatever its addresses, is one vote among many places.
     """
     n = frame.count
     none = Voters(np.full((n, votes), -1, dtype=np.int64), np.full((n, votes), np.inf))
@@ -131,7 +135,9 @@ def voters(
     if n < 2 or pool.size < 1:
         return none
     look = min(pool.size, 6 * votes + 1)
-    tree = KDTree(frame.places_km[pool])
+    cube = np.floor(frame.places_km / cell_km).astype(np.int64) if cell_km > 0 else np.zeros((n, 3), dtype=np.int64)
+    cell = (cube[:, 0] * 8192 + cube[:, 1]) * 8192 + cube[:, 2]
+    tree = cKDTree(frame.places_km[pool])
     distance, nearest = tree.query(frame.places_km, k=look, distance_upper_bound=radius_km)
     distance, nearest = distance.reshape(n, look), nearest.reshape(n, look)
     real = np.isfinite(distance)
@@ -145,9 +151,12 @@ def voters(
         ids, far = index[rows], distance[rows]
         operator = np.where(ids >= 0, frame.operators[ids], -1)
         own = operator == frame.operators[rows][:, None]
-        lower = np.abs(frame.elevation_m[ids] - frame.elevation_m[rows][:, None]) <= max_dz_m
-        fit = (ids >= 0) & ~own & lower & (far >= min_km)
-        same = (operator[:, :, None] == operator[:, None, :]) & fit[:, None, :]
+        fit = (ids >= 0) & ~own & (far >= min_km)
+        same = operator[:, :, None] == operator[:, None, :]
+        if cell_km > 0:
+            crowd = np.where(ids >= 0, cell[ids], -1)
+            same |= crowd[:, :, None] == crowd[:, None, :]
+        same &= fit[:, None, :]
         earlier = np.tril(np.ones((look, look), dtype=bool), -1)
         fit &= ~(same & earlier).any(axis=2)
         first = np.argsort(~fit, axis=1, kind="stable")[:, :votes]

@@ -83,7 +83,7 @@ def report_indoors(around: Surroundings, params: Mapping[str, Any], ledger: Ledg
             humidity_range_share=_number(ratios[1, device]),
             calm_share=_number(calm[device]),
         )
-    return caught
+    return np.asarray(caught)
 
 
 def _calm(around: Surroundings, params: Mapping[str, Any]) -> tuple[Floats, Bools]:

@@ -80,7 +80,7 @@ def report_elevation(around: Surroundings, params: Mapping[str, Any], ledger: Le
             meaning="hPa above the neighbours at the same level",
             fits_elevation_m=round(float(around.frame.elevation_m[device] - 8.3 * residual[device])),
         )
-    return caught
+    return np.asarray(caught)
 
 
 def light_shift(around: Surroundings, params: Mapping[str, Any]) -> tuple[Floats, Floats]:
@@ -142,4 +142,4 @@ def report_light(around: Surroundings, params: Mapping[str, Any], ledger: Ledger
             fits_longitude=round(float((around.frame.lon[device] - shift[device] / 4 + 180) % 360 - 180), 1),
             correlation=float(fit[device]),
         )
-    return caught
+    return np.asarray(caught)

@@ -41,6 +41,7 @@ class Surroundings:
             float(params["ring_to_km"]),
             allowed=allowed,
             min_km=float(params["ring_from_km"]),
+            cell_km=float(params["ring_cell_km"]),
         )
         self._cache: dict[tuple[str, str], Floats] = {}
 
@@ -104,7 +105,7 @@ class Surroundings:
 
 
 def _series(values: Floats) -> Series:
-    return values.astype(np.float32) if values.dtype != np.float32 else values
+    return np.asarray(values, dtype=np.float32)
 
 
 def correlation(x: Series, y: Series, least: int) -> Floats:

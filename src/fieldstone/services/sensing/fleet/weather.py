@@ -22,7 +22,7 @@ FLAT = ("temperature_c", "humidity_pct", "pressure_hpa", "wind_speed_ms", "pm2_5
 # Groups of channels that one trick smooths together; a group is smooth when all its channels are.
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "air": ("temperature_c", "humidity_pct"),
-    "wind": ("wind_speed_ms", "wind_east", "wind_north"),
+    "wind": ("wind_speed_ms",),  # not the direction: interpolated over north it jumps
     "light": ("solar_wm2",),
     "dust": ("pm2_5_ugm3",),
     "sound": ("noise_dba",),
@@ -57,7 +57,11 @@ def strangeness(around: Surroundings, params: Mapping[str, Any]) -> tuple[Floats
         centre, _ = _peers(mean[known])
         share[known] = mean[known] / np.where(centre > 0.05, centre, np.nan)
     excess = np.where(weight > 0, score / np.sqrt(np.where(weight > 0, weight, 1.0)), np.nan)
-    return np.round(excess, 4), np.round(share, 4)
+    return _round(excess), _round(share)
+
+
+def _round(values: Floats) -> Floats:
+    return np.asarray(np.round(values, 4), dtype=np.float64)
 
 
 def _peers(z: Floats) -> tuple[Floats, Floats]:
@@ -118,7 +122,7 @@ def flatness(around: Surroundings, params: Mapping[str, Any]) -> dict[str, tuple
             ratio[number] = np.where(moving, width / np.where(moving, span, 1.0), np.nan)
         flat = np.nan_to_num(ratio, nan=np.inf) < params["flat_share"]
         lowest = np.where(np.isfinite(ratio).any(axis=0), np.min(np.nan_to_num(ratio, nan=np.inf), axis=0), np.nan)
-        out[name] = (np.round(lowest, 4), flat.sum(axis=0) / 2)
+        out[name] = (_round(lowest), np.asarray(flat.sum(axis=0) / 2, dtype=np.float64))
     return out
 
 
@@ -173,4 +177,4 @@ def report_smooth(around: Surroundings, params: Mapping[str, Any], ledger: Ledge
             meaning="ln of how much smoother the series is than its neighbours'",
             groups=[names[k] for k in np.flatnonzero(smooth[:, device])],
         )
-    return caught
+    return np.asarray(caught)
