@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from fieldstone.errors import Rejected, Retryable
+from fieldstone.errors import Retryable
 from fieldstone.identity import cose
-from fieldstone.identity.keys import verify
 from fieldstone.intake import glance
 from fieldstone.intake.door import Checked
 from fieldstone.intake.outcome import Outcome, refused
@@ -45,7 +44,6 @@ class Conflicts:
         with door.marks.lock:
             found = message.slot.mark.find(seq)
             oldest = message.slot.mark.oldest()
-            kept = set(door.marks.evidence(name))
         if found is None and oldest is not None and seq > oldest[0]:
             return refused("SEQ_TOO_LOW", f"seq {seq}, the last accepted is {message.slot.mark.last_seq}", name)
         async with self._turn:
@@ -57,9 +55,15 @@ class Conflicts:
             return refused("SEQ_TOO_LOW", f"seq {seq}, the last accepted is {message.slot.mark.last_seq}", name)
         if first.body == message.message or self._signed(first.body) == message.signed:
             return refused("REPLAYED", f"seq {seq} is durable with the same signed bytes", name, first.position)
-        if seq not in kept and len(kept) < MAX_EVIDENCE and self._is_evidence(first, message):
-            with door.marks.lock:
-                door.marks.evidence(name).add(seq)
+        if cose.parse(first.body).kid != message.kid:
+            # Two keys, one device: no lie that anyone could check with the present key. Numbers go on after a rotation.
+            return refused("SEQ_TOO_LOW", f"seq {seq} was used with the device's earlier key", name)
+        with door.marks.lock:
+            kept = door.marks.evidence(name)
+            is_new = seq not in kept and len(kept) < MAX_EVIDENCE
+            if is_new:
+                kept.add(seq)
+        if is_new:
             body = msgspec.msgpack.encode((first.body, message.message))
             try:
                 await self._intake.group.submit([NewEntry(EntryKind.EQUIVOCATION, name, body)])
@@ -84,13 +88,3 @@ class Conflicts:
         policy = self._intake.policy
         aad = cose.network_aad(policy.network_id, policy.chain_id, policy.schema_version)
         return cose.parse(body).signed_bytes(aad)
-
-    def _is_evidence(self, first: Entry, message: Checked) -> bool:
-        """Only what anyone can check with the device's present key: after a rotation the first may name an older one."""
-        try:
-            envelope = cose.parse(first.body)
-        except Rejected:
-            return False
-        return envelope.kid == message.kid and verify(
-            message.device.public, self._signed(first.body), envelope.signature
-        )
