@@ -68,6 +68,13 @@ def test_the_same_reading_reported_in_two_epochs_is_sold_once(tmp_path: Path) ->
     assert selection.rows.collect()["temperature_c"].to_list() == [1.0]
 
 
+def test_a_null_does_not_hide_a_repeated_row(tmp_path: Path) -> None:
+    rows = [row("did:key:a", START_MS, temperature_c=1.0) for _ in range(3)]
+    rows[1]["t_ms"] = None
+    seal_epoch(tmp_path, 1, rows, STATIONS)
+    assert ask(tmp_path)[1].readings == 1
+
+
 def test_a_station_without_a_place_is_not_in_any_area(tmp_path: Path) -> None:
     seal_epoch(tmp_path, 1, [row("did:key:x", START_MS, temperature_c=1.0)], STATIONS)
     assert ask(tmp_path)[1].readings == 0

@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -25,7 +25,7 @@ import polars as pl
 from fieldstone.errors import CheckFailed
 from fieldstone.market.catalogue import Offer
 from fieldstone.market.query import Query, stations_within
-from fieldstone.market.sealed import SealedEpochs
+from fieldstone.market.sealed import SealedEpochs, TableFacts
 
 # Lower bounds of the quality bands in a quote's and an invoice's summary, in parts per million.
 QUALITY_BANDS_PPM = (990_000, 950_000, 900_000, 800_000, 500_000, 0)
@@ -87,7 +87,7 @@ def select(sealed: SealedEpochs, offer: Offer, query: Query, only: Sequence[Epoc
     An epoch whose files are missing or damaged is left out and named in `excluded`.
     """
     wanted = None if only is None else {part.epoch: part.table_sha256 for part in only}
-    frames, parts = [], []
+    frames, parts, spans = [], [], []
     epochs, damaged = sealed.epochs()
     excluded = {number: why for number, why in damaged.items() if wanted is None or number in wanted}
     for epoch in epochs:
@@ -105,7 +105,8 @@ def select(sealed: SealedEpochs, offer: Offer, query: Query, only: Sequence[Epoc
         except CheckFailed as error:
             excluded[epoch.number] = str(error)
             continue
-        frames.append(_rows(facts.path, epoch.number, stations, query))
+        frames.append(_rows(facts, epoch.number, stations, query))
+        spans.append((facts.first_ms, facts.last_ms))
         parts.append(
             EpochPart(
                 epoch=epoch.number,
@@ -119,13 +120,15 @@ def select(sealed: SealedEpochs, offer: Offer, query: Query, only: Sequence[Epoc
     if not frames:
         return Selection(pl.LazyFrame(schema=schema(query)), (), excluded)
     rows = pl.concat(frames)
-    if len(frames) > 1:
+    spans.sort()
+    if any(later[0] <= earlier[1] for earlier, later in pairwise(spans)):
+        # only epochs whose times overlap can hold a row twice
         rows = rows.unique(subset=["device", "t_ms"], keep="first", maintain_order=True)
     return Selection(rows, tuple(parts), excluded)
 
 
-def _rows(path: Path, epoch: int, stations: pl.DataFrame, query: Query) -> pl.LazyFrame:
-    table = pl.scan_parquet(path)
+def _rows(facts: TableFacts, epoch: int, stations: pl.DataFrame, query: Query) -> pl.LazyFrame:
+    table = pl.scan_parquet(facts.path)
     present = table.collect_schema().names()
     values = []
     for variable in query.variables:
@@ -134,13 +137,13 @@ def _rows(path: Path, epoch: int, stations: pl.DataFrame, query: Query) -> pl.La
             values.append(pl.when(value.is_finite()).then(value).alias(variable))
         else:
             values.append(pl.lit(None, dtype=pl.Float64).alias(variable))
-    return (
+    rows = (
         table.filter(
             (pl.col("t_ms") >= query.start_ms)
             & (pl.col("t_ms") < query.end_ms)
             & (pl.col("quality_ppm") >= query.min_quality_ppm)
         )
-        .join(stations.lazy(), on="device", how="inner")
+        .join(stations.lazy(), on="device", how="inner", maintain_order="left")
         .select(
             pl.lit(epoch, dtype=pl.Int64).alias("epoch"),
             pl.col("device").cast(pl.String),
@@ -151,8 +154,11 @@ def _rows(path: Path, epoch: int, stations: pl.DataFrame, query: Query) -> pl.La
             pl.col("quality_ppm").cast(pl.Int64),
         )
         .filter(pl.any_horizontal(pl.col(query.variables).is_not_null()))
-        .sort("device", "t_ms", "received_ms", *query.variables, "quality_ppm")
-        .unique(subset=["device", "t_ms"], keep="first", maintain_order=True)
+    )
+    if facts.ordered:
+        return rows
+    return rows.sort("device", "t_ms", "received_ms", *query.variables, "quality_ppm").unique(
+        subset=["device", "t_ms"], keep="first", maintain_order=True
     )
 
 

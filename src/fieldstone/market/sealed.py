@@ -35,13 +35,17 @@ class SealedEpoch:
 
 @dataclass(frozen=True, slots=True)
 class TableFacts:
-    """A checked file: its hash, number of rows, and first and last `t_ms` (None when it is empty)."""
+    """A checked file: its hash, number of rows, and first and last `t_ms` (None when it is empty).
+
+    `ordered`: its (device, t_ms) rise from row to row, so it needs no sorting and holds no row twice.
+    """
 
     path: Path
     sha256: str
     rows: int
     first_ms: int | None
     last_ms: int | None
+    ordered: bool
 
 
 class SealedEpochs:
@@ -126,12 +130,20 @@ def _facts(path: Path) -> TableFacts:
         table = pl.scan_parquet(path)
         if "t_ms" not in table.collect_schema():
             rows = table.select(pl.len()).collect().item()
-            return TableFacts(path, sha256, rows, None, None)
-        low, high, rows = (
-            table.select(pl.col("t_ms").min().alias("low"), pl.col("t_ms").max().alias("high"), pl.len().alias("n"))
+            return TableFacts(path, sha256, rows, None, None, False)
+        device, t_ms = pl.col("device"), pl.col("t_ms")
+        rises = (device > device.shift(1)) | ((device == device.shift(1)) & (t_ms > t_ms.shift(1)))
+        low, high, rows, ordered = (
+            table.select(
+                t_ms.min().alias("low"),
+                t_ms.max().alias("high"),
+                pl.len().alias("rows"),
+                # the first row has none before it; a null anywhere else could hide a repeated row
+                (rises.fill_null(True).all() & (device.null_count() + t_ms.null_count() == 0)).alias("ordered"),
+            )
             .collect()
             .row(0)
         )
     except (pl.exceptions.PolarsError, OSError) as error:
         raise CheckFailed(f"{path.parent.name}: {path.name} is not a Parquet file: {error}") from error
-    return TableFacts(path, sha256, rows, low, high)
+    return TableFacts(path, sha256, rows, low, high, ordered)
