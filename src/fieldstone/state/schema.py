@@ -114,7 +114,7 @@ quote = Table(
     metadata,
     Column("id", Text, primary_key=True),
     Column("customer_id", Text, ForeignKey("market_customer.id"), nullable=False),
-    Column("body", LargeBinary, nullable=False),  # canonical JSON of observations.QuoteBody
+    Column("body", LargeBinary, nullable=False),  # JSON of quotes.QuoteBody
     Column("price_micro_usd", BigInteger, nullable=False),
     Column("created_ms", BigInteger, nullable=False),
     Column("valid_until_ms", BigInteger, nullable=False),
