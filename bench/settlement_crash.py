@@ -24,8 +24,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         outcome = crash.run(Path(folder), kills=kills, seed=100)
     for name, value in asdict(outcome).items():
-        print(f"{name.replace('_', ' '):<16} {value:>6}")
-    print(f"{'wall seconds':<16} {time.monotonic() - started:>6.0f}")
+        print(f"{name.replace('_', ' '):<20} {value:>6}")
+    print(f"{'wall seconds':<20} {time.monotonic() - started:>6.0f}")
     broken = outcome.posted_twice + outcome.lost_roots + outcome.paid_twice + outcome.lost_payouts + outcome.torn_blocks
     sys.exit(1 if broken else 0)
 

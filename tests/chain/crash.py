@@ -18,13 +18,17 @@ from tests.chain.settlement_process import ACCOUNTS, balances_of, open_network, 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What `kills` kills left behind. `unheard_roots`: how often a root was on chain, but the kill came before its
-    promise. All after it must be 0."""
+    """What `kills` kills left behind.
+
+    `unheard_roots`: how often a root was on chain, but the kill came before its promise. `begun_and_finished`: how often
+    the next process found a signed transaction that was not final and finished it. All after these must be 0.
+    """
 
     kills: int
     epochs: int
     claims: int
     unheard_roots: int
+    begun_and_finished: int
     posted_twice: int
     lost_roots: int
     paid_twice: int
@@ -32,7 +36,7 @@ class Outcome:
     torn_blocks: int
 
 
-def run(folder: Path, kills: int, seed: int, longest_s: float = 0.4) -> Outcome:
+def run(folder: Path, kills: int, seed: int) -> Outcome:
     """Start, kill after a random time, start again, `kills` times; then look at the chain.
 
     Each victim is a process of its own, forked from a server that has imported everything already.
@@ -41,32 +45,33 @@ def run(folder: Path, kills: int, seed: int, longest_s: float = 0.4) -> Outcome:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.chain.settlement_process"])
     promises: list[dict[str, Any]] = []
-    resumed = 0
+    unheard = begun = known = 0
+    step_s = 0.2  # how long one promise takes on this machine, learnt on the way
     for _ in range(kills):
         ours, theirs = context.Pipe(duplex=False)
         process = context.Process(target=settle_until_killed, args=(folder, theirs))
         process.start()
         theirs.close()
         opened = ours.recv()  # the work is to be hit, more than the opening
-        # half of the kills come a random time after opening, half right after a promise, when the next work begins
-        if chance.random() < 0.5:
-            time.sleep(chance.uniform(0.0, longest_s))
-        else:
+        unheard += opened["open"] > known
+        begun += opened["begun"] > 0
+        for _ in range(chance.randrange(4)):
+            started = time.monotonic()
             promises.append(ours.recv())
-            time.sleep(chance.uniform(0.0, longest_s / 8))
+            step_s += (time.monotonic() - started - step_s) / 8
+        time.sleep(chance.uniform(0.0, 1.5 * step_s))  # anywhere in the next step or the one after it
         assert process.pid is not None and process.is_alive(), "the process ended by itself"
         os.kill(process.pid, signal.SIGKILL)
         process.join()
-        last = max((entry["posted"] for entry in promises if "posted" in entry), default=0)
-        resumed += opened["open"] > last
         with contextlib.suppress(EOFError, OSError):  # a promise cut off in the middle is none
             while True:
                 promises.append(ours.recv())
-    return _judge(folder, kills, promises, resumed)
+        known = max([opened["open"], *(entry["posted"] for entry in promises if "posted" in entry)])
+    return _judge(folder, kills, promises, unheard, begun)
 
 
-def _judge(folder: Path, kills: int, promises: list[dict[str, Any]], resumed: int) -> Outcome:
-    chain, outbox, settlement = open_network(folder)
+def _judge(folder: Path, kills: int, promises: list[dict[str, Any]], unheard: int, begun: int) -> Outcome:
+    chain, outbox, settlement, _ = open_network(folder)
     try:
         events = settlement.events(settlement.rewards)
         posted = Counter(event.fields["epoch"] for event in events if event.name == "RootPosted")
@@ -89,7 +94,8 @@ def _judge(folder: Path, kills: int, promises: list[dict[str, Any]], resumed: in
             kills=kills,
             epochs=settlement.live_epoch(),
             claims=sum(event.name == "Claimed" for event in events),
-            unheard_roots=resumed,
+            unheard_roots=unheard,
+            begun_and_finished=begun,
             posted_twice=sum(count - 1 for count in posted.values()),
             lost_roots=sum(roots.get(epoch) != root for epoch, root in promised.items()),
             paid_twice=sum(balances[account] > newest.get(account, 0) for account in ACCOUNTS)

@@ -28,11 +28,11 @@ def balances_of(epoch: int) -> dict[str, int]:
     return {account: epoch * 1_000 * (number + 1) for number, account in enumerate(ACCOUNTS)}
 
 
-def open_network(folder: Path) -> tuple[EmbeddedChain, Outbox, Settlement]:
-    """Open chain and outbox, deploy or find the contracts, and finish what was begun."""
+def open_network(folder: Path) -> tuple[EmbeddedChain, Outbox, Settlement, int]:
+    """Open chain and outbox, finish what was begun, deploy or find the contracts; also return how much was begun."""
     chain = EmbeddedChain(folder / "chain.sqlite3", clock=SystemClock())
     outbox = Outbox(folder / "outbox.sqlite3", clock=SystemClock())
-    outbox.recover(chain, POSTER.address)
+    begun = outbox.recover(chain, POSTER.address)
     plan = DeployPlan(
         network_id="crash",
         signers=tuple(verifier.address for verifier in VERIFIERS),
@@ -41,20 +41,21 @@ def open_network(folder: Path) -> tuple[EmbeddedChain, Outbox, Settlement]:
         activation_delay_s=0,
     )
     addresses = deploy(chain, outbox, POSTER, plan)
-    return chain, outbox, Settlement(chain, addresses, outbox=outbox, signer=POSTER)
+    return chain, outbox, Settlement(chain, addresses, outbox=outbox, signer=POSTER), len(begun)
 
 
 def settle_until_killed(folder: Path, promises: Connection) -> None:
     """Settle epoch after epoch, starting where the chain is."""
-    _, _, settlement = open_network(folder)
-    promises.send({"open": settlement.live_epoch()})
+    _, _, settlement, begun = open_network(folder)
+    promises.send({"open": settlement.live_epoch(), "begun": begun})
     epoch = settlement.live_epoch()
     while True:
         if epoch:
             book = ClaimBook(epoch, balances_of(epoch))
             results = pay(settlement, [parse_document(book.document(account)) for account in ACCOUNTS])
             paid = {payment.account: payment.amount_base for result in results for payment in result.payments}
-            promises.send({"paid": epoch, "amounts": paid})
+            if paid:
+                promises.send({"paid": epoch, "amounts": paid})
         epoch += 1
         balances = balances_of(epoch)
         book = ClaimBook(epoch, balances)
