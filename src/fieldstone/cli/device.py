@@ -192,9 +192,13 @@ def show(device: str, node: Node = DEFAULT_NODE, as_json: Json = False) -> None:
 @app.command("list")
 def list_devices(node: Node = DEFAULT_NODE, as_json: Json = False) -> None:
     """List the enrolled devices."""
+    devices: list[dict[str, Any]] = []
+    after: str | None = ""
     with _node(node) as door:
-        answer = door.get("/v1/devices")
-    devices = answer["devices"] if isinstance(answer, dict) else answer
+        while after is not None:
+            page = door.get(f"/v1/devices?after={after}")
+            devices += page["devices"]
+            after = page["next_after"]
     if as_json:
         typer.echo(json.dumps(devices, indent=1, ensure_ascii=False))
         return

@@ -23,7 +23,8 @@ from fieldstone.epoch.makegood import Owed, check_correction, owed, recompute
 from fieldstone.epoch.replay import freeze_sealed
 from fieldstone.epoch.runner import Runner
 from fieldstone.epoch.state import EpochState, genesis
-from fieldstone.epoch.store import EpochStore, SealedEpoch
+from fieldstone.epoch.store import EpochStore, SealedEpoch, result_tables
+from fieldstone.epoch.tables import digest
 from fieldstone.errors import CheckFailed, FieldstoneError
 from fieldstone.identity.wallet import Wallet
 from fieldstone.journal import EntryKind
@@ -107,20 +108,23 @@ class Verifier:
         return opinion
 
     def _compare(self, sealed: SealedEpoch, result: EpochResult) -> Opinion:
+        """Compare root, totals and the content of every table: a wrong verdict is wrong even where it costs nothing."""
         manifest = sealed.manifest
-        number = manifest.epoch
-        if (result.root.hex(), result.data_hash.hex(), result.total_base) == (
-            manifest.root,
-            manifest.data_hash,
-            int(manifest.total_base),
-        ):
-            return Opinion(number, True, result.root.hex())
+        recomputed = {name: digest(table) for name, table in result_tables(result).items()}
+        wrong = sorted(
+            n for n in recomputed.keys() | manifest.digests.keys() if recomputed.get(n) != manifest.digests.get(n)
+        )
+        mine = (result.root.hex(), result.data_hash.hex(), result.total_base)
+        if not wrong and mine == (manifest.root, manifest.data_hash, int(manifest.total_base)):
+            return Opinion(manifest.epoch, True, manifest.root)
         differences = tuple(diff_statements(sealed.table("statements"), result.allocation.statements))
-        if differences:
-            reason = f"{len({d.device for d in differences})} devices differ"
-        else:
-            reason = f"statements agree, but the leaves do not add up to them (mine {result.root.hex()[:16]}…)"
-        return Opinion(number, False, manifest.root, reason, differences)
+        devices = {difference.device for difference in differences}
+        reason = (
+            f"{len(devices)} devices differ"
+            if devices
+            else f"the statements agree, but {', '.join(wrong) or 'the root'} differ"
+        )
+        return Opinion(manifest.epoch, False, manifest.root, reason, differences)
 
     def _check_range(self, sealed: SealedEpoch, state: EpochState) -> None:
         manifest = sealed.manifest
@@ -159,7 +163,7 @@ class Verifier:
             previous = bytes.fromhex(self._store.sealed(number - 1).manifest.root) if number > 1 else ZERO_ROOT
             if bytes.fromhex(open_epoch["previous_root"]) != previous:
                 raise CheckFailed(f"epoch {number} would be posted on another previous root than the one I agreed with")
-            digest = root_digest(
+            to_sign = root_digest(
                 chain_id=int(open_epoch["chain_id"]),
                 contract=str(open_epoch["contract"]),
                 epoch=number,
@@ -170,7 +174,7 @@ class Verifier:
                 total=int(mine.total_base),
                 signer_set_version=int(open_epoch["signer_set_version"]),
             )
-            signature = self.wallet.sign_digest(digest).hex()
+            signature = self.wallet.sign_digest(to_sign).hex()
             self._post(
                 f"/v1/epochs/{number}/signatures",
                 {"verifier": self.wallet.address, "attempt": int(open_epoch["attempt"]), "signature": signature},

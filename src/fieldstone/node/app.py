@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 
 from fieldstone import __version__
 from fieldstone.chain.embedded import EmbeddedChain
 from fieldstone.chain.jsonrpc import JsonRpcApp
 from fieldstone.console import explorer
-from fieldstone.identity.registry import Registry
 from fieldstone.intake.http import routes as intake_routes
 from fieldstone.intake.pipeline import Intake
 from fieldstone.market.http import router as market_router
 from fieldstone.node import admin_api, epochs_api, network_api, problems
+from fieldstone.node.metrics import NodeMetrics
 from fieldstone.node.node import Node
 from fieldstone.units import DAY_MS
 
@@ -39,12 +40,12 @@ _PAGE_HEADERS = [
 def build(node: Node, intake: Intake) -> App:
     """Return the application. Device doors first, then the chain's JSON-RPC port, then everything else."""
     doors = Starlette(routes=intake_routes(intake))
-    rest = _api(node, lambda: intake.registry, lambda: _problems(node, intake))
+    rest = _api(node, intake)
     rpc = JsonRpcApp(node.port) if isinstance(node.port, EmbeddedChain) else None
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "")
-        if path in ("/v1/reports", "/v1/registry"):
+        if path == "/v1/reports" or path == "/v1/registry" or path.startswith("/v1/receipts/"):
             await doors(scope, receive, send)
         elif path == "/rpc" and rpc is not None:
             await rpc(scope, receive, send)
@@ -54,7 +55,7 @@ def build(node: Node, intake: Intake) -> App:
     return app
 
 
-def _api(node: Node, registry: Callable[[], Registry], ready: Callable[[], dict[str, str]]) -> FastAPI:
+def _api(node: Node, intake: Intake) -> FastAPI:
     api = FastAPI(
         title=node.config.node.name,
         version=__version__,
@@ -63,7 +64,7 @@ def _api(node: Node, registry: Callable[[], Registry], ready: Callable[[], dict[
         redoc_url=None,
     )
     problems.install(api)
-    api.include_router(network_api.router(node, registry, ready))
+    api.include_router(network_api.router(node, lambda: intake.registry, lambda: _problems(node, intake)))
     api.include_router(epochs_api.router(node.desk))
     api.include_router(market_router(node.market))
     api.include_router(admin_api.router(node))
@@ -77,6 +78,12 @@ def _api(node: Node, registry: Callable[[], Registry], ready: Callable[[], dict[
             api.openapi,
         )
     )
+    intake.metrics.registry.register(NodeMetrics(node))
+
+    @api.get("/metrics", include_in_schema=False)
+    def metrics() -> Response:
+        return Response(generate_latest(intake.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
     api.mount("/static", explorer.static_files())
     return api
 

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Query, Response
 from fieldstone import __version__
 from fieldstone.chain.claims import ClaimBook
 from fieldstone.identity.registry import Device, Registry
+from fieldstone.identity.wallet import checksum_address
 from fieldstone.node.node import Node
 from fieldstone.node.problems import not_found
 from fieldstone.services import load_service
@@ -85,11 +86,11 @@ def router(node: Node, registry: Callable[[], Registry], ready: Callable[[], dic
     @api.get("/v1/claims/{address}", tags=["claims"])
     def claim(address: str) -> dict[str, Any]:
         """Return the proof with which an operator's address claims what it earned, against the root that pays now."""
+        account = checksum_address(address)
         active = node.chain.active_epoch()
         if active == 0:
             raise not_found("no root is active yet: the first one pays after its activation delay")
-        book = claim_book(active)
-        return book.document(address, node.chain.claimed(address))
+        return claim_book(active).document(account, node.chain.claimed(account))
 
     @api.get("/healthz", tags=["operations"])
     def healthz() -> dict[str, str]:

@@ -125,15 +125,18 @@ async def _mqtt_door(config: MqttConfig, intake: Intake) -> AsyncIterator[None]:
     if config.broker == "off":
         yield
         return
-    from fieldstone.intake.broker import EmbeddedBroker
+    from fieldstone.intake.broker import embedded_broker
     from fieldstone.intake.mqtt import MqttDoor
 
     async with contextlib.AsyncExitStack() as stack:
         url = config.broker
-        if config.broker == "embedded":
-            broker = await stack.enter_async_context(EmbeddedBroker(config.host, config.port))
-            url = broker.url
-        await stack.enter_async_context(MqttDoor(url, config.topic, intake))
+        if url == "embedded":
+            port = await stack.enter_async_context(embedded_broker(config.host, config.port))
+            url = f"mqtt://{config.host}:{port}"
+            _log.info("mqtt_broker", url=url, topic=config.topic)
+        client_id = f"fieldstone-{intake.policy.network_id}"
+        door = MqttDoor(intake, url, topic=config.topic, client_id=client_id)
+        await stack.enter_async_context(_background(door.run()))
         yield
 
 
