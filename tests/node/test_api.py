@@ -10,12 +10,15 @@ from fieldstone.identity.wallet import Wallet
 from .conftest import HOSTILE_NAME, Network
 
 
-@pytest.fixture
-def closed(network: Network) -> Network:
-    network.hours()
-    network.live.close_epoch()
-    network.live.node.settle()
-    return network
+@pytest.fixture(scope="module")
+def closed(tmp_path_factory):
+    """One closed epoch for all tests here: a node takes seconds to start, and none of them changes what another reads."""
+    served = Network(tmp_path_factory.mktemp("api"))
+    served.hours()
+    served.live.close_epoch()
+    served.live.node.settle()
+    yield served
+    served.close()
 
 
 def test_health_readiness_metrics(network: Network) -> None:
@@ -99,8 +102,8 @@ def test_a_claim_proof_appears_after_the_activation_delay(closed: Network) -> No
 
 
 @pytest.mark.parametrize("path", ["/v1/admin/entries", "/v1/admin/close"])
-def test_the_founders_door_is_shut(network: Network, path: str) -> None:
-    with httpx.Client(base_url=network.url) as client:
+def test_the_founders_door_is_shut(closed: Network, path: str) -> None:
+    with httpx.Client(base_url=closed.url) as client:
         for headers in ({}, {"Authorization": "Basic eA=="}, {"Authorization": "Bearer wrong"}):
             answer = client.post(path, json={"entries": [{"kind": "price", "body": ""}]}, headers=headers)
             assert answer.status_code == 401, answer.text
@@ -119,6 +122,6 @@ def test_pages_escape_what_strangers_wrote(closed: Network) -> None:
         assert client.get("/devices", params={"q": "<script>"}).text.count("<script>") == 0
 
 
-def test_the_chains_port_answers_wallets(network: Network) -> None:
+def test_the_chains_port_answers_wallets(closed: Network) -> None:
     request = {"jsonrpc": "2.0", "id": 1, "method": "eth_chainId", "params": []}
-    assert httpx.post(f"{network.url}/rpc", json=request).json()["result"] == hex(31_337)
+    assert httpx.post(f"{closed.url}/rpc", json=request).json()["result"] == hex(31_337)

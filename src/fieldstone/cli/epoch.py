@@ -151,7 +151,7 @@ def explain(
 
     store = open_store(at, [number])
     statement, verdict = find_statement(store, number, device)
-    lines = lines_of(statement, verdict)
+    lines = lines_of(statement, verdict, **service_words(statement["service"]))
     typer.echo(to_json(to_dicts(lines)) if as_json else to_text(lines))
 
 
@@ -241,6 +241,16 @@ def close(at: At = ".") -> None:
 
     closed = request_close(at)
     typer.echo(f"closed epoch {closed}" if closed else "no epoch is due yet")
+
+
+def service_words(name: str) -> dict[str, Any]:
+    """Return what a service says about its reasons and its unit; nothing for a row that no service judged."""
+    from fieldstone.services import load_service
+
+    if not name:
+        return {}
+    service = load_service(name)
+    return {"reasons": service.reasons, "quantity_unit": service.quantity_unit}
 
 
 def short(device: str) -> str:

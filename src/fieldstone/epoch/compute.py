@@ -14,7 +14,7 @@ from fieldstone.chain.merkle import Tree
 from fieldstone.epoch.freeze import Frozen
 from fieldstone.epoch.runner import Runner, SerialRunner
 from fieldstone.epoch.state import EpochState
-from fieldstone.market.metering import revenue
+from fieldstone.market.metering import settle_revenue
 from fieldstone.rewards import Allocation, AllocationInput, allocate
 from fieldstone.services import load_service
 from fieldstone.services.contract import VERDICT_SCHEMA, EpochInput, FleetVerdicts, Service
@@ -62,6 +62,7 @@ def compute(frozen: Frozen, state: EpochState, randomness: bytes, runner: Runner
         sellable[name] = {kind: _without(table, frozen.equivocating) for kind, table in result.sellable.items()}
         carry[name] = result.carry
     all_verdicts = pl.concat(verdicts)
+    settled = settle_revenue(frozen.metering, state.owed_revenue)
     allocation = allocate(
         AllocationInput(
             epoch=frozen.epoch,
@@ -70,7 +71,7 @@ def compute(frozen: Frozen, state: EpochState, randomness: bytes, runner: Runner
             services=frozen.policy.services,
             verdicts=all_verdicts,
             registry=frozen.registry,
-            revenue=revenue(frozen.metering),
+            revenue=settled.revenue,
             price_micro_usd=frozen.price_micro_usd,
             smoothed_revenue_micro_usd=state.smoothed_revenue_micro_usd,
             corrections=frozen.corrections,
@@ -100,6 +101,7 @@ def compute(frozen: Frozen, state: EpochState, randomness: bytes, runner: Runner
             pools=allocation.pools,
             balances=allocation.balances,
             last_seq=frozen.last_seq_after,
+            owed_revenue=settled.owed,
             carry=carry,
         ),
     )

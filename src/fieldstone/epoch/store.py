@@ -96,6 +96,7 @@ class SealedEpoch:
             pools={name: int(amount) for name, amount in scalars.pools.items()},
             balances={address: int(amount) for address, amount in self.table("state-balances").iter_rows()},
             last_seq=dict(seq.iter_rows()),
+            owed_revenue=self.table("state-owed"),
             carry=carry,
         )
 
@@ -227,6 +228,7 @@ def result_tables(result: EpochResult) -> Mapping[str, pl.DataFrame]:
         "statements": result.allocation.statements,
         "leaves": _amounts(result.leaves, "address"),
         "state-registry": result.state.registry.to_table(),
+        "state-owed": result.state.owed_revenue,
         "state-balances": _amounts(result.state.balances, "address"),
         "state-seq": pl.DataFrame(
             {

@@ -28,6 +28,7 @@ from fieldstone.errors import Retryable
 from fieldstone.journal import Entry, EntryKind, Journal, NewEntry
 from fieldstone.journal.seal import seal
 from fieldstone.market.market import Market
+from fieldstone.node.burns import credit_burns
 from fieldstone.node.layout import Layout
 from fieldstone.policy import Policy
 from fieldstone.services import load_service
@@ -76,6 +77,7 @@ class Node:
             network_name=config.node.name,
         )
         self.market.resume()
+        self._burns_from = self.addresses.block
 
     def close(self) -> None:
         """Close every file, in the reverse order of opening."""
@@ -179,6 +181,13 @@ class Node:
             )
             return sealed
 
+    def _tidy_market(self) -> None:
+        """Finish what an interrupted order left, and drop deliveries whose time is over."""
+        resumed = self.market.resume()
+        for order, why in resumed.stuck.items():
+            _log.error("order_stuck", order=order, why=why)
+        self.market.sweep()
+
     def _boundary(self, state: EpochState) -> tuple[int, bytes]:
         """Mark the epoch's end in the journal, once, with the chain block that gives the epoch its randomness.
 
@@ -214,10 +223,18 @@ class Node:
                     signature = self.own_verifier.sign_digest(digest)
                     given = CoSignature(open_epoch.epoch, open_epoch.attempt, self.own_verifier.address, signature)
                     self.book.sign(given, digest, (self.own_verifier.address,))
+        self._credit_burns()
         posted = self.desk.post_ready()
         for epoch in posted:
             _log.info("root_posted", epoch=epoch)
         return posted
+
+    def _credit_burns(self) -> None:
+        """Credit burns since the last look; after a start all of them, which changes nothing for those credited."""
+        head = self.port.head().number
+        if head >= self._burns_from:
+            credit_burns(self.chain, self.market, self._burns_from)
+            self._burns_from = head + 1
 
     def append(self, entries: Sequence[NewEntry]) -> list[int]:
         """Append the founder's entries (price, correction) and return their positions.
