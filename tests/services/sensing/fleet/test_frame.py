@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fieldstone.services.sensing.fleet.frame import vote_median, voters
+from fieldstone.services.sensing.fleet.frame import dense, vote_median, voters
 from tests.services.sensing.fleet.fleets import frame
 
 
@@ -58,3 +58,13 @@ def test_median_is_brought_to_the_stations_elevation() -> None:
 def test_an_empty_fleet_has_no_voters() -> None:
     fleet = frame({"temperature_c": np.zeros((0, 5))})
     assert voters(fleet, 3, 10.0).index.shape == (0, 3)
+
+
+def test_a_fleet_that_reports_seldom_gets_wider_slots() -> None:
+    series = flat(6, slots=24)
+    series["temperature_c"][:, 1::2] = np.nan
+    wide = dense(frame(series))
+    assert wide.grid.slots == 12 and wide.grid.slot_ms == 600_000
+    assert np.isfinite(wide.get("temperature_c")).all()
+    series["temperature_c"][:4] = np.tile(np.arange(4.0)[:, None], (1, 24))  # most report often: nothing changes
+    assert dense(frame(series)).grid.slots == 24

@@ -23,7 +23,7 @@ from scipy.spatial import cKDTree  # type: ignore[attr-defined]
 from fieldstone.services.sensing.fleet.frame import Floats, Frame, Indices, Series, Voters, vote_median
 from fieldstone.services.sensing.fleet.signals import CHANNELS, channel, channels, movement, signs, unit
 
-_ROWS = 1024  # devices per block of the screening product
+_ROWS, _COLUMNS = 1024, 2048  # devices per tile of the screening product: 8 MB
 _PAIRS = 1024  # pairs refined at a time
 _WHOLE = slice(None)
 _NEXT_DOOR_KM = 0.5
@@ -80,14 +80,26 @@ def _alike(left: Series, right: Series | None, params: Mapping[str, Any]) -> NDA
     limit = np.float32(params["copy_screen"] if right is None else params["copy_lag_screen"])
     most = int(params["copy_partners"])
     out = [np.zeros((0, 2), dtype=np.int64)]
+    tile = np.empty(_ROWS * _COLUMNS, dtype=np.float32)  # one tile stays in the cache; most hold nothing
     for begin in range(0, n, _ROWS):
         rows = left[begin : begin + _ROWS]
-        product = rows @ (left if right is None else right).T
-        hit = np.flatnonzero(product.ravel() > limit)
-        value = product.ravel()[hit]
-        i, j = hit // n + begin, hit % n
-        i, j, value = i[i != j], j[i != j], value[i != j]
-        out.append(_best(i, j, value, most))
+        found: list[NDArray[np.int64]] = []
+        values: list[Series] = []
+        for start in range(0, n, _COLUMNS):
+            columns = (left if right is None else right)[start : start + _COLUMNS]
+            shape = (rows.shape[0], columns.shape[0])
+            product = np.matmul(rows, columns.T, out=tile[: shape[0] * shape[1]].reshape(shape))
+            some = np.flatnonzero(product.max(axis=1) > limit)
+            if some.size == 0:
+                continue
+            hit_row, hit_column = np.nonzero(product[some] > limit)
+            i, j = some[hit_row] + begin, hit_column + start
+            other = i != j
+            found.append(np.stack([i[other], j[other]], axis=1))
+            values.append(product[some[hit_row], hit_column][other])
+        if found:
+            pairs = np.concatenate(found)
+            out.append(_best(pairs[:, 0], pairs[:, 1], np.concatenate(values), most))
     return np.concatenate(out)
 
 

@@ -10,7 +10,7 @@ import polars as pl
 from fieldstone.services.contract import EpochInput
 from fieldstone.services.sensing.findings import FleetFindings
 from fieldstone.services.sensing.fleet import agreement, blends, copies, drift, indoors, place, replay, sources, weather
-from fieldstone.services.sensing.fleet.frame import Bools, Floats, Frame, fleet_params, frame_of
+from fieldstone.services.sensing.fleet.frame import Bools, Floats, Frame, dense, fleet_params, frame_of
 from fieldstone.services.sensing.fleet.ledger import Ledger
 from fieldstone.services.sensing.fleet.surroundings import Surroundings
 
@@ -18,7 +18,7 @@ from fieldstone.services.sensing.fleet.surroundings import Surroundings
 def run(whole: EpochInput, device_checks: pl.DataFrame) -> FleetFindings:
     """Return findings, coverage and carry of an epoch; see `fleet.check`."""
     params = fleet_params(whole.params)
-    frame = frame_of(whole, device_checks)
+    frame = dense(frame_of(whole, device_checks))
     ledger = Ledger(frame.devices)
     nobody = np.zeros(frame.count, dtype=bool)
 

@@ -39,8 +39,8 @@ PARAMETERS: dict[str, Parameter] = {
     "copy_excess": Parameter(9.5, "sd", "above this the pair is a copy", f"{LAB}: at most 7.4 in 16 000 near pairs"),
     "copy_same": Parameter(0.97, "", "likeness that no two honest sensors reach", f"{LAB}: at most .90 on one roof"),
     "copy_part_close_excess": Parameter(1.0, "sd", "… of a quarter of the epoch", LAB),
-    "copy_part_from": Parameter(4.0, "sd", "above this, quarters of the epoch are looked at", OWN),
-    "copy_part_excess": Parameter(8.0, "sd", "above this a quarter is a copy", f"{LAB}: at most 6.4"),
+    "copy_part_from": Parameter(3.0, "sd", "above this, quarters of the epoch are looked at", OWN),
+    "copy_part_excess": Parameter(7.0, "sd", "above this a quarter is a copy", f"{LAB}: at most 6.4"),
     "copy_part_rest": Parameter(3.0, "sd", "… if some other quarter is below this: it was copied only at times", LAB),
     "copy_doubt_km": Parameter(6.0, "km", "residuals from neighbours are compared up to this distance", OWN),
     "copy_doubt_from": Parameter(6.0, "sd", "above this, residuals from the neighbours are looked at", OWN),
@@ -52,7 +52,7 @@ PARAMETERS: dict[str, Parameter] = {
     "copy_follow_s": Parameter(150, "s", "received so much later than another member, a device is not the source", OWN),
     "copy_severity_ppm": Parameter(1_000_000, "ppm", "quality lost by a copy", "one sensor earns once"),
     # made of neighbours
-    "blend_excess": Parameter(9.0, "sd", "sum of two excesses above which a series is a mix", f"{LAB}: at most 8.9"),
+    "blend_excess": Parameter(8.0, "sd", "sum of two excesses above which a series is a mix", f"{LAB}: at most 8.9"),
     "blend_severity_ppm": Parameter(500_000, "ppm", "quality lost by a mix of neighbours", OWN),
     # replay
     "replay_sketch": Parameter(96, "numbers", "length of the fingerprint kept per device and epoch", "noise .10"),
@@ -61,7 +61,7 @@ PARAMETERS: dict[str, Parameter] = {
     "replay_foreign_epochs": Parameter(2, "epochs", "so many past epochs are compared across devices", OWN),
     # kinship with the weather around
     "kin_excess": Parameter(5.0, "sd", "so far below the fleet's kinship a station does not follow its weather", LAB),
-    "kin_below": Parameter(0.8, "×", "… and its mean correlation is below this share of the fleet's", LAB),
+    "kin_below": Parameter(0.85, "×", "… and its mean correlation is below this share of the fleet's", LAB),
     "kin_min_spread": Parameter(0.25, "", "least spread of atanh(r)", LAB),
     "kin_fleet": Parameter(12, "stations", "fewer stations do not make a fleet to compare with", OWN),
     "invented_severity_ppm": Parameter(1_000_000, "ppm", "quality lost by numbers that were not measured there", OWN),
