@@ -5,7 +5,7 @@ import pytest
 
 from fieldstone.clock import SetClock
 from fieldstone.config import load
-from fieldstone.errors import UsageError
+from fieldstone.errors import ConfigError, UsageError
 from fieldstone.journal import EntryKind, NewEntry
 from fieldstone.node.node import Node
 
@@ -73,6 +73,14 @@ def test_a_changed_policy_takes_effect_with_the_next_epoch(folder) -> None:
     assert node.policy.rewards.take_ppm == 50_000
     assert node.store.sealed(1).manifest.policy_hash == old
     node.close()
+
+
+@pytest.mark.parametrize(("line", "key"), [("params.no_such = 1", "params"), ("rule_version = 99", "rule_version")])
+def test_rules_that_no_epoch_could_use_stop_the_start(folder, line: str, key: str) -> None:
+    with (folder / "network.toml").open("a") as file:
+        file.write(f"[services.sensing]\n{line}\n")
+    with pytest.raises(ConfigError, match=f"services.sensing.{key}"):
+        open_node(folder, SetClock(START_MS))
 
 
 @pytest.mark.parametrize(

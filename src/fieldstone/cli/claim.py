@@ -18,7 +18,7 @@ def command(
     node: Annotated[str, typer.Option(help="A node that serves the proofs.")] = "http://127.0.0.1:8080",
     leaves: Annotated[Path | None, typer.Option(help="A sealed epoch's leaf file instead of a node.")] = None,
     epoch: Annotated[int, typer.Option(help="The epoch of --leaves (shown only).")] = 0,
-    rpc: Annotated[str, typer.Option(help="JSON-RPC address of the chain.")] = "http://127.0.0.1:8545",
+    rpc: Annotated[str, typer.Option(help="JSON-RPC address of the chain (default: the node's /rpc).")] = "",
     contracts: Annotated[Path | None, typer.Option(help="Addresses file; a node names them itself.")] = None,
     wallet: Annotated[Path | None, typer.Option(help="Wallet that sends it; none is needed where gas is free.")] = None,
     outbox: Annotated[
@@ -37,7 +37,7 @@ def command(
 
     documents = documents_from_leaves(leaves, epoch, accounts) if leaves else fetch_documents(node, accounts)
     addresses = _addresses(contracts, documents)
-    port = RpcPort(rpc, expected_chain_id=addresses.chain_id)
+    port = RpcPort(rpc or f"{node.rstrip('/')}/rpc", expected_chain_id=addresses.chain_id)
     reader = Settlement(port, addresses)
     active = reader.active_root()
     if documents[0].root != active:

@@ -12,6 +12,7 @@ from datetime import datetime
 from importlib import resources
 
 FIRST_MS = 1_367_884_800_000  # 2013-05-07T00:00Z
+OBSERVED_AT_MS = 51 * 60_000  # ASOS stations observe at minute 51; the table keeps the hour only
 MODEL = "hourly"
 # Published airport coordinates (FAA): degrees, field elevation in metres.
 AIRPORTS = {"EWR": (40.6925, -74.1687, 2.1), "JFK": (40.6398, -73.7789, 4.0), "LGA": (40.7772, -73.8726, 6.4)}
@@ -50,4 +51,4 @@ def _observation(row: dict[str, str]) -> Observation:
         "wind_direction_deg": number("wind_dir_deg"),
         "rain_mm": None if rain_in is None else round(rain_in * _INCH_MM, 3),
     }
-    return Observation(row["origin"], int(moment.timestamp() * 1000), values)
+    return Observation(row["origin"], int(moment.timestamp() * 1000) + OBSERVED_AT_MS, values)

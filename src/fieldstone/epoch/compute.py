@@ -117,7 +117,7 @@ def verify_service(name: str, frozen: Frozen, state: EpochState, randomness: byt
         end_ms=frozen.end_ms,
         registry=frozen.registry,
         evidence=_complete(service, frozen.evidence.get(name, {})),
-        params={**service.default_params(setting.rule_version), **setting.params},
+        params=service.with_overrides(service.default_params(setting.rule_version), setting.params),
         randomness=randomness,
         carry=state.carry.get(name, {}),
     )

@@ -24,7 +24,7 @@ from fieldstone.epoch.settle import Desk
 from fieldstone.epoch.signatures import CoSignature, SignatureBook
 from fieldstone.epoch.state import EpochState, genesis
 from fieldstone.epoch.store import EpochStore, SealedEpoch
-from fieldstone.errors import Retryable
+from fieldstone.errors import ConfigError, Retryable, UsageError
 from fieldstone.journal import Entry, EntryKind, Journal, NewEntry
 from fieldstone.journal.seal import seal
 from fieldstone.market.market import Market
@@ -57,6 +57,7 @@ class Node:
         self._closing = threading.Lock()
         self._pool: ProcessPoolExecutor | None = None
         self.store = EpochStore(self.layout.sealed)
+        _check_parameters(config.policy)
         self._write_policy(self._complete(config.policy))
         self.port = self._open_chain()
         self.outbox = Outbox(self.layout.outbox, clock=self.clock, confirmations=config.chain.confirmations)
@@ -253,6 +254,21 @@ class Node:
     def registry_entries(self) -> list[Entry]:
         """Return the registry entries of the open epoch: what the sealed registry does not know yet."""
         return list(self.journal.read(self.state.last_position + 1, None, (EntryKind.REGISTRY,)))
+
+
+def _check_parameters(policy: Policy) -> None:
+    """Raise ConfigError for a rule version or parameter that no epoch could be verified with."""
+    for name, setting in policy.services.items():
+        service = load_service(name)
+        if setting.rule_version not in service.rule_versions:
+            known = ", ".join(map(str, service.rule_versions))
+            raise ConfigError(
+                f"has no rule version {setting.rule_version}; known: {known}", key=f"services.{name}.rule_version"
+            )
+        try:
+            service.with_overrides(service.default_params(setting.rule_version), setting.params)
+        except UsageError as error:
+            raise ConfigError(str(error), key=f"services.{name}.params") from error
 
 
 def open_node(folder: Path, clock: Clock | None = None) -> Node:

@@ -142,7 +142,8 @@ async def _mqtt_door(config: MqttConfig, intake: Intake) -> AsyncIterator[None]:
 
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # the protocol has to be named: asyncio switches Nagle's delay (40 ms an answer) off for TCP sockets only
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))

@@ -117,6 +117,10 @@ class Service(Protocol):
         """Return the parameters of a rule version; a network's policy may override single keys."""
         ...
 
+    def with_overrides(self, params: Mapping[str, Any], overrides: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return `params` with a policy's overrides (dotted or nested keys). Raises UsageError naming an unknown key."""
+        ...
+
     def check_devices(self, part: EpochInput) -> pl.DataFrame:
         """Stage 1: look at each device alone. One row per device of `part.registry`, sorted by device."""
         ...
