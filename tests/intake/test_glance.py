@@ -13,7 +13,7 @@ from fieldstone.errors import Rejected
 from fieldstone.identity import cose
 from fieldstone.identity.keys import Algorithm
 from fieldstone.identity.report import DEFAULT_LIMITS, Limits, decode
-from fieldstone.intake import glance
+from fieldstone.intake import glance, shape
 
 from .worlds import AAD, KINDS, key, message, payload
 
@@ -61,6 +61,56 @@ def test_damaged_payloads_are_read_alike(readings: int, flips: list[tuple[int, i
     for place, value in flips:
         body[place % len(body)] = value
     agree(bytes(body) + tail)
+
+
+kinds_of_payload = st.builds(
+    lambda readings, value, step, both: payload(
+        7,
+        readings=readings,
+        value=value,
+        columns={"temperature_c": [value] * readings, **({"pressure_hpa": [None] * readings} if both else {})},
+        start_ms=10**12 + step,
+    ),
+    st.sampled_from([1, 2, 4, 5, 40]),
+    st.sampled_from([20.5, 1.25e-9, -7.0, 30_000.1, 0.1]),
+    st.integers(0, 10**9),
+    st.booleans(),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(kinds_of_payload, kinds_of_payload, mutations, st.binary(max_size=2))
+def test_what_fits_a_shape_is_read_alike(taught: bytes, body: bytes, flips: list[tuple[int, int]], tail: bytes) -> None:
+    learnt = shape.learn(taught, LIMITS)
+    if learnt is None:
+        return
+    raw = bytearray(body)
+    for place, value in flips:
+        raw[place % len(raw)] = value
+    for candidate in (taught, body, bytes(raw), bytes(raw) + tail):
+        head = learnt.head(candidate)
+        if head is not None:
+            report = decode(candidate, KINDS, LIMITS)
+            assert head == (report.seq, report.start_ms, report.end_ms, len(report.times_ms))
+
+
+@pytest.mark.parametrize("readings", [1, 4, 40])
+def test_common_reports_have_a_shape_that_fits_the_next(readings: int) -> None:
+    learnt = shape.learn(payload(1, readings=readings), LIMITS)
+    assert learnt is not None
+    later = payload(70_000, readings=readings, value=-3.5, start_ms=10**12 + 7)
+    assert learnt.head(later) == glance.report_head(later, NAMES, LIMITS) is not None
+
+
+@pytest.mark.parametrize(
+    "bits", [b"\x7f\xf0" + bytes(6), b"\xff\xf0" + bytes(6), b"\x7f\xf8" + bytes(6), b"\xff\xff" * 4]
+)
+def test_no_shape_lets_nan_or_infinity_in(bits: bytes) -> None:
+    taught = payload(1, value=1.2345678912345)
+    learnt = shape.learn(taught, LIMITS)
+    assert learnt is not None
+    place = taught.index(b"\xfb") + 1
+    assert learnt.head(taught[:place] + bits + taught[place + 8 :]) is None
 
 
 @pytest.mark.parametrize("readings", [1, 2, 3, 4, 12, 50])

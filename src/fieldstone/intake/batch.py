@@ -63,6 +63,8 @@ class ReportBatch:
             if head.seq <= (message.slot.mark.last_seq if last_seq is None else last_seq):
                 continue  # a repeat, a late message or a lie: judged when the winner is durable
             tentative[name] = head.seq
+            if message.is_new_shape:
+                door.learn(message)
             message.index = len(entries)
             entries.append(NewEntry(EntryKind.REPORT, name, message.message))
         return entries

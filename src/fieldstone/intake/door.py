@@ -23,17 +23,19 @@ from fieldstone.intake import glance
 from fieldstone.intake.budget import Bucket
 from fieldstone.intake.marks import Mark, Marks
 from fieldstone.intake.outcome import Outcome, from_rejection, refused
+from fieldstone.intake.shape import Shape, learn
 from fieldstone.policy import Policy
 
 MAX_MESSAGES = 10_000
 _TO_BE_SIGNED = b"\x84\x6aSignature1"
 _BURST_MINUTES = 2
+_MOST_LESSONS = 8  # a pattern takes about half a millisecond to make
 
 
 class Slot:
     """What the door remembers of a device, found by the protected header that it sends with every message."""
 
-    __slots__ = ("bucket", "device", "kid", "mark", "prefix")
+    __slots__ = ("bucket", "device", "kid", "lessons", "mark", "prefix", "shape")
 
     def __init__(self, device: Device, kid: bytes, mark: Mark, bucket: Bucket, prefix: bytes) -> None:
         self.device = device
@@ -41,6 +43,8 @@ class Slot:
         self.mark = mark
         self.bucket = bucket
         self.prefix = prefix  # start of the signed bytes, up to the payload
+        self.shape: Shape | None = None  # the form of its reports
+        self.lessons = _MOST_LESSONS  # how often it may still change that form
 
 
 class Checked:
@@ -50,6 +54,7 @@ class Checked:
         "device",
         "head",
         "index",
+        "is_new_shape",
         "kid",
         "message",
         "outcome",
@@ -80,6 +85,7 @@ class Checked:
         self.head = head
         self.index = -1
         self.verified = False
+        self.is_new_shape = False
         self.outcome: Outcome | None = None
 
 
@@ -110,24 +116,25 @@ class Door:
         self._stale_ms = policy.intake.stale_after_s * 1_000
         self._by_protected = {}  # the signed bytes begin otherwise
 
-    def check_body(self, body: bytes, now_ms: int, *, sequence: bool) -> Iterator[Checked | Outcome]:
+    def check_body(self, body: bytes, now_ms: int, *, sequence: bool) -> list[Checked | Outcome]:
         """Cut a body into messages and check each. `sequence`: a CBOR sequence; otherwise one message, no more.
 
         An empty body is one refusal, and so is everything behind `MAX_MESSAGES` messages.
         """
-        offset = count = 0
+        fates: list[Checked | Outcome] = []
+        offset = 0
         size = len(body)
-        while offset < size or count == 0:
-            if count >= MAX_MESSAGES:
-                yield refused("TOO_LARGE", f"more than {MAX_MESSAGES} messages; the rest was not looked at")
-                return
-            count += 1
+        while offset < size or not fates:
+            if len(fates) >= MAX_MESSAGES:
+                fates.append(refused("TOO_LARGE", f"more than {MAX_MESSAGES} messages; the rest was not looked at"))
+                break
             parts = glance.envelope(body, offset)
             if parts is None or not (sequence or parts.end == size):
-                yield from self._check_odd(body[offset:], now_ms, sequence=sequence, count=count)
-                return
-            yield self._check(parts, body[offset : parts.end], now_ms)
+                fates.extend(self._check_odd(body[offset:], now_ms, sequence=sequence, room=MAX_MESSAGES - len(fates)))
+                break
+            fates.append(self._check(parts, body[offset : parts.end], now_ms))
             offset = parts.end
+        return fates
 
     def check_times(self, start_ms: int, end_ms: int, now_ms: int) -> tuple[str, str] | None:
         """Return (code, detail) when a span lies outside the acceptance window around `now_ms`, else None."""
@@ -145,17 +152,24 @@ class Door:
             return None
         return refused("REPLAYED", f"seq {seq} is durable with these very bytes", slot.device.device, found[0])
 
+    def learn(self, message: Checked) -> None:
+        """Remember the form of an accepted report. A signed one, so that nobody else can use up a device's lessons."""
+        slot = message.slot
+        if slot.lessons:
+            slot.lessons -= 1
+            slot.shape = learn(message.payload, self.limits)
+
     def give_back(self, slot: Slot) -> None:
         """Return a message's worth to a device's budget: it was not that device that sent it."""
         slot.bucket.tokens += 1
 
-    def _check_odd(self, rest: bytes, now_ms: int, *, sequence: bool, count: int) -> Iterator[Checked | Outcome]:
+    def _check_odd(self, rest: bytes, now_ms: int, *, sequence: bool, room: int) -> Iterator[Checked | Outcome]:
         """Go on message by message where the glance gave up: slower, and with a reason for each refusal."""
         for item in cose.split(rest) if sequence else (rest,):
-            if count > MAX_MESSAGES:
+            if room == 0:
                 yield refused("TOO_LARGE", f"more than {MAX_MESSAGES} messages; the rest was not looked at")
                 return
-            count += 1
+            room -= 1
             try:
                 envelope = cose.parse(item)
             except Rejected as rejection:
@@ -181,7 +195,10 @@ class Door:
         bucket = slot.bucket
         if bucket.tokens < self._low and bucket.level(now_ms, self._rate_per_ms, self._capacity) < 1:
             return refused("RATE_LIMITED", f"more than {self._rate_per_ms * 60_000:.0f} reports a minute", name)
-        head = glance.report_head(payload, self._names, self.limits)
+        head = slot.shape.head(payload) if slot.shape is not None else None
+        is_new_shape = head is None
+        if head is None:
+            head = glance.report_head(payload, self._names, self.limits)
         if head is not None:
             if head.seq > slot.mark.last_seq:
                 outside = self.check_times(head.start_ms, head.end_ms, now_ms)
@@ -193,7 +210,9 @@ class Door:
                     return repeated
                 # Other bytes with an old number: a late message or a lie. The signature tells whose.
         bucket.tokens -= 1
-        return Checked(slot, slot.kid, message, payload, slot.prefix + payload_item, signature, head)
+        checked = Checked(slot, slot.kid, message, payload, slot.prefix + payload_item, signature, head)
+        checked.is_new_shape = is_new_shape
+        return checked
 
     def _find_slot(self, protected: bytes, message: bytes, now_ms: int) -> Slot | Outcome:
         """Find the device that a protected header speaks for, or refuse; remember the way for the next message."""

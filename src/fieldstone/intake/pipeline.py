@@ -149,7 +149,7 @@ class Intake:
         except Rejected as rejection:
             done(rejection)
             return
-        fates = list(self.door.check_body(body, now_ms, sequence=sequence))
+        fates = self.door.check_body(body, now_ms, sequence=sequence)
         checked = [fate for fate in fates if type(fate) is Checked]
         request = _Request(fates, checked, address, done)
         if not checked:
