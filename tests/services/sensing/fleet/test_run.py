@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from fieldstone.services.contract import EpochInput
 from fieldstone.services.sensing.findings import COVERAGE_SCHEMA, FINDINGS_SCHEMA
 from fieldstone.services.sensing.fleet import check, find
 from fieldstone.services.sensing.lab import build_fleet
@@ -16,6 +17,7 @@ from fieldstone.services.sensing.lab_trial import FRAUD, outcome, world_of
 from fieldstone.services.sensing.rules.reasons import REASONS
 from fieldstone.services.sensing.schema import EVIDENCE_SCHEMA, KIND, VARIABLE_NAMES
 from fieldstone.services.sensing.verify import check_devices
+from fieldstone.units import HOUR_MS
 from tests.services.sensing.fleet.fleets import PARAMS, epoch_of, lab_day, labelled
 
 CAUGHT = {
@@ -92,6 +94,17 @@ def test_small_fleets_are_not_accused(stations: int) -> None:
     assert found.findings.is_empty()
     if stations == 1:  # "no neighbour" is not "passed"
         assert found.coverage.filter(pl.col("check") == "neighbours")["checked_ppm"].to_list() == [0]
+
+
+@pytest.mark.parametrize("hours", [1, 3, 6, 12])
+def test_short_epochs_accuse_nobody_honest_and_still_find_the_living_room(hours: int) -> None:
+    fleet = build_fleet(world_of(21), honest=30, attacks=["indoors"], troubles=(), interval_s=180 if hours > 3 else 60)
+    start_ms = fleet.world.start_ms + (8 * HOUR_MS if hours < 12 else 0)
+    end_ms = start_ms + hours * HOUR_MS
+    evidence = {KIND: fleet.readings(start_ms, end_ms)}
+    whole = EpochInput(1, start_ms, end_ms, fleet.registry, evidence, PARAMS)
+    table = outcome(fleet, check(whole, check_devices(whole)).findings)
+    assert table.filter(pl.col("penalised"))["label"].to_list() == ["indoors"]
 
 
 def test_an_epoch_without_readings_has_no_findings() -> None:

@@ -80,6 +80,8 @@ def _excess(share: Floats) -> Floats:
 
 def report_blends(around: Surroundings, params: Mapping[str, Any], ledger: Ledger, skip: Bools) -> NDArray[np.bool_]:
     """Write FABRICATED for series made of two neighbours."""
+    if around.frame.grid.slots < params["blend_min_slots"]:  # part of a day: honest neighbours may be this alike
+        return np.zeros(around.frame.count, dtype=bool)
     found = [best_mix(around, names) for names in MIXES]
     known = np.all([np.isfinite(share) for share, _ in found], axis=0)
     ledger.cover("blends", known)

@@ -194,15 +194,15 @@ def dense(frame: Frame) -> Frame:
     """Return the frame with slots so wide that most devices fill them.
 
     Movements are differences of neighbouring slots: a fleet that reports every ten minutes has none on five-minute slots.
-    Only when more than half of the devices with data fill less than 60 % of their slots, and at most twelvefold.
+    Only when more than half of the devices with data fill less than 90 % of their slots, and at most twelvefold.
     """
     if not frame.series or not frame.grid.slots:
         return frame
     filled = np.max([np.isfinite(values).mean(axis=1) for values in frame.series.values()], axis=0)
     filled = np.sort(filled[filled > 0])
-    if filled.size == 0 or (middle := float(filled[filled.size // 2])) >= 0.6:
+    if filled.size == 0 or (middle := float(filled[filled.size // 2])) >= 0.9:
         return frame
-    factor = int(min(12, round(1 / middle)))
+    factor = int(min(12, np.ceil(round(1 / middle, 2))))
     return frame.coarser(frame.grid.slot_ms * factor // 1000)
 
 

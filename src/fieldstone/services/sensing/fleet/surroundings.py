@@ -32,7 +32,9 @@ class Surroundings:
 
     def __init__(self, frame: Frame, params: Mapping[str, Any], allowed: Bools) -> None:
         self.fine = frame
-        self.frame = frame.coarser(int(params["coarse_slot_s"]))
+        # a short epoch gets narrower slots, so that enough of them remain to judge by
+        span_s = frame.grid.slots * frame.grid.slot_ms / 1000
+        self.frame = frame.coarser(int(min(params["coarse_slot_s"], span_s / (2 * params["min_slots"]))))
         self.params = params
         self.near = voters(frame, int(params["votes"]), float(params["radius_km"]), allowed=allowed)
         self.ring = voters(

@@ -57,7 +57,9 @@ def strangeness(around: Surroundings, params: Mapping[str, Any]) -> tuple[Floats
         centre, _ = _peers(mean[known])
         share[known] = mean[known] / np.where(centre > 0.05, centre, np.nan)
     excess = np.where(weight > 0, score / np.sqrt(np.where(weight > 0, weight, 1.0)), np.nan)
-    return _round(excess), _round(share)
+    # correlations of a part of a day scatter more than the limits of a day allow for
+    sure = np.sqrt(min(1.0, around.frame.grid.slots / float(params["kin_slots"])))
+    return _round(excess * sure), _round(share)
 
 
 def _round(values: Floats) -> Floats:

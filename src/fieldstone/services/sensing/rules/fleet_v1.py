@@ -53,6 +53,7 @@ PARAMETERS: dict[str, Parameter] = {
     "copy_severity_ppm": Parameter(1_000_000, "ppm", "quality lost by a copy", "one sensor earns once"),
     # made of neighbours
     "blend_excess": Parameter(8.0, "sd", "sum of two excesses above which a series is a mix", f"{LAB}: at most 8.9"),
+    "blend_min_slots": Parameter(72, "slots", "shorter epochs are not judged: coarse slots of 18 hours", LAB),
     "blend_severity_ppm": Parameter(500_000, "ppm", "quality lost by a mix of neighbours", OWN),
     # replay
     "replay_sketch": Parameter(96, "numbers", "length of the fingerprint kept per device and epoch", "noise .10"),
@@ -63,6 +64,7 @@ PARAMETERS: dict[str, Parameter] = {
     "kin_excess": Parameter(5.0, "sd", "so far below the fleet's kinship a station does not follow its weather", LAB),
     "kin_below": Parameter(0.85, "×", "… and its mean correlation is below this share of the fleet's", LAB),
     "kin_min_spread": Parameter(0.25, "", "least spread of atanh(r)", LAB),
+    "kin_slots": Parameter(72, "slots", "with fewer, the excess is weakened by √(slots / this)", "18 hours"),
     "kin_fleet": Parameter(12, "stations", "fewer stations do not make a fleet to compare with", OWN),
     "invented_severity_ppm": Parameter(1_000_000, "ppm", "quality lost by numbers that were not measured there", OWN),
     "smooth_log": Parameter(0.9, "ln", "a channel this much smoother than its voters' lacks a sensor's noise", LAB),
