@@ -85,7 +85,7 @@ class Network:
     def values(station: int, step: int) -> dict[str, float | None]:
         return {
             "temperature_c": 15.0 + 0.1 * ((step * 7 + station) % 11),
-            "humidity_pct": 55.0 + (step * 5 + station) % 7,
+            "humidity_pct": 55.0 + (step * 5 + station) % 7 + (3.0 if station == 2 else 0.0),
             "pressure_hpa": 968.0 + 0.1 * ((step * 3 + station) % 5),
         }
 

@@ -20,16 +20,24 @@ app = typer.Typer(
 
 At = Annotated[str, typer.Option("--at", metavar="FOLDER|URL", help="A network's folder, or a node's address.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Number = Annotated[str, typer.Argument(metavar="N", help="The epoch's number, or `latest`.")]
 
 
 @app.command("list")
-def list_epochs(at: At = ".", as_json: Json = False) -> None:
-    """List the sealed epochs: how many entries they hold, what they minted, their root."""
+def list_epochs(
+    at: At = ".",
+    device: Annotated[str, typer.Option("--device", help="What this device (id or its end) earned in each.")] = "",
+    as_json: Json = False,
+) -> None:
+    """List the sealed epochs: how many entries they hold, what they minted, their root; or one device's rewards."""
     from fieldstone.cli.sealed import open_store, to_json
     from fieldstone.cli.show import table
     from fieldstone.units import format_token
 
     store = open_store(at, None)
+    if device:
+        _list_rewards(store, device, as_json)
+        return
     rows = [store.summary(number) for number in store.epochs()]
     if as_json:
         typer.echo(to_json(rows))
@@ -53,12 +61,13 @@ def list_epochs(at: At = ".", as_json: Json = False) -> None:
 
 
 @app.command()
-def show(number: int, at: At = ".", as_json: Json = False) -> None:
+def show(epoch: Number, at: At = ".", as_json: Json = False) -> None:
     """Show an epoch: input, rules, hashes, and what every device earned."""
     from fieldstone.cli.sealed import open_store, to_json
     from fieldstone.cli.show import facts, table
     from fieldstone.units import format_token, format_usd
 
+    number = numbered(at, epoch)
     store = open_store(at, [number])
     manifest = store.sealed(number).manifest
     statements = store.statements(number)
@@ -100,7 +109,7 @@ def show(number: int, at: At = ".", as_json: Json = False) -> None:
 
 @app.command()
 def replay(
-    number: int,
+    epoch: Number,
     at: At = ".",
     trust_signatures: Annotated[bool, typer.Option(help="Skip the signature of each report (faster).")] = False,
     workers: Annotated[int, typer.Option(min=1, help="Processes for the device checks.")] = 1,
@@ -110,6 +119,7 @@ def replay(
     from fieldstone.cli.sealed import open_store, runner_for, to_json
     from fieldstone.epoch.replay import replay as run
 
+    number = numbered(at, epoch)
     store = open_store(at, [number - 1, number])
     typer.echo(f"replaying epoch {number} …", err=True)
     with runner_for(workers) as runner:
@@ -139,7 +149,7 @@ def replay(
 
 @app.command()
 def explain(
-    number: int,
+    epoch: Number,
     device: Annotated[str, typer.Option("--device", help="Device id (did:key:…) or its end.")],
     at: At = ".",
     as_json: Json = False,
@@ -149,6 +159,7 @@ def explain(
     from fieldstone.rewards.explain import explain as lines_of
     from fieldstone.rewards.explain import to_dicts, to_text
 
+    number = numbered(at, epoch)
     store = open_store(at, [number])
     statement, verdict = find_statement(store, number, device)
     lines = lines_of(statement, verdict, **service_words(statement["service"]))
@@ -190,15 +201,16 @@ def make_good(
     as_json: Json = False,
 ) -> None:
     """Recompute a mis-scored epoch under corrected rules and pay the difference in the next epoch."""
+    import hashlib
     import tomllib
 
     from fieldstone.cli.sealed import open_store, to_json
     from fieldstone.cli.show import table
-    from fieldstone.epoch.makegood import correction_entry, owed, recompute
+    from fieldstone.epoch.makegood import correction_entry, newly_rejected, owed, recompute
     from fieldstone.epoch.replay import freeze_sealed, replay
     from fieldstone.errors import UsageError
-    from fieldstone.node.admin import append_entries
-    from fieldstone.units import format_token
+    from fieldstone.node.admin import append_entries, refund_customers
+    from fieldstone.units import format_token, format_usd
 
     try:
         changes = tomllib.loads(corrected.read_text())
@@ -207,7 +219,8 @@ def make_good(
     store = open_store(at, [number - 1, number])
     original = replay(store, number, check_signatures=False).result
     frozen, state, randomness = freeze_sealed(store, number, check_signatures=False)
-    rows = owed(original, recompute(frozen, state, randomness, changes, None))
+    result = recompute(frozen, state, randomness, changes, None)
+    rows, worthless = owed(original, result), newly_rejected(original, result)
     if as_json:
         typer.echo(to_json([{**_fields(row), "amount_base": str(row.amount_base)} for row in rows]))
     else:
@@ -225,13 +238,24 @@ def make_good(
             ],
         )
     payable = [row for row in rows if row.amount_base > 0 or reclaim]
-    if not payable:
+    refundable = sum(map(len, worthless.values()))
+    if refundable:
+        typer.echo(
+            f"{refundable} devices are rejected now; customers who bought their readings get them refunded.", err=True
+        )
+    if not payable and not refundable:
         typer.echo("Nothing is owed.", err=True)
-    elif yes:
-        receipts = append_entries(at, [correction_entry(number, cause, changes, rows, reclaim=reclaim)])
-        typer.echo(f"written at journal position {receipts[0]}; the next epoch pays it", err=True)
-    else:
+    elif not yes:
         typer.echo("Nothing was written. Run again with --yes to pay this in the next epoch.", err=True)
+    else:
+        entry = correction_entry(number, cause, changes, rows, reclaim=reclaim)
+        if payable:
+            positions = append_entries(at, [entry])
+            typer.echo(f"written at journal position {positions[0]}; the next epoch pays it", err=True)
+        for service, devices in worthless.items():
+            name = hashlib.sha256(entry.body).hexdigest()[:32]
+            refunded = refund_customers(at, name, service, number, devices, cause)
+            typer.echo(f"{format_usd(refunded)} refunded to customers of {service}", err=True)
 
 
 @app.command()
@@ -251,6 +275,57 @@ def service_words(name: str) -> dict[str, Any]:
         return {}
     service = load_service(name)
     return {"reasons": service.reasons, "quantity_unit": service.quantity_unit}
+
+
+def numbered(at: str, text: str) -> int:
+    """Return the epoch that a command names by number or by `latest`. Raises UsageError."""
+    import httpx
+
+    from fieldstone.cli.sealed import is_url, open_store
+    from fieldstone.epoch.fetch import get
+    from fieldstone.errors import UsageError
+
+    if text.isascii() and text.isdigit():
+        return int(text)
+    if text != "latest":
+        raise UsageError(f"epoch {text!r} is neither a number nor `latest`")
+    if is_url(at):
+        with httpx.Client(base_url=at, timeout=60.0) as client:
+            latest = int(get(client, "/v1/epochs").json()["latest"])
+    else:
+        latest = open_store(at, None).latest
+    if latest == 0:
+        raise UsageError("no epoch is sealed yet")
+    return latest
+
+
+def _list_rewards(store: EpochStore, device: str, as_json: bool) -> None:
+    """Print one line an epoch: verdict and amounts of the device whose id is or ends with `device`."""
+    from fieldstone.cli.sealed import to_json
+    from fieldstone.cli.show import table
+    from fieldstone.units import format_token
+
+    wanted = device.removeprefix("…")
+    rows = [row for number in store.epochs() for row in store.statements(number) if row["device"].endswith(wanted)]
+    if as_json:
+        typer.echo(to_json(rows))
+        return
+    table(
+        ["epoch", "device", "verdict", "quality", "paid by customers", "bootstrap", "total", "reasons"],
+        [
+            [
+                row["epoch"],
+                short(row["device"]),
+                row["verdict"],
+                f"{row['quality_ppm'] / 10_000:.1f} %",
+                format_token(int(row["paid_base"])),
+                format_token(int(row["bootstrap_base"])),
+                format_token(int(row["total_base"])),
+                " ".join(row["reasons"][:3]),
+            ]
+            for row in rows
+        ],
+    )
 
 
 def short(device: str) -> str:

@@ -68,6 +68,16 @@ def owed(original: EpochResult, corrected: EpochResult) -> list[Owed]:
     return sorted(rows, key=lambda row: (-row.amount_base, row.device))
 
 
+def newly_rejected(original: EpochResult, corrected: EpochResult) -> dict[str, list[str]]:
+    """Return service → devices whose work the corrected rules reject: what customers bought of them was not worth it."""
+    before = {(r["service"], r["device"]): r["verdict"] for r in original.verdicts.iter_rows(named=True)}
+    found: dict[str, list[str]] = {}
+    for row in corrected.verdicts.iter_rows(named=True):
+        if row["verdict"] == "rejected" and before.get((row["service"], row["device"])) != "rejected":
+            found.setdefault(row["service"], []).append(row["device"])
+    return found
+
+
 def correction_entry(
     epoch: int,
     cause: str,

@@ -65,6 +65,25 @@ def request_close(at: str) -> int | None:
         node.close()
 
 
+def refund_customers(at: str, correction: str, service: str, epoch: int, devices: Sequence[str], cause: str) -> int:
+    """Refund whoever bought readings of `devices` in an epoch that turned out bad; return the micro-dollars given back.
+
+    Once per `correction`: repeat at will.
+    """
+    body = {"correction": correction, "service": service, "epoch": epoch, "devices": list(devices), "cause": cause}
+    answer = _ask(at, "/v1/admin/refunds", body)
+    if answer is not None:
+        return int(answer["refunded_micro_usd"])
+    from fieldstone.node.node import open_node
+
+    node = open_node(_folder(at))
+    try:
+        refunds = node.market.refund_corrected(correction, service, epoch, set(devices), cause)
+        return sum(refund.refund_micro_usd for refund in refunds)
+    finally:
+        node.close()
+
+
 def running_url(layout: Layout) -> str | None:
     """Return the address of the node that runs on this data folder, None when none does."""
     import httpx

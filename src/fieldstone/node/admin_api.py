@@ -30,6 +30,16 @@ class EntriesBody(BaseModel):
     entries: list[EntryBody] = Field(min_length=1, max_length=1000)
 
 
+class RefundBody(BaseModel):
+    """A correction that makes sold readings worthless."""
+
+    correction: str = Field(min_length=1, max_length=64)
+    service: str = Field(max_length=40)
+    epoch: int = Field(ge=1)
+    devices: list[str] = Field(max_length=100_000)
+    cause: str = Field(min_length=1, max_length=500)
+
+
 def router(node: Node) -> APIRouter:
     """Return the routes under /v1/admin."""
 
@@ -47,6 +57,11 @@ def router(node: Node) -> APIRouter:
     def close() -> dict[str, Any]:
         sealed = node.close_due()
         return {"closed": sealed.manifest.epoch if sealed else None, "posted": node.settle()}
+
+    @api.post("/refunds")
+    def refunds(body: RefundBody) -> dict[str, Any]:
+        done = node.market.refund_corrected(body.correction, body.service, body.epoch, set(body.devices), body.cause)
+        return {"refunded_micro_usd": sum(refund.refund_micro_usd for refund in done)}
 
     return api
 
