@@ -1,0 +1,125 @@
+"""`fieldstone policy`: the monetary rules of real networks by name, and a check of one's own reward rules."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from fieldstone.economy.policies import MonetaryPolicy
+
+app = typer.Typer(
+    help="Monetary policies of real networks, exact where the network is exact, and a linter for your own rewards.",
+    no_args_is_help=True,
+    add_completion=False,
+)
+
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command("list")
+def list_policies(as_json: _Json = False) -> None:
+    """List all policies with their keys and sources."""
+    import json
+
+    from fieldstone.economy.policies import POLICIES
+
+    if as_json:
+        typer.echo(json.dumps([_describe(policy) for policy in POLICIES.values()], ensure_ascii=False, indent=2))
+        return
+    for policy in POLICIES.values():
+        words = [f"{key.name}=" if key.is_required else f"[{key.name}=]" for key in policy.keys]
+        typer.echo(f"{policy.name} {' '.join(words)}\n    → {', '.join(output.name for output in policy.outputs)}")
+        typer.echo(f"    {policy.summary}\n    {policy.source.title}")
+
+
+@app.command()
+def show(name: Annotated[str, typer.Argument(help="Name of the policy.")], as_json: _Json = False) -> None:
+    """Show one policy: keys with units, outputs, rounding, source, example."""
+    import json
+
+    from fieldstone.economy.policies import find
+
+    policy = find(name)
+    typer.echo(json.dumps(_describe(policy), ensure_ascii=False, indent=2) if as_json else policy.usage())
+
+
+@app.command("eval")
+def evaluate(
+    name: Annotated[str, typer.Argument(help="Name of the policy.")],
+    keys: Annotated[list[str] | None, typer.Argument(help="Its keys, as key=value.", show_default=False)] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Accepted for uniformity: the output is always JSON.")
+    ] = False,
+) -> None:
+    """Evaluate a policy and print its outputs as JSON. Exact integers are JSON integers of any size."""
+    import json
+
+    from fieldstone.economy.policies import find
+    from fieldstone.errors import UsageError
+
+    policy = find(name)
+    given: dict[str, object] = {}
+    for word in keys or []:
+        key, equals, value = word.partition("=")
+        if not equals or not key:
+            raise UsageError(f"{policy.name}: {word[:60]!r} is not key=value\n\n{policy.usage()}")
+        if key in given:
+            raise UsageError(f"{policy.name}: {key} is given twice\n\n{policy.usage()}")
+        given[key] = value
+    typer.echo(json.dumps(policy(**given)))
+
+
+@app.command()
+def lint(
+    file: Annotated[Path, typer.Argument(help="A network.toml.")] = Path("network.toml"),
+    as_json: _Json = False,
+) -> None:
+    """Check the reward rules of a network: splitting, merging, self-dealing, unbounded mint. Exit 1 on an error."""
+    import dataclasses
+    import json
+
+    from fieldstone.config import load
+    from fieldstone.rewards.lint import lint_policy
+
+    findings = list(lint_policy(load(file, environ={}).policy))
+    errors = sum(finding.severity == "error" for finding in findings)
+    if as_json:
+        body = {"ok": not errors, "findings": [dataclasses.asdict(finding) for finding in findings]}
+        typer.echo(json.dumps(body, ensure_ascii=False, default=str))
+    else:
+        for finding in findings:
+            typer.echo(f"{finding.severity}: {finding.check}: {finding.message}")
+        typer.echo(f"{errors} errors, {len(findings) - errors} warnings in {file}")
+    if errors:
+        raise typer.Exit(1)
+
+
+def _describe(policy: MonetaryPolicy) -> dict[str, object]:
+    import dataclasses
+
+    keys = [
+        {
+            "name": key.name,
+            "kind": key.kind.value,
+            "unit": key.unit,
+            "doc": key.doc,
+            "required": key.is_required,
+            "default": key.default or None,
+            "choices": list(key.choices),
+        }
+        for key in policy.keys
+    ]
+    return {
+        "name": policy.name,
+        "summary": policy.summary,
+        "keys": keys,
+        "outputs": [dataclasses.asdict(output) for output in policy.outputs],
+        "rounding": policy.rounding,
+        "exact": policy.exact,
+        "example": dict(policy.example),
+        "source": dataclasses.asdict(policy.source),
+        "notes": policy.notes,
+    }
