@@ -33,6 +33,7 @@ VERBS: dict[str, str] = {
     "market": "market",
     "claim": "claim",
     "merkle": "merkle",
+    "policy": "policy",
     "lab": "lab",
     "backup": "backup",
     "restore": "restore",
