@@ -17,6 +17,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree  # type: ignore[attr-defined]
 
@@ -169,15 +170,15 @@ class Comparer:
         """Return correlations on the slots of `window` (of device i) that both have."""
         r = {name: np.zeros(i.size) for name in self.names}
         count = {name: np.zeros(i.size) for name in self.names}
-        slots = np.arange(self.slots)[window]
-        for begin in range(0, i.size, _PAIRS):
-            part = slice(begin, begin + _PAIRS)
-            at = slots[None, :] + lag[part][:, None]
-            valid = (at >= 0) & (at < self.slots)
-            at = np.clip(at, 0, self.slots - 1)
-            for name, moved in self.movement.items():
-                x = moved[i[part]][:, window]
-                y = np.where(valid, np.take_along_axis(moved[j[part]], at, 1), np.nan)
+        first, end, _ = window.indices(self.slots)
+        for name, moved in self.movement.items():
+            # Rows with room on both sides: a lagged row is one contiguous piece, and what lies outside is missing.
+            room = np.pad(moved, ((0, 0), (self.longest, self.longest)), constant_values=np.nan)
+            pieces = sliding_window_view(room, end - first, axis=1)
+            for begin in range(0, i.size, _PAIRS):
+                part = slice(begin, begin + _PAIRS)
+                x = moved[i[part], first:end]
+                y = pieces[j[part], lag[part] + (self.longest + first)]
                 r[name][part], count[name][part] = _masked_correlation(x, y)
         return Measured(lag, r, count)
 
@@ -336,13 +337,20 @@ class Judge:
 
 
 def _masked_correlation(x: Series, y: Series) -> tuple[Floats, Floats]:
-    both = np.isfinite(x) & np.isfinite(y)
+    """Return per row Pearson's r over the slots that both have, and how many those are.
+
+    One pass over the sums: movements are scaled to a spread near 1 about 0, so nothing cancels.
+    """
+    both = np.isfinite(x)
+    both &= np.isfinite(y)
     n = both.sum(axis=1).astype(np.float64)
-    a, b = np.where(both, x, 0).astype(np.float64), np.where(both, y, 0).astype(np.float64)
+    a, b = (np.where(both, side, np.float32(0)).astype(np.float64) for side in (x, y))
     count = np.maximum(n, 1)
-    a = np.where(both, a - (a.sum(axis=1) / count)[:, None], 0)
-    b = np.where(both, b - (b.sum(axis=1) / count)[:, None], 0)
-    power = np.einsum("ij,ij->i", a, a) * np.einsum("ij,ij->i", b, b)
+    sum_a, sum_b = a.sum(axis=1), b.sum(axis=1)
+    power_a = np.einsum("ij,ij->i", a, a) - sum_a * sum_a / count
+    power_b = np.einsum("ij,ij->i", b, b) - sum_b * sum_b / count
+    shared = np.einsum("ij,ij->i", a, b) - sum_a * sum_b / count
+    power = power_a * power_b
     with np.errstate(invalid="ignore"):
-        r = np.einsum("ij,ij->i", a, b) / np.sqrt(np.where(power > 0, power, np.nan))
+        r = shared / np.sqrt(np.where(power > 1e-12, power, np.nan))
     return r, n
