@@ -79,7 +79,7 @@ def verify_files(
     version = service.rule_versions[-1] if rule_version is None else rule_version
     settings = service.default_params(version)
     if params:
-        settings = service.with_overrides(settings, params)  # type: ignore[attr-defined]
+        settings = service.with_overrides(settings, params)
     devices = read_registry(registry)
     skip = {path.resolve() for path in (registry, out) if path is not None}
     scans = {kind: _scan(service, kind, evidence, skip) for kind in service.kinds}
