@@ -192,7 +192,7 @@ def diff(
 
 @app.command("make-good")
 def make_good(
-    number: int,
+    epoch: Number,
     cause: Annotated[str, typer.Option(help="Why: every operator reads this in the statement.")],
     corrected: Annotated[Path, typer.Option(help="TOML: [sensing] parameter = value, or rule_version = n.")],
     at: At = ".",
@@ -216,6 +216,7 @@ def make_good(
         changes = tomllib.loads(corrected.read_text())
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"{corrected} cannot be read: {error}") from error
+    number = numbered(at, epoch)
     store = open_store(at, [number - 1, number])
     original = replay(store, number, check_signatures=False).result
     frozen, state, randomness = freeze_sealed(store, number, check_signatures=False)
