@@ -34,6 +34,7 @@ VERBS: dict[str, str] = {
     "claim": "claim",
     "merkle": "merkle",
     "policy": "policy",
+    "payback": "payback",
     "lab": "lab",
     "backup": "backup",
     "restore": "restore",
