@@ -19,7 +19,7 @@ FLOORS = [
     {"intake", "market", "agent", "lab", "economy", "assess"},
     {"epoch"},
     {"console", "node"},
-    {"demo", "cli", "__main__"},
+    {"demo", "cli", "reference", "__main__"},
 ]
 FLOOR_OF = {part: floor for floor, parts in enumerate(FLOORS) for part in parts}
 

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-__all__ = ["pages"]
+__all__ = ["makers", "pages"]
 
 
 def pages() -> dict[str, str]:
     """Return file name → Markdown of every generated page. Opens a node in a temporary folder for its routes."""
-    return {name: make() for name, make in _makers().items()}
+    return {name: make() for name, make in makers().items()}
 
 
-def _makers() -> Mapping[str, Callable[[], str]]:
+def makers() -> Mapping[str, Callable[[], str]]:
+    """Return file name → function that makes the page."""
     from fieldstone.reference import commands, reasons, report, routes, sealed, settings
     from fieldstone.services.sensing.rules.render import render_markdown
 
