@@ -107,3 +107,16 @@ def test_lint_names_the_line_of_a_wrong_key(run: Run, tmp_path: Path) -> None:
     file.write_text('[network]\nnetwork_id = "x"\n[rewards]\ntake_ppn = 5\n')
     code, _, err = run("policy", "lint", file)
     assert code == 2 and "network.toml:4" in err and "rewards.take_ppn" in err
+
+
+def test_lint_finds_the_arbitrage_that_hip10_ended(run: Run) -> None:
+    code, out, _ = run("policy", "lint", "--rule", "helium.fixed_pool", "--json")
+    finding = next(one for one in json.loads(out)["findings"] if one["check"] == "self-deal")
+    assert code == 1 and finding["gain_ppm"] > 100 * 1_000_000 and finding["example"]["seed"] == 0
+    assert run("policy", "lint", "--rule", "helium.hip10")[0] == 0
+    assert "render.score_floor" in run("policy", "lint", "--list-rules")[1]
+
+
+@pytest.mark.parametrize("words", [[], ["network.toml", "--rule", "capped"], ["--rule", "nonsense"]])
+def test_lint_wants_one_thing_to_check(run: Run, words: list[str]) -> None:
+    assert run("policy", "lint", *words)[0] == 2

@@ -74,17 +74,17 @@ def test_exact_policies_give_integers(policy: MonetaryPolicy) -> None:
         ("filecoin.baseline_reward", {"theta0": "2", "theta1": "1"}, "never runs backwards"),
         (
             "filecoin.effective_time",
-            {"cum_realized": "0", "cum_baseline": "0", "ent": "1", "ent_baseline": "0"},
+            {"cum_realized": "0", "cum_baseline": "0", "ent": "1", "b_ent": "0"},
             "above 0",
         ),
         (
             "filecoin.effective_time",
-            {"cum_realized": "2", "cum_baseline": "1", "ent": "1", "ent_baseline": "1"},
+            {"cum_realized": "2", "cum_baseline": "1", "ent": "1", "b_ent": "1"},
             "above",
         ),
         (
             "filecoin.effective_time",
-            {"cum_realized": "0", "cum_baseline": "9", "ent": "1", "ent_baseline": "1"},
+            {"cum_realized": "0", "cum_baseline": "9", "ent": "1", "b_ent": "1"},
             "negative",
         ),
         ("helium.hip20", {"year": "0"}, "at least 1"),

@@ -9,6 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from fieldstone.economy.policies import MonetaryPolicy
+    from fieldstone.rewards.lint import Finding
 
 app = typer.Typer(
     help="Monetary policies of real networks, exact where the network is exact, and a linter for your own rewards.",
@@ -74,27 +75,59 @@ def evaluate(
 
 @app.command()
 def lint(
-    file: Annotated[Path, typer.Argument(help="A network.toml.")] = Path("network.toml"),
+    file: Annotated[Path | None, typer.Argument(help="A network.toml.", show_default=False)] = None,
+    rule: Annotated[str | None, typer.Option(help="Check a known rule of another network instead.")] = None,
+    list_rules: Annotated[bool, typer.Option("--list-rules", help="List the known rules and end.")] = False,
+    populations: Annotated[int, typer.Option(help="Random populations to try.", min=1, max=100_000)] = 40,
+    seed: Annotated[int, typer.Option(help="Seed; the same seed gives the same findings.")] = 0,
     as_json: _Json = False,
 ) -> None:
-    """Check the reward rules of a network: splitting, merging, self-dealing, unbounded mint. Exit 1 on an error."""
+    """Check reward rules for splitting, merging, self-dealing and unbounded mint. Exit 1 when there is an error."""
     import dataclasses
     import json
 
-    from fieldstone.config import load
-    from fieldstone.rewards.lint import lint_policy
+    from fieldstone.errors import UsageError
 
-    findings = list(lint_policy(load(file, environ={}).policy))
+    if list_rules:
+        from fieldstone.economy.reward_rules import RULES
+
+        names = {name: {"summary": known.summary, "source": known.source.title} for name, known in RULES.items()}
+        lines = [f"{name}: {known['summary']} ({known['source']})" for name, known in names.items()]
+        typer.echo(json.dumps(names, ensure_ascii=False) if as_json else "\n".join(lines))
+        return
+    if (file is None) == (rule is None):
+        raise UsageError("give either a network.toml or --rule NAME")
+    findings = _lint_rule(rule, populations, seed) if rule is not None else _lint_file(file, populations, seed)
     errors = sum(finding.severity == "error" for finding in findings)
     if as_json:
         body = {"ok": not errors, "findings": [dataclasses.asdict(finding) for finding in findings]}
-        typer.echo(json.dumps(body, ensure_ascii=False, default=str))
+        typer.echo(json.dumps(body, ensure_ascii=False))
     else:
         for finding in findings:
             typer.echo(f"{finding.severity}: {finding.check}: {finding.message}")
-        typer.echo(f"{errors} errors, {len(findings) - errors} warnings in {file}")
+            if finding.example:
+                typer.echo(f"    shown by {json.dumps(finding.example)}")
+        typer.echo(f"{errors} errors, {len(findings) - errors} warnings in {rule or file}")
     if errors:
         raise typer.Exit(1)
+
+
+def _lint_file(file: Path | None, populations: int, seed: int) -> list[Finding]:
+    from fieldstone.config import load
+    from fieldstone.rewards.lint import lint_policy
+
+    policy = load(file or Path("network.toml"), environ={}).policy
+    return lint_policy(policy, populations=populations, seed=seed)
+
+
+def _lint_rule(name: str, populations: int, seed: int) -> list[Finding]:
+    from fieldstone.economy.reward_rules import RULES
+    from fieldstone.errors import UsageError
+    from fieldstone.rewards.lint import lint
+
+    if name not in RULES:
+        raise UsageError(f"there is no known rule {name[:60]!r}; they are {', '.join(RULES)}")
+    return lint(RULES[name].rule, take_ppm=RULES[name].take_ppm, populations=populations, seed=seed)
 
 
 def _describe(policy: MonetaryPolicy) -> dict[str, object]:

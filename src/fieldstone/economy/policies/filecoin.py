@@ -171,12 +171,12 @@ def _forward(theta0: int, theta1: int) -> None:
         raise UsageError("theta1 is before theta0: effective time never runs backwards")
 
 
-def _effective_time(cum_realized: int, cum_baseline: int, ent: int, ent_baseline: int) -> Mapping[str, Any]:
+def _effective_time(cum_realized: int, cum_baseline: int, ent: int, b_ent: int) -> Mapping[str, Any]:
     if cum_realized > cum_baseline:
         raise UsageError(
             "cum_realized is above cum_baseline: ent is the first epoch at which the baseline's sum is not below"
         )
-    theta = effective_theta(ent, ent_baseline, cum_realized, cum_baseline)
+    theta = effective_theta(ent, b_ent, cum_realized, cum_baseline)
     if theta < 0:
         raise UsageError("effective time would be negative: cum_baseline exceeds cum_realized by more than ent epochs")
     return {"theta_q128": theta, "theta": theta / ONE}
@@ -236,7 +236,7 @@ POLICIES = (
             integer("cum_realized", "byte-epochs", "sum over epochs of min(baseline, raw power)"),
             integer("cum_baseline", "byte-epochs", "sum of the baseline power up to epoch ent"),
             integer("ent", "epochs", "effective network time, rounded up", maximum=LAST_EPOCH),
-            integer("ent_baseline", "bytes", "baseline power at epoch ent", above=0),
+            integer("b_ent", "bytes", "baseline power at epoch ent", above=0),
         ),
         outputs=(
             Output("theta_q128", "Q.128 epochs", "effective network time"),
@@ -244,7 +244,7 @@ POLICIES = (
         ),
         rounding="floor of the interpolated part (so θ itself rounds up)",
         exact=True,
-        example={"cum_realized": "4096", "cum_baseline": "6144", "ent": "1", "ent_baseline": "4096"},
+        example={"cum_realized": "4096", "cum_baseline": "6144", "ent": "1", "b_ent": "4096"},
         source=Source("Filecoin built-in actors, reward actor", f"{_REWARD_RS}, compute_r_theta"),
     ),
 )
