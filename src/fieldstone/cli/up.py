@@ -30,9 +30,10 @@ def command(
     node = Node(config)
     try:
         server = Server(node)
+        chain = f"{server.url}/rpc" if config.chain.url == "embedded" else config.chain.url
         typer.echo(f"{config.node.name} is up at {server.url}  (stop with Ctrl-C)", err=True)
         typer.echo(
-            f"  explorer   {server.url}/\n  reports    POST {server.url}/v1/reports\n  chain      {server.url}/rpc",
+            f"  explorer   {server.url}/\n  reports    POST {server.url}/v1/reports\n  chain      {chain}",
             err=True,
         )
         asyncio.run(server.run())
