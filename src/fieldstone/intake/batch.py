@@ -14,7 +14,7 @@ from fieldstone.identity.keys import verify
 from fieldstone.identity.report import decode
 from fieldstone.intake import glance
 from fieldstone.intake.door import Checked, Door
-from fieldstone.intake.outcome import Outcome, from_rejection, refused
+from fieldstone.intake.outcome import Outcome, accepted, from_rejection, refused
 from fieldstone.journal.entries import EntryKind, NewEntry
 from fieldstone.journal.receipts import SignedCommit
 
@@ -44,29 +44,31 @@ class ReportBatch:
         self._verify()
         door = self._door
         tentative = door.tentative
+        by_kid = door.registry.by_kid
+        report = EntryKind.REPORT
         entries: list[NewEntry] = []
         for message in self._messages:
             if message.outcome is not None:
                 continue
-            device = message.device
             head = message.head
             if head is None:
                 message.outcome = self._read_fully(message, received_ms)
                 head = message.head
                 if head is None or message.outcome is not None:
                     continue
-            if door.registry.by_kid(message.kid) is not device and not self._still_speaks(message):
+            device = message.device
+            if by_kid(message.kid) is not device and not self._still_speaks(message):
                 message.outcome = refused("DEVICE_REVOKED", "the key was replaced or revoked", device.device)
                 continue
             name = device.device
-            last_seq = tentative.get(name)
-            if head.seq <= (message.slot.mark.last_seq if last_seq is None else last_seq):
+            seq = head.seq
+            if seq <= tentative.get(name, message.slot.mark.last_seq):
                 continue  # a repeat, a late message or a lie: judged when the winner is durable
-            tentative[name] = head.seq
+            tentative[name] = seq
             if message.is_new_shape:
                 door.learn(message)
             message.index = len(entries)
-            entries.append(NewEntry(EntryKind.REPORT, name, message.message))
+            entries.append(NewEntry(report, name, message.message))
         return entries
 
     def finish(self, signed: SignedCommit | None, offset: int) -> None:
@@ -76,12 +78,13 @@ class ReportBatch:
         if signed is None:
             return
         commit = signed.commit
+        first, digests = commit.first, commit.digests
         with door.marks.lock:
             for message in self._messages:
                 if message.index >= 0 and message.head is not None:
                     index = offset + message.index
-                    message.slot.mark.accept(message.head.seq, commit.first + index, commit.digests[index])
-                    message.outcome = Outcome(signed=signed, index=index, device=message.device.device)
+                    message.slot.mark.accept(message.head.seq, first + index, digests[index])
+                    message.outcome = accepted(signed, index)
             door.marks.position = commit.last
 
     def abandon(self) -> None:

@@ -155,7 +155,7 @@ class Door:
     def learn(self, message: Checked) -> None:
         """Remember the form of an accepted report. A signed one, so that nobody else can use up a device's lessons."""
         slot = message.slot
-        if slot.lessons:
+        if slot.lessons and (slot.shape is None or slot.shape.head(message.payload) is None):
             slot.lessons -= 1
             slot.shape = learn(message.payload, self.limits)
 

@@ -39,13 +39,12 @@ class Outcome:
 
     def __init__(
         self,
-        *,
-        reason: Reason | None = None,
-        detail: str = "",
-        device: str = "",
-        position: int | None = None,
-        signed: SignedCommit | None = None,
-        index: int = 0,
+        reason: Reason | None,
+        detail: str,
+        device: str,
+        position: int | None,
+        signed: SignedCommit | None,
+        index: int,
     ) -> None:
         self.reason = reason
         self.detail = detail
@@ -77,11 +76,16 @@ def outcome_json(outcome: Outcome) -> bytes:
     return b'{"position":%d,"receipt":%s,"ok":true}' % (position, signed.receipt_json(outcome.index))
 
 
+def accepted(signed: SignedCommit, index: int) -> Outcome:
+    """Return the outcome for entry `index` (from 0) of a signed commit."""
+    return Outcome(None, "", "", None, signed, index)
+
+
 def refused(code: str, detail: str = "", device: str = "", position: int | None = None) -> Outcome:
     """Return the outcome for a refusal by code."""
-    return Outcome(reason=reason(code), detail=detail, device=device, position=position)
+    return Outcome(reason(code), detail, device, position, None, 0)
 
 
 def from_rejection(rejection: Rejected, device: str = "") -> Outcome:
     """Return the outcome for a raised refusal."""
-    return Outcome(reason=rejection.reason, detail=rejection.detail, device=device)
+    return Outcome(rejection.reason, rejection.detail, device, None, None, 0)

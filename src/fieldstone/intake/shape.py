@@ -22,6 +22,7 @@ _INT = rb"(?:[\x00-\x17\x20-\x37]|[\x18\x38].|[\x19\x39]..|[\x1a\x3a].{4}|[\x1b\
 _FLOAT = rb"\xfb(?![\x7f\xff][\xf0-\xff]).{8}"  # not NaN, not infinite: IEEE 754 keeps the highest exponent for those
 _ONE_VALUE = rb"\x82(?:[\x00-\x09](?:" + _INT + rb"|\xf6)|\x00" + _FLOAT + rb")"
 _MAX_SAFE = 2**53
+_from_bytes = int.from_bytes
 _NO_SPAN = {1, 2, 3, 4, 5, 8}
 _WITH_SPAN = _NO_SPAN | {6, 7}
 
@@ -44,7 +45,8 @@ class Shape:
             return None
         if not self._has_span:
             first, second = found.groups()
-            seq, start_ms = _number(first), _number(second)
+            seq = first[0] if len(first) == 1 else _from_bytes(first[1:], "big")
+            start_ms = _number(second)
             return Head(seq, start_ms, start_ms, 1) if seq and start_ms < _MAX_SAFE else None
         seq, start_ms, span_ms, unit_ms, offset = map(_number, found.groups())
         if not seq or start_ms >= _MAX_SAFE or span_ms > self._limits.max_span_ms or not unit_ms:
@@ -88,4 +90,4 @@ def _literal(value: object) -> bytes:
 
 
 def _number(item: bytes) -> int:
-    return item[0] if len(item) == 1 else int.from_bytes(item[1:], "big")
+    return item[0] if len(item) == 1 else _from_bytes(item[1:], "big")

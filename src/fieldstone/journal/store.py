@@ -97,8 +97,8 @@ def lock_for_writing(path: Path) -> int:
 
 def pack(entries: Sequence[NewEntry]) -> tuple[str, bytes]:
     """Return the `kinds` and `block` columns for entries."""
-    kinds = ",".join(sorted({entry.kind.value for entry in entries}))
-    return kinds, _encode([(entry.kind.value, entry.subject, entry.body) for entry in entries])
+    kinds = ",".join(sorted({entry.kind for entry in entries}))
+    return kinds, _encode(entries)  # a NewEntry is a tuple; msgspec writes its StrEnum by value
 
 
 def unpack(row: CommitRow) -> list[Entry]:
