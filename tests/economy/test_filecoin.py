@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fieldstone.economy.policies import evaluate, filecoin, filecoin_fees
+from fieldstone.economy.policies.filecoin_smoothing import Estimate
 
 GOLDEN = json.loads((Path(__file__).parent.parent / "vectors" / "economy" / "filecoin_golden.json").read_text())
 POOLS = GOLDEN["simple_total_fil"] * filecoin.ATTO, GOLDEN["baseline_total_fil"] * filecoin.ATTO
@@ -127,7 +128,7 @@ def test_vested_plus_locked_is_the_reward(reward: int, days: int) -> None:
 )
 @settings(max_examples=100, deadline=None)
 def test_pledge_never_above_one_fil_per_32_gib(qap: int, network: int, baseline: int, supply: int, gamma: int) -> None:
-    pledge = filecoin_fees.initial_pledge(qap, network, baseline, supply, 36 * 10**18, gamma)
+    pledge = filecoin_fees.initial_pledge(qap, Estimate.of(network), baseline, supply, Estimate.of(36 * 10**18), gamma)
     assert 0 < pledge <= filecoin.ATTO * qap / (32 << 30)
 
 

@@ -97,6 +97,8 @@ def test_exact_policies_give_integers(policy: MonetaryPolicy) -> None:
         ("helium.data_credits", {"dc": "1", "price": "10", "confidence": "5"}, "too unsure"),
         ("helium.backstop", {"schedule_bones": "1", "smoothed_bones": "1", "share": "1", "dc": "1"}, "missing price"),
         ("helium.density", {"devices": "nonsense"}, "not an H3 cell"),
+        ("helium.density", {"devices": "-1"}, "not an H3 cell"),
+        ("helium.density", {"devices": "f" * 40}, "not an H3 cell"),
         ("helium.density", {"devices": "8c2a1072b59a1ff:0"}, "at least 1"),
         ("helium.density", {"devices": "8c2a1072b59a1ff,8b2a1072b59afff"}, "one resolution"),
         ("helium.density_product", {"ratios": "1/0"}, "divides by zero"),

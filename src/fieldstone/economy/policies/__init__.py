@@ -12,6 +12,7 @@ from fieldstone.economy.policies import (
     demand_first,
     filecoin,
     filecoin_fees,
+    filecoin_smoothing,
     helium,
     helium_backstop,
     helium_data,
@@ -27,6 +28,7 @@ __all__ = ["POLICIES", "Key", "Kind", "MonetaryPolicy", "Output", "Source", "eva
 _MODULES = (
     filecoin,
     filecoin_fees,
+    filecoin_smoothing,
     helium,
     helium_data,
     helium_backstop,

@@ -2,7 +2,7 @@
 
 Formulas (integers, `//` floors; QAP is quality-adjusted power in bytes, CS the circulating supply):
     locked     = 3 · reward // 4, released linearly over 180 days, 25 % at once
-    BR(d)      = QAP · (((reward per epoch · 2880 · d) << 128) // netQAP) >> 128       level estimates
+    BR(d)      = QAP · Σ over d days of reward / netQAP, from the smoothed estimates (filecoin_smoothing)
     pledge     = min(max(1, BR(20)) + γ·0.3·CS·QAP // max(netQAP, baseline, QAP)
                      + (1−γ)·0.3·CS·QAP // max(netQAP, QAP),  ⌊10¹⁸ / 2³⁵⌋ · QAP)
     daily fee  = 161817 · CS · QAP // 10³⁰
@@ -16,7 +16,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from fieldstone.economy.policies.contract import MonetaryPolicy, Output, Source, integer
-from fieldstone.economy.policies.filecoin import ATTO, EPOCHS_PER_DAY, EPOCHS_PER_YEAR, PRECISION
+from fieldstone.economy.policies.filecoin import ATTO, EPOCHS_PER_DAY, EPOCHS_PER_YEAR
+from fieldstone.economy.policies.filecoin_smoothing import (
+    NETWORK_QAP_KEY,
+    QAP_KEY,
+    REWARD_KEY,
+    TREND_KEYS,
+    Estimate,
+    expected_reward,
+)
 
 VESTING_DAYS = 180
 PLEDGE_DAYS = 20
@@ -25,13 +33,6 @@ FEE_NUMERATOR, FEE_DENOMINATOR = 161_817, 10**30
 FAULT_EPOCHS = EPOCHS_PER_DAY * 351 // 100  # 3.51 days
 DISPUTE_EPOCHS = FAULT_EPOCHS + 2 * EPOCHS_PER_DAY
 DISPUTE_BASE_ATTO = 20 * ATTO
-
-
-def expected_reward(qap_bytes: int, network_qap_bytes: int, reward_atto: int, epochs: int) -> int:
-    """Return BR: the attoFIL that this power earns in so many epochs when reward and network power stay level."""
-    if network_qap_bytes == 0:
-        return reward_atto
-    return qap_bytes * (((reward_atto * epochs) << PRECISION) // network_qap_bytes) >> PRECISION
 
 
 def gamma_permille(epochs_since_start: int, duration_epochs: int) -> int:
@@ -44,18 +45,13 @@ def gamma_permille(epochs_since_start: int, duration_epochs: int) -> int:
 
 
 def initial_pledge(
-    qap_bytes: int,
-    network_qap_bytes: int,
-    baseline_bytes: int,
-    circulating_atto: int,
-    reward_atto: int,
-    gamma: int,
+    qap_bytes: int, power: Estimate, baseline_bytes: int, circulating_atto: int, reward: Estimate, gamma: int
 ) -> int:
-    """Return the attoFIL a sector locks; `reward_atto` is the smoothed reward per epoch, `gamma` per mille."""
-    base = max(1, expected_reward(qap_bytes, network_qap_bytes, reward_atto, PLEDGE_DAYS * EPOCHS_PER_DAY))
+    """Return the attoFIL a sector locks; `power` and `reward` are the network's estimates, `gamma` per mille."""
+    base = max(1, expected_reward(qap_bytes, power, reward, PLEDGE_DAYS * EPOCHS_PER_DAY))
     top = circulating_atto * 3 * qap_bytes
-    with_baseline = gamma * top // (max(network_qap_bytes, baseline_bytes, qap_bytes) * 10 * 1000)
-    simple = (1000 - gamma) * top // (max(network_qap_bytes, qap_bytes) * 10 * 1000)
+    with_baseline = gamma * top // (max(power.value, baseline_bytes, qap_bytes) * 10 * 1000)
+    simple = (1000 - gamma) * top // (max(power.value, qap_bytes) * 10 * 1000)
     return min(base + with_baseline + simple, PLEDGE_CAP_PER_BYTE * qap_bytes)
 
 
@@ -80,32 +76,39 @@ def _vesting(reward_atto: int, days: int) -> Mapping[str, Any]:
 def _pledge(
     qap_bytes: int,
     network_qap_bytes: int,
+    network_qap_velocity: int,
     baseline_bytes: int,
     circulating_atto: int,
     reward_atto: int,
+    reward_velocity: int,
     ramp_epochs: int,
     ramp_duration: int,
 ) -> Mapping[str, Any]:
+    power, reward = Estimate.of(network_qap_bytes, network_qap_velocity), Estimate.of(reward_atto, reward_velocity)
     gamma = gamma_permille(ramp_epochs, ramp_duration)
-    pledge = initial_pledge(qap_bytes, network_qap_bytes, baseline_bytes, circulating_atto, reward_atto, gamma)
+    pledge = initial_pledge(qap_bytes, power, baseline_bytes, circulating_atto, reward, gamma)
     return {
         "pledge_atto": pledge,
         "gamma_permille": gamma,
         "is_capped": pledge == PLEDGE_CAP_PER_BYTE * qap_bytes,
-        "deposit_atto": max(
-            1, expected_reward(qap_bytes, network_qap_bytes, reward_atto, PLEDGE_DAYS * EPOCHS_PER_DAY)
-        ),
+        "deposit_atto": max(1, expected_reward(qap_bytes, power, reward, PLEDGE_DAYS * EPOCHS_PER_DAY)),
     }
 
 
 def _penalties(
-    qap_bytes: int, network_qap_bytes: int, reward_atto: int, pledge_atto: int, age_epochs: int
+    qap_bytes: int,
+    network_qap_bytes: int,
+    network_qap_velocity: int,
+    reward_atto: int,
+    reward_velocity: int,
+    pledge_atto: int,
+    age_epochs: int,
 ) -> Mapping[str, Any]:
-    fault = expected_reward(qap_bytes, network_qap_bytes, reward_atto, FAULT_EPOCHS)
-    dispute = expected_reward(qap_bytes, network_qap_bytes, reward_atto, DISPUTE_EPOCHS) + DISPUTE_BASE_ATTO
+    power, reward = Estimate.of(network_qap_bytes, network_qap_velocity), Estimate.of(reward_atto, reward_velocity)
+    fault = expected_reward(qap_bytes, power, reward, FAULT_EPOCHS)
     return {
         "fault_per_day_atto": fault,
-        "invalid_proof_atto": dispute,
+        "invalid_proof_atto": expected_reward(qap_bytes, power, reward, DISPUTE_EPOCHS) + DISPUTE_BASE_ATTO,
         "termination_atto": termination_fee(pledge_atto, age_epochs, fault),
         "consensus_fault_atto": reward_atto * 5 // 5,
         "reporter_atto": reward_atto // 20,
@@ -119,10 +122,6 @@ def _daily_fee(circulating_atto: int, qap_bytes: int, day_reward_atto: int | Non
 
 
 _MONIES = "filecoin-project/builtin-actors, actors/miner/src/monies.rs"
-_QAP = integer("qap_bytes", "bytes", "quality-adjusted power of the sector", above=0)
-_NETWORK_QAP = integer("network_qap_bytes", "bytes", "quality-adjusted power of the network, smoothed")
-_REWARD = integer("reward_atto", "attoFIL per epoch", "smoothed reward of an epoch, all winners together")
-_LEVEL = "the estimates' trend is taken as level; the network extrapolates it over the period"
 
 POLICIES = (
     MonetaryPolicy(
@@ -153,13 +152,14 @@ POLICIES = (
         summary="FIL that a provider must lock to commit a sector.",
         function=_pledge,
         keys=(
-            _QAP,
-            _NETWORK_QAP,
+            QAP_KEY,
+            NETWORK_QAP_KEY,
             integer("baseline_bytes", "bytes", "the baseline power of the epoch"),
             integer("circulating_atto", "attoFIL", "circulating supply"),
-            _REWARD,
+            REWARD_KEY,
             integer("ramp_epochs", "epochs", "since the start of the FIP-81 ramp", EPOCHS_PER_YEAR, minimum=None),
             integer("ramp_duration", "epochs", "length of the FIP-81 ramp", EPOCHS_PER_YEAR),
+            *TREND_KEYS,
         ),
         outputs=(
             Output("pledge_atto", "attoFIL", "initial pledge"),
@@ -177,18 +177,18 @@ POLICIES = (
             "reward_atto": "60000000000000000000",
         },
         source=Source("Filecoin built-in actors, miner actor; FIP-81", f"{_MONIES}, initial_pledge_for_power"),
-        notes=_LEVEL,
     ),
     MonetaryPolicy(
         name="filecoin.penalties",
         summary="What faults cost a provider: missing and invalid proofs, early termination, consensus faults.",
         function=_penalties,
         keys=(
-            _QAP,
-            _NETWORK_QAP,
-            _REWARD,
+            QAP_KEY,
+            NETWORK_QAP_KEY,
+            REWARD_KEY,
             integer("pledge_atto", "attoFIL", "initial pledge of the sector"),
             integer("age_epochs", "epochs", "age of the sector"),
+            *TREND_KEYS,
         ),
         outputs=(
             Output("fault_per_day_atto", "attoFIL", "each day a fault goes on"),
@@ -207,7 +207,6 @@ POLICIES = (
             "age_epochs": "201600",
         },
         source=Source("Filecoin built-in actors, miner actor; FIP-98", f"{_MONIES}, pledge_penalty_for_*"),
-        notes=_LEVEL,
     ),
     MonetaryPolicy(
         name="filecoin.daily_fee",
@@ -215,7 +214,7 @@ POLICIES = (
         function=_daily_fee,
         keys=(
             integer("circulating_atto", "attoFIL", "circulating supply at commitment"),
-            _QAP,
+            QAP_KEY,
             integer("day_reward_atto", "attoFIL", "expected reward of the sector per day: half of it caps the fee", ""),
         ),
         outputs=(

@@ -13,6 +13,7 @@ Invariants: `order_does_not_matter`, `a_cell_never_counts_above_its_maximum`.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Mapping
 from fractions import Fraction
@@ -48,6 +49,7 @@ LIMITS: dict[str, dict[int, tuple[int, int, int]]] = {
 }
 COARSEST, FINEST = 4, 13
 MOST_DEVICES = 10**12
+_CELL = re.compile(r"[0-9a-f]{15}")
 
 
 def density_scales(devices: Mapping[str, int], rule: str = "hip104") -> dict[str, Fraction]:
@@ -60,7 +62,8 @@ def density_scales(devices: Mapping[str, int], rule: str = "hip104") -> dict[str
     h3: Any = untyped
     resolutions = set()
     for cell in devices:
-        if not h3.is_valid_cell(cell):
+        # by its letters first: the library raises on a negative or too large number
+        if not _CELL.fullmatch(cell) or not h3.is_valid_cell(cell):
             raise UsageError(f"{cell[:40]!r} is not an H3 cell")
         resolutions.add(h3.get_resolution(cell))
     if len(resolutions) != 1 or not COARSEST <= min(resolutions) <= FINEST:
