@@ -72,6 +72,14 @@ def test_float_and_integer_forms_agree(epoch: int) -> None:
     assert (filecoin.simple_q128(epoch) >> 128) / 1e18 == pytest.approx(wanted, rel=1e-9)
 
 
+@given(st.integers(1, 5_000_000))
+@settings(max_examples=50, deadline=None)
+def test_float_and_integer_forms_of_the_baseline_agree(theta: int) -> None:
+    rate = math.log(2) / (6 * filecoin.EPOCHS_PER_YEAR)
+    wanted = -770e6 * math.expm1(-rate * theta)
+    assert (filecoin.baseline_supply_q128(theta << 128) >> 128) / 1e18 == pytest.approx(wanted, rel=1e-9)
+
+
 @pytest.mark.parametrize(("start_bytes", "error"), [(1 << 60, 1e-8), (1 << 40, 1e-6), (1 << 30, 1e-3)])
 def test_the_baseline_doubles_in_a_year(start_bytes: int, error: float) -> None:
     power = start_bytes

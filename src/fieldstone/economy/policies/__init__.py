@@ -19,6 +19,7 @@ from fieldstone.economy.policies import (
     helium_density,
     livepeer,
     render,
+    render_nodes,
 )
 from fieldstone.economy.policies.contract import Key, Kind, MonetaryPolicy, Output, Source
 from fieldstone.errors import UsageError
@@ -34,6 +35,7 @@ _MODULES = (
     helium_backstop,
     helium_density,
     render,
+    render_nodes,
     akash,
     arweave,
     livepeer,
