@@ -50,7 +50,7 @@ def find(name: str) -> MonetaryPolicy:
     if name in POLICIES:
         return POLICIES[name]
     near = difflib.get_close_matches(name, POLICIES, n=3, cutoff=0.5)
-    hint = f"; did you mean {' or '.join(near)}?" if near else ""
+    hint = f": did you mean {' or '.join(near)}?" if near else "."
     raise UsageError(f"there is no policy {name[:80]!r}{hint} `fieldstone policy list` shows all of them")
 
 
