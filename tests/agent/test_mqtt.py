@@ -41,10 +41,15 @@ def broker() -> Iterator[int]:
         "listeners": {"default": {"type": "tcp", "bind": f"127.0.0.1:{port}"}},
         "plugins": {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}},
     }
-    running = Broker(config, loop=loop)
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
-    asyncio.run_coroutine_threadsafe(running.start(), loop).result(10)
+
+    async def started() -> Broker:
+        made = Broker(config)  # amqtt asks for the current loop, so it has to be made inside it
+        await made.start()
+        return made
+
+    running = asyncio.run_coroutine_threadsafe(started(), loop).result(10)
     yield port
     asyncio.run_coroutine_threadsafe(running.shutdown(), loop).result(10)
     loop.call_soon_threadsafe(loop.stop)

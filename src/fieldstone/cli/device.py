@@ -198,7 +198,7 @@ def list_devices(node: Node = DEFAULT_NODE, as_json: Json = False) -> None:
         while after is not None:
             page = door.get(f"/v1/devices?after={after}")
             devices += page["devices"]
-            after = page["next_after"]
+            after = page.get("next_after")
     if as_json:
         typer.echo(json.dumps(devices, indent=1, ensure_ascii=False))
         return
