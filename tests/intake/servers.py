@@ -17,10 +17,14 @@ from .worlds import World
 
 
 @asynccontextmanager
-async def serve(world: World, kind: str = "lane", **options: Any) -> AsyncIterator[int]:
+async def serve(
+    world: World, kind: str = "lane", limit_concurrency: int | None = None, **options: Any
+) -> AsyncIterator[int]:
     app = Starlette(routes=routes(world.intake, **options))
     protocol = lane(world.intake, head_timeout_s=options.get("body_timeout_s", 15.0)) if kind == "lane" else "h11"
-    config = uvicorn.Config(app, port=0, log_level="critical", access_log=False, http=protocol)  # type: ignore[arg-type]
+    config = uvicorn.Config(
+        app, port=0, log_level="critical", access_log=False, limit_concurrency=limit_concurrency, http=protocol
+    )  # type: ignore[arg-type]
     server = uvicorn.Server(config)
     task = asyncio.create_task(server.serve())
     while not server.started:

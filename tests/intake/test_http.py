@@ -223,6 +223,26 @@ async def test_a_full_queue_is_503(tmp_path: Path) -> None:
         assert statuses.count(503) >= 5 and statuses.count(200) == len(bodies(world, [EntryKind.REPORT])) > 0
 
 
+@pytest.mark.parametrize("limit", [2, 1_000])
+async def test_the_lane_keeps_to_the_limit_of_connections(
+    tmp_path: Path, limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = []
+    start = lane.start_reports
+    monkeypatch.setattr(lane, "start_reports", lambda *args: (taken.append(1), start(*args)))
+    with World(tmp_path) as world:
+        await world.enrol(DEVICE)
+        async with serve(world, limit_concurrency=limit) as port:
+            idle = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(post(message(DEVICE, 1), SINGLE))
+            async with asyncio.timeout(5):
+                line = await reader.readline()
+            assert line.split()[1] == (b"503" if limit == 2 else b"200") and len(taken) == (limit > 2)
+            for _, opened in [*idle, (reader, writer)]:
+                opened.close()
+
+
 @BOTH
 async def test_enrolment_over_http(tmp_path: Path, kind: str) -> None:
     body = entries.enrol(DEVICE, WALLET, POLICY, model="sim", place=PLACE)

@@ -62,7 +62,7 @@ def lane(intake: Intake, *, head_timeout_s: float = 15.0) -> type[asyncio.Protoc
     class ReportLane(H11Protocol):
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
-            self._open = self.limit_concurrency is None  # h11 holds no unfinished request of this connection
+            self._open = True  # h11 holds no unfinished request of this connection
             self._answering = False
             self._closing = False
             self._backlog = b""
@@ -82,7 +82,7 @@ def lane(intake: Intake, *, head_timeout_s: float = 15.0) -> type[asyncio.Protoc
                 self._backlog += data
                 self.flow.pause_reading()
                 return
-            if self._open and data.startswith(_REQUEST_LINE):
+            if self._open and data.startswith(_REQUEST_LINE) and not self._is_crowded():
                 start = len(_REQUEST_LINE)
                 end = data.find(b"\r\n\r\n", start, start + _LONGEST_HEAD)
                 if end > 0:
@@ -97,13 +97,16 @@ def lane(intake: Intake, *, head_timeout_s: float = 15.0) -> type[asyncio.Protoc
         def on_response_complete(self) -> None:
             super().on_response_complete()
             idle = self.conn.our_state is h11.IDLE and self.conn.their_state is h11.IDLE
-            self._open = idle and not self.conn.trailing_data[0] and self.limit_concurrency is None
+            self._open = idle and not self.conn.trailing_data[0]
 
         def shutdown(self) -> None:
             if self._answering:
                 self._closing = True
             else:
                 super().shutdown()
+
+        def _is_crowded(self) -> bool:
+            return self.limit_concurrency is not None and len(self.connections) >= self.limit_concurrency
 
         def _start(self, head: _Head, body: bytes) -> None:
             self._stop_head_timer()
