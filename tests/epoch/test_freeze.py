@@ -52,3 +52,21 @@ def test_price_and_policy_take_effect(network: SmallNetwork) -> None:
     assert frozen.price_micro_usd == 70_000
     assert frozen.policy == network.policy  # the running epoch keeps its rules
     assert frozen.policy_after == changed
+
+
+def test_an_entry_judged_by_the_policy_before_does_not_stop_the_epoch(network: SmallNetwork) -> None:
+    """Around a boundary the doors may still use the old policy; what the new one refuses is passed over and counted."""
+    from fieldstone.identity.entries import Place, enrol
+    from fieldstone.identity.keys import Algorithm, DeviceKey
+    from fieldstone.identity.wallet import Wallet
+
+    key, wallet = DeviceKey.from_secret(Algorithm.ED25519, b"\x77" * 32), Wallet.from_secret(b"\x78" * 32)
+    body = enrol(key, wallet, network.policy, model="generic", place=Place(47.0, 8.0, 400.0, 10.0))
+    network.append(NewEntry(EntryKind.REGISTRY, key.public.device_id, body))
+    network.append(NewEntry(EntryKind.REGISTRY, key.public.device_id, body))  # its nonce is used up
+    network.append(NewEntry(EntryKind.EQUIVOCATION, "", b"nonsense"))
+    network.run_hours(1)
+    frozen = freeze(network.entries(), network.state, check_signatures=True)
+    assert frozen.counts["registry-ALREADY_ENROLLED"] == 1
+    assert frozen.counts["equivocation-unreadable"] == 1
+    assert frozen.evidence["sensing"]["readings"].height == 60 * len(network.keys)

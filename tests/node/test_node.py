@@ -5,7 +5,9 @@ import pytest
 
 from fieldstone.clock import SetClock
 from fieldstone.config import load
+from fieldstone.epoch.signatures import CoSignature
 from fieldstone.errors import ConfigError, UsageError
+from fieldstone.identity.wallet import Wallet
 from fieldstone.journal import EntryKind, NewEntry
 from fieldstone.node.node import Node
 
@@ -108,3 +110,32 @@ def test_a_founders_price_reaches_the_next_manifest(network: Network) -> None:
     network.hours()
     network.live.close_epoch()
     assert node.state.price_micro_usd == 80_000
+
+
+def test_a_network_that_began_alone_is_handed_over_to_verifiers(folder) -> None:
+    """The policy's verifiers become the contract's signers with the epoch in which they take effect, and only then."""
+    clock = SetClock(START_MS)
+    node = open_node(folder, clock)
+    alone = node.chain.signers()
+    clock.set(node.state.next_end_ms)
+    node.close_due()
+    assert node.settle() == [1]
+    node.close()
+    wallets = [Wallet.from_secret(bytes([i]) * 32) for i in (21, 22)]
+    listed = ", ".join(f'"{wallet.address}"' for wallet in wallets)
+    (folder / "network.toml").write_text(TOML.format(settlement=f"verifiers = [{listed}]\nthreshold = 2\n"))
+    node = open_node(folder, clock)
+    assert node.chain.signers() == alone
+    clock.set(node.state.next_end_ms)
+    node.close_due()
+    signers, threshold = node.chain.signers()
+    assert set(signers) == {wallet.address for wallet in wallets} and threshold == 2
+    assert node.settle() == []  # the node alone can post nothing any more
+    attempt = node.desk.attempt(2)
+    for wallet in wallets:
+        digest = node.desk.digest(2, attempt)
+        node.book.sign(
+            CoSignature(2, attempt, wallet.address, wallet.sign_digest(digest)), digest, node.desk.quorum()[0]
+        )
+    assert node.settle() == [2]
+    node.close()

@@ -13,7 +13,7 @@ from enum import IntEnum
 
 from fieldstone.chain.abi import Contract, Event, explain
 from fieldstone.chain.deploy import Addresses
-from fieldstone.chain.digest import join_signatures, resolution_digest, root_digest
+from fieldstone.chain.digest import join_signatures, resolution_digest, root_digest, rotation_digest
 from fieldstone.chain.outbox import Outbox, Row
 from fieldstone.chain.port import Call, ChainPort, Receipt, Reverted, Signer
 from fieldstone.errors import EnvironmentProblem, UsageError
@@ -213,6 +213,13 @@ class Settlement:
             self.signer_set_version(),
         )
 
+    def rotation_to_sign(self, signers: Sequence[str], threshold: int) -> bytes:
+        """Return the 32 bytes that the present signers sign to install others (`digest.rotation_digest`)."""
+        ordered = sorted(signers, key=lambda address: int(address, 16))
+        return rotation_digest(
+            self.port.chain_id, self.addresses.rewards, ordered, threshold, self.signer_set_version()
+        )
+
     def events(self, contract: Contract, first_block: int | None = None) -> list[Event]:
         """Return a contract's events from `first_block` (default: the deployment) on, oldest first."""
         start = self.addresses.block if first_block is None else first_block
@@ -247,6 +254,13 @@ class Settlement:
         call = self.rewards.call("post", epoch, root, data_hash, total_base, join_signatures(signatures))
         intent = hashlib.sha256(b"%d|%d|" % (epoch, attempt) + root + data_hash + b"%d" % total_base).digest()
         return self._posted(f"root:{self._network}:{epoch}:{attempt}", call, "posting the root", intent)
+
+    def rotate_signers(self, signers: Sequence[str], threshold: int, signatures: Mapping[str, bytes]) -> Posted:
+        """Install other signers with a quorum of the present ones; signatures made for the old set die with it."""
+        ordered = sorted(signers, key=lambda address: int(address, 16))
+        call = self.rewards.call("rotate_signers", ordered, threshold, join_signatures(signatures))
+        purpose = f"rotate:{self._network}:{self.signer_set_version() + 1}"
+        return self._posted(purpose, call, "changing the signers", hashlib.sha256(call.data).digest())
 
     def veto(self, epoch: int, root: bytes) -> Posted:
         """Cancel a pending record as guardian."""

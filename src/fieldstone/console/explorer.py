@@ -125,7 +125,7 @@ def router(
             live=number <= live,
             signatures=desk.book.signatures(number, desk.attempt(number)),
             refusals=desk.book.refusals(number),
-            threshold=desk.policy(number).threshold,
+            threshold=desk.quorum()[1],
             operators=operators_of(store, number),
         )
 

@@ -126,12 +126,12 @@ class _Walk:
                 f"journal position {entry.position} was received after epoch {self._state.epoch + 1} ended"
             )
         self._position = entry.position
-        self._counts[entry.kind.value] = self._counts.get(entry.kind.value, 0) + 1
+        self._count(entry.kind.value)
         match entry.kind:
             case EntryKind.REPORT:
                 self._report(entry)
             case EntryKind.REGISTRY:
-                self._registry.apply(entry.body, entry.received_ms, self._state.policy)
+                self._apply(entry)
             case EntryKind.METERING:
                 self._metering.append(entry)
             case EntryKind.PRICE:
@@ -145,10 +145,29 @@ class _Walk:
             case EntryKind.CREDIT | EntryKind.CHALLENGE | EntryKind.EPOCH:
                 pass  # these concern the ledger and active services; they pay nobody by themselves
 
+    def _apply(self, entry: Entry) -> None:
+        """Apply a registry entry. One that this epoch's policy refuses is counted and passed over, by everyone alike.
+
+        The doors change to a new policy moments after the epoch's boundary, so an entry of those moments may have been
+        judged by the old one. It must not stop every later epoch.
+        """
+        try:
+            self._registry.apply(entry.body, entry.received_ms, self._state.policy)
+        except Rejected as refused:
+            self._count(f"registry-{refused.reason.code}")
+
     def _report(self, entry: Entry) -> None:
         envelope = cose.parse(entry.body)
-        device = self._signer(envelope, entry)
-        report = decode(envelope.payload, self._kinds, self._limits)
+        device = self._registry.by_kid(envelope.kid)
+        if device is None:
+            self._count("report-UNKNOWN_DEVICE")  # its enrolment was passed over
+            return
+        self._check_signer(device, envelope, entry)
+        try:
+            report = decode(envelope.payload, self._kinds, self._limits)
+        except Rejected as refused:
+            self._count(f"report-{refused.reason.code}")
+            return
         if report.seq <= self._last_seq.get(device.device, -1):
             if self._check:
                 raise CheckFailed(f"position {entry.position}: {device.device} repeats seq {report.seq}")
@@ -159,13 +178,12 @@ class _Walk:
             self._columns[key] = _Columns()
         self._columns[key].add(device.device, entry.received_ms, report)
 
-    def _signer(self, envelope: cose.Envelope, entry: Entry) -> Device:
-        device = self._registry.by_kid(envelope.kid)
-        if device is None:
-            raise CheckFailed(f"position {entry.position}: a report of an unknown device stands in the journal")
+    def _check_signer(self, device: Device, envelope: cose.Envelope, entry: Entry) -> None:
         if self._check and not keys.verify(device.public, envelope.signed_bytes(self._aad), envelope.signature):
             raise CheckFailed(f"position {entry.position}: the signature of {device.device} does not verify")
-        return device
+
+    def _count(self, what: str) -> None:
+        self._counts[what] = self._counts.get(what, 0) + 1
 
     def _correction(self, entry: Entry) -> None:
         body = msgspec.json.decode(entry.body)
@@ -177,14 +195,19 @@ class _Walk:
         try:
             messages = msgspec.msgpack.decode(entry.body, type=tuple[bytes, bytes])
             envelopes = [cose.parse(message) for message in messages]
-            signers = {self._signer(envelope, entry).device for envelope in envelopes}
             seqs = {decode(envelope.payload, self._kinds, self._limits).seq for envelope in envelopes}
-        except (Rejected, msgspec.DecodeError) as error:
-            raise CheckFailed(
-                f"position {entry.position}: the equivocation evidence cannot be read: {error}"
-            ) from error
-        if len(signers) == 1 and len(seqs) == 1 and len({hashlib.sha256(m).digest() for m in messages}) == 2:
-            self._equivocating |= signers
+        except (Rejected, msgspec.DecodeError):
+            self._count("equivocation-unreadable")
+            return
+        signers = [self._registry.by_kid(envelope.kid) for envelope in envelopes]
+        device = signers[0]
+        if device is None or signers[1] != device or len(seqs) != 1:
+            self._count("equivocation-unproven")
+            return
+        for envelope in envelopes:
+            self._check_signer(device, envelope, entry)
+        if hashlib.sha256(messages[0]).digest() != hashlib.sha256(messages[1]).digest():
+            self._equivocating.add(device.device)
 
     def frozen(self) -> Frozen:
         state = self._state

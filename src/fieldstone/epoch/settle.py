@@ -12,7 +12,6 @@ from fieldstone.chain.digest import root_digest
 from fieldstone.chain.settlement import NO_ROOT, Settlement
 from fieldstone.epoch.signatures import SignatureBook
 from fieldstone.epoch.store import EpochStore
-from fieldstone.policy import SettlementPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +38,9 @@ class Desk:
         self.book = book
         self.chain = chain
 
-    def policy(self, epoch: int) -> SettlementPolicy:
-        """Return the settlement policy that was in force in an epoch."""
-        return self.store.state(epoch - 1).policy.settlement
+    def quorum(self) -> tuple[tuple[str, ...], int]:
+        """Return who may sign and how many must. The contract decides this, whatever the policy will say next."""
+        return self.chain.signers()
 
     def attempt(self, epoch: int) -> int:
         """Return the attempt under which an epoch is on chain, or under which it has to be signed now."""
@@ -53,9 +52,13 @@ class Desk:
         """Return the sealed epochs that are not live on chain, oldest first."""
         live = self.chain.live_epoch()
         attempt, version = self.chain.attempt(), self.chain.signer_set_version()
-        return [self._open(number, attempt, version) for number in range(live + 1, self.store.latest + 1)]
+        signers, threshold = self.quorum()
+        return [
+            self._open(number, attempt, version, set(signers), threshold)
+            for number in range(live + 1, self.store.latest + 1)
+        ]
 
-    def _open(self, number: int, attempt: int, version: int) -> OpenEpoch:
+    def _open(self, number: int, attempt: int, version: int, signers: set[str], threshold: int) -> OpenEpoch:
         return OpenEpoch(
             epoch=number,
             chain_id=self.chain.port.chain_id,
@@ -64,9 +67,9 @@ class Desk:
             previous_root=self._previous_root(number).hex(),
             signer_set_version=version,
             root=self.store.sealed(number).manifest.root,
-            signed_by=[s.verifier for s in self.book.signatures(number, attempt)],
+            signed_by=[s.verifier for s in self.book.signatures(number, attempt) if s.verifier in signers],
             refused_by=[r.verifier for r in self.book.refusals(number)],
-            threshold=self.policy(number).threshold,
+            threshold=threshold,
         )
 
     def digest(self, number: int, attempt: int) -> bytes:
@@ -88,7 +91,8 @@ class Desk:
         """Post every open epoch that has enough signatures, in order; return the epochs posted now."""
         posted = []
         for open_epoch in self.open_epochs():
-            signatures = self.book.signatures(open_epoch.epoch, open_epoch.attempt)
+            stored = self.book.signatures(open_epoch.epoch, open_epoch.attempt)
+            signatures = [s for s in stored if s.verifier in open_epoch.signed_by]
             if len(signatures) < open_epoch.threshold:
                 break
             manifest = self.store.sealed(open_epoch.epoch).manifest

@@ -24,6 +24,5 @@ class NodeMetrics(Collector):
             ("fieldstone_sealed_epoch", "Newest sealed epoch.", node.store.latest),
             ("fieldstone_open_epoch_entries", "Journal entries of the open epoch.", node.open_entries()),
             ("fieldstone_epoch_overdue_seconds", "Seconds since the open epoch should have closed.", overdue_s),
-            ("fieldstone_journal_healthy", "1 when the journal takes entries.", int(node.journal.healthy)),
         ):
             yield GaugeMetricFamily(name, help_text, value)

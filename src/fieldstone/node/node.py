@@ -25,6 +25,7 @@ from fieldstone.epoch.signatures import CoSignature, SignatureBook
 from fieldstone.epoch.state import EpochState, genesis
 from fieldstone.epoch.store import EpochStore, SealedEpoch
 from fieldstone.errors import ConfigError, Retryable, UsageError
+from fieldstone.identity.wallet import checksum_address
 from fieldstone.journal import Entry, EntryKind, Journal, NewEntry
 from fieldstone.journal.seal import seal
 from fieldstone.market.market import Market
@@ -58,7 +59,11 @@ class Node:
         self._pool: ProcessPoolExecutor | None = None
         self.store = EpochStore(self.layout.sealed)
         _check_parameters(config.policy)
-        self._write_policy(self._complete(config.policy))
+        policy = self._complete(config.policy)
+        DeployPlan.from_policy(
+            policy, treasury=self.poster.address
+        )  # what the contracts would refuse, before any entry
+        self._write_policy(policy)
         self.port = self._open_chain()
         self.outbox = Outbox(self.layout.outbox, clock=self.clock, confirmations=config.chain.confirmations)
         self.addresses = self._contracts()
@@ -79,6 +84,7 @@ class Node:
         )
         self.market.resume()
         self._burns_from = self.addresses.block
+        self._sync_signers()
 
     def close(self) -> None:
         """Close every file, in the reverse order of opening."""
@@ -177,10 +183,36 @@ class Node:
                 block_number=number,
                 block_hash=block_hash,
             )
+            self._tidy_market()
+            self._sync_signers()
             _log.info(
                 "epoch_sealed", epoch=frozen.epoch, root=sealed.manifest.root, minted_base=sealed.manifest.minted_base
             )
             return sealed
+
+    def _sync_signers(self) -> None:
+        """Hand the contract over to the verifiers that the policy lists now, if this node is its only signer.
+
+        That is how a network that began alone becomes one that others check. Once others sign, only they can change
+        who signs: a node that could do it without them would make their signatures worthless.
+        """
+        settlement = self.policy.settlement
+        wanted = (frozenset(map(checksum_address, settlement.verifiers)), settlement.threshold)
+        signers, threshold = self.chain.signers()
+        if wanted == (frozenset(signers), threshold):
+            return
+        alone = self.layout.wallet("verifier") if (self.layout.keys / "verifier.wallet").exists() else None
+        if alone is None or signers != (alone.address,):
+            _log.error(
+                "signers_differ",
+                policy=sorted(wanted[0]),
+                contract=list(signers),
+                remedy="the present signers have to sign the change (Rewards.rotate_signers)",
+            )
+            return
+        digest = self.chain.rotation_to_sign(sorted(wanted[0]), settlement.threshold)
+        self.chain.rotate_signers(sorted(wanted[0]), settlement.threshold, {alone.address: alone.sign_digest(digest)})
+        _log.info("signers_handed_over", verifiers=sorted(wanted[0]), threshold=settlement.threshold)
 
     def _tidy_market(self) -> None:
         """Finish what an interrupted order left, and drop deliveries whose time is over."""

@@ -15,6 +15,7 @@ import uvicorn
 from fieldstone.config import MqttConfig
 from fieldstone.errors import EnvironmentProblem, FieldstoneError, Retryable
 from fieldstone.identity.report import kind_table
+from fieldstone.intake.lane import lane
 from fieldstone.intake.pipeline import Intake
 from fieldstone.journal.group_commit import GroupCommit
 from fieldstone.node.app import build
@@ -62,6 +63,7 @@ class Server:
         )
         config = uvicorn.Config(
             build(node, self.intake),
+            http=lane(self.intake),  # a whole report in one packet skips h11: three times the speed
             log_config=None,
             access_log=False,
             lifespan="off",
