@@ -40,6 +40,8 @@ def command(
     port = RpcPort(rpc or f"{node.rstrip('/')}/rpc", expected_chain_id=addresses.chain_id)
     reader = Settlement(port, addresses)
     active = reader.active_root()
+    if documents[0].root != active and leaves is None:
+        documents, active = fetch_documents(node, accounts), reader.active_root()  # another root began to pay meanwhile
     if documents[0].root != active:
         raise CheckFailed(
             f"these proofs are for root 0x{documents[0].root.hex()} (epoch {documents[0].epoch}), but epoch "

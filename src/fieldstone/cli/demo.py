@@ -97,8 +97,8 @@ def _tell(story: Story, facts: dict[str, Any]) -> None:
     )
     caught = facts["caught"]
     typer.echo(
-        f"{caught['cheaters_caught']} of {caught['cheaters']} cheating devices lost at least half of their quality or all of it; "
-        f"so did {caught['honest_cut']} of {caught['honest']} honest ones."
+        f"{caught['cheaters_caught']} of {caught['cheaters']} cheating devices lost more than half of their quality in the last epoch; "
+        f"so did, in any of the three, {caught['honest_cut']} of {caught['honest']} honest ones."
     )
     if facts["airport_fault"]:
         typer.echo(

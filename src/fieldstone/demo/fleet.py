@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 from fieldstone.agent.agent import Agent
 from fieldstone.agent.buffer import Buffer, Reading
 from fieldstone.agent.transport import HttpTransport, NetworkInfo
-from fieldstone.clock import Clock
+from fieldstone.clock import SystemClock
 from fieldstone.demo import observations
 from fieldstone.errors import CheckFailed
 from fieldstone.identity.entries import NetworkName, Place, enrol
@@ -31,6 +32,7 @@ ATTACKS = {
     "elsewhere": 1,
 }
 TROUBLES = ("outage", "gaps", "noisy")
+ATTEMPTS = 5
 MIX = {"WS2000": 1.0}
 
 
@@ -159,10 +161,14 @@ def enrol_all(devices: Sequence[DemoDevice], url: str, network: NetworkName, tic
                 raise CheckFailed(f"{device.name} was not enrolled: {result.code} {result.detail or ''}")
 
 
-def connect(devices: Sequence[DemoDevice], url: str, folder: Path, clock: Clock) -> None:
-    """Give every device its agent: a buffer file of its own and one shared connection to the node."""
+def connect(devices: Sequence[DemoDevice], url: str, folder: Path) -> None:
+    """Give every device its agent: a buffer file of its own and one shared connection to the node.
+
+    Agents wait and try again on the machine's clock; only what they measure is dated by the demo's.
+    """
     door = HttpTransport(url)
     info: NetworkInfo = door.network()
+    clock = SystemClock()
     for number, device in enumerate(devices, start=1):
         buffer = Buffer(folder / f"{number:02d}.db", clock.now_ms())
         device.agent = Agent(device.key, buffer, door, network=info, clock=clock)
@@ -175,7 +181,11 @@ def report(device: DemoDevice, first_ms: int, end_ms: int) -> int:
     if not readings:
         return 0
     device.agent.record("sensing", "readings", readings)
-    sent = device.agent.flush()
-    if sent.problem:
-        raise CheckFailed(f"{device.name}: {sent.problem}")
-    return sent.accepted
+    problem = ""
+    for _ in range(ATTEMPTS):
+        sent = device.agent.flush()
+        if sent.accepted:
+            return sent.accepted
+        problem = sent.problem
+        time.sleep(sent.wait_s)
+    raise CheckFailed(f"{device.name}: {problem or 'the network took nothing'}")

@@ -106,7 +106,7 @@ def run(folder: Path, progress: Progress, *, now_ms: int, port: int = 0) -> Stor
         progress("enrolling devices")
         devices = fleet.build(start_ms)
         fleet.enrol_all(devices, live.url, live.node.policy, lambda: clock.set(clock.now_ms() + 1_000))
-        fleet.connect(devices, live.url, folder / "agents", clock)
+        fleet.connect(devices, live.url, folder / "agents")
         story = Story(folder, live.url, devices)
         customers = _customers(live.node)
         with Verifiers(live.url, [folder / f"verifier-{i}" for i in range(1, VERIFIERS + 1)]):

@@ -20,6 +20,7 @@ def facts_of(story: Story) -> dict[str, Any]:
     members: dict[str, set[str]] = defaultdict(set)
     last: dict[str, dict[str, Any]] = {}
     reasons: dict[str, list[str]] = defaultdict(list)
+    cut: set[str] = set()
     for epoch in store.epochs():
         for row in store.statements(epoch):
             earned[row["device"]] += int(row["total_base"])
@@ -27,6 +28,8 @@ def facts_of(story: Story) -> dict[str, Any]:
             for name in ("paid_base", "bootstrap_base", "total_base"):
                 operators[row["operator"]][name] += int(row[name])
             last[row["device"]] = row
+            if _is_cut(row):
+                cut.add(row["device"])
             reasons[row["device"]] += [code for code in row["reasons"] if code not in reasons[row["device"]]]
     devices = [
         _device(device, last.get(device.device), earned[device.device], reasons[device.device])
@@ -49,7 +52,7 @@ def facts_of(story: Story) -> dict[str, Any]:
             "cheaters": len(cheaters),
             "cheaters_caught": sum(map(_is_cut, cheaters)),
             "honest": len(honest),
-            "honest_cut": sum(map(_is_cut, honest)),
+            "honest_cut": sum(d["device"] in cut for d in honest),
         },
         "airport_fault": ", ".join(next((d["reasons"] for d in devices if d["name"].startswith("JFK")), [])),
         "active_epoch": story.active_epoch,

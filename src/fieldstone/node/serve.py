@@ -68,6 +68,7 @@ class Server:
             access_log=False,
             lifespan="off",
             timeout_graceful_shutdown=10,
+            timeout_keep_alive=75,  # devices report every minute or so and keep their connection
             limit_concurrency=2_000,
         )
         self._uvicorn = uvicorn.Server(config)

@@ -222,10 +222,19 @@ def _evidence(cause: Mapping[str, Any]) -> str:
     if cause.get("threshold") is not None:
         parts.append(f"limit {cause['threshold']}")
     if cause.get("detail"):
-        parts.append(str(cause["detail"]))
+        parts.append(_in_words(cause["detail"]))
     if isinstance(cause.get("quality_if_fixed_ppm"), int):
         parts.append(f"quality without it {cause['quality_if_fixed_ppm'] / 10_000:.2f} %")
     return "; ".join(parts) + "." if parts else ""
+
+
+def _in_words(detail: Any) -> str:
+    """Write a finding's evidence for people: `key value` pairs, underscores as blanks."""
+    if isinstance(detail, Mapping):
+        return ", ".join(f"{str(key).replace('_', ' ')} {_in_words(value)}" for key, value in detail.items())
+    if isinstance(detail, list):
+        return ", ".join(map(_in_words, detail))
+    return str(detail)
 
 
 def _qualities(detail: Mapping[str, Any]) -> dict[str, int]:

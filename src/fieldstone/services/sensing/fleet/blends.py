@@ -2,7 +2,7 @@
 
 An honest station's movements can partly be predicted from two neighbours, and how well depends on the weather of the
 day; a mean of two stations can be predicted almost wholly, also its wind. So the share of variance that the best
-positive mix of two voters explains is compared with the fleet's (median and MAD of atanh √share), once for the wind and
+positive mix of two voters explains is compared with the fleet's (median and spread of atanh √share), once for the wind and
 once for wind, temperature and humidity together; both must stand out. Only positive coefficients count: a station is
 not made of the blend that was made of it.
 """
@@ -21,6 +21,7 @@ from fieldstone.services.sensing.fleet.surroundings import Surroundings, row_qua
 
 _BLOCK = 512
 _LEAST_COEFFICIENT = 0.25
+_NORMAL_90 = 1.2816  # standard deviations between the median and the 90th percentile of a normal distribution
 MIXES: tuple[tuple[str, ...], ...] = (("wind_speed_ms",), ("wind_speed_ms", "temperature_c", "humidity_pct"))
 
 
@@ -75,6 +76,10 @@ def _excess(share: Floats) -> Floats:
     known = z[np.isfinite(z)][None, :]
     middle = float(row_quantile(known, 0.5, 1)[0])
     spread = 1.4826 * float(row_quantile(np.abs(known - middle), 0.5, 1)[0])
+    # A front that crosses part of a city makes two crowds of honest stations, one explained far better than the other.
+    # The upper tail then tells what is usual that day; it takes a tenth of the fleet to raise it.
+    tail = (float(row_quantile(known, 0.9, 1)[0]) - middle) / _NORMAL_90
+    spread = max(spread, tail)
     return np.asarray(np.round((z - middle) / max(spread, 0.05), 4))
 
 

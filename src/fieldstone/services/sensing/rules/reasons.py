@@ -15,7 +15,7 @@ _ALL = (
     VerdictReason(
         "GAPS",
         "For part of the epoch no reading vouches.",
-        "Check power, network and the sending interval; buffered readings may be sent later.",
+        "Check power, network and the sending interval; buffered readings count until the epoch closes.",
     ),
     VerdictReason(
         "BEFORE_ENROLMENT",
