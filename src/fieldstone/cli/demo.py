@@ -115,10 +115,25 @@ def _tell(story: Story, facts: dict[str, Any]) -> None:
     )
     where = story.folder
     suspect = facts["suspects"][0]["device"][-12:] if facts["suspects"] else "ID"
-    typer.echo(
-        f"\nTry next:\n"
-        f"  fieldstone epoch explain 3 --device {suspect} --at {where}   why that device earned what it did\n"
-        f"  fieldstone epoch replay 3 --at {where}                         recompute it yourself\n"
-        f"  fieldstone up {where}                                          keep the network running and open its explorer\n"
-        f"  fieldstone init my-network                                       start your own"
-    )
+    me = _own_name()
+    next_steps = {
+        f"{me} epoch explain 3 --device {suspect} --at {where}": "why that device earned what it did",
+        f"{me} epoch replay 3 --at {where}": "recompute it yourself",
+        f"{me} up {where}": "keep the network running and open its explorer",
+        f"{me} init my-network": "start your own",
+    }
+    width = max(map(len, next_steps))
+    typer.echo("\nTry next:")
+    for words, why in next_steps.items():
+        typer.echo(f"  {words.ljust(width)}   {why}")
+
+
+def _own_name() -> str:
+    """Return how to call this program again from here: by name when it is on the path."""
+    import os
+    import shutil
+    import sys
+
+    if shutil.which("fieldstone"):
+        return "fieldstone"
+    return os.path.relpath(Path(sys.executable).parent / "fieldstone")
