@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import signal
 import socket
-from collections.abc import AsyncIterator, Coroutine
+import threading
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from typing import Any
 
 import structlog
@@ -25,6 +27,14 @@ from fieldstone.services import load_service
 _log = structlog.get_logger("serve")
 
 EPOCH_LOOK_S = 0.5
+
+
+class _Doors(uvicorn.Server):
+    """uvicorn without its own signal handling, which ends the process before our files are closed."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
 
 
 class Server:
@@ -71,7 +81,8 @@ class Server:
             timeout_keep_alive=75,  # devices report every minute or so and keep their connection
             limit_concurrency=2_000,
         )
-        self._uvicorn = uvicorn.Server(config)
+        self._uvicorn = _Doors(config)
+        self._stop_on_signals()
         marker = node.layout.root / "running.json"
         marker.write_text(json.dumps({"url": self.url}))
         try:
@@ -82,6 +93,13 @@ class Server:
             marker.unlink(missing_ok=True)
             await asyncio.to_thread(group.close)
             self.intake.close()
+
+    def _stop_on_signals(self) -> None:
+        """Stop on SIGINT and SIGTERM when this is the process's main thread (the demo serves from another)."""
+        if threading.current_thread() is threading.main_thread():
+            loop = asyncio.get_running_loop()
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.add_signal_handler(number, self.stop)
 
     def stop(self) -> None:
         """Ask `run` to end: no new requests, the open ones are answered first."""
