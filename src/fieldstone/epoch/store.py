@@ -142,10 +142,6 @@ class EpochStore:
                 self._states[epoch] = self.sealed(epoch).state_after()
         return self._states[epoch]
 
-    def first_policy(self) -> Policy:
-        """Return the policy of epoch 1."""
-        return self.state(0).policy
-
     def summary(self, epoch: int) -> dict[str, Any]:
         """Return an epoch's line in a list."""
         manifest = self.sealed(epoch).manifest

@@ -26,7 +26,7 @@ from fieldstone.epoch.state import EpochState, genesis
 from fieldstone.epoch.store import EpochStore, SealedEpoch
 from fieldstone.errors import ConfigError, Retryable, UsageError
 from fieldstone.identity.wallet import checksum_address
-from fieldstone.journal import Entry, EntryKind, Journal, NewEntry
+from fieldstone.journal import EntryKind, Journal, NewEntry
 from fieldstone.journal.seal import seal
 from fieldstone.market.market import Market
 from fieldstone.node.burns import credit_burns
@@ -282,10 +282,6 @@ class Node:
     def open_entries(self) -> int:
         """Return how many journal entries the open epoch holds so far."""
         return self.journal.head - self.state.last_position
-
-    def registry_entries(self) -> list[Entry]:
-        """Return the registry entries of the open epoch: what the sealed registry does not know yet."""
-        return list(self.journal.read(self.state.last_position + 1, None, (EntryKind.REGISTRY,)))
 
 
 def _check_parameters(policy: Policy) -> None:

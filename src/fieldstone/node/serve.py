@@ -109,10 +109,10 @@ class Server:
     async def close_due(self) -> int | None:
         """Close the epoch that is due and let the doors use its policy; return its number."""
         sealed = await asyncio.to_thread(self.node.close_due)
-        if sealed is None:
-            return None
-        self.intake.set_policy(self.node.policy)
-        return sealed.manifest.epoch
+        policy = self.node.policy
+        if self.intake.policy != policy:  # compared, so that a failure after the sealing cannot leave the old one
+            self.intake.set_policy(policy)
+        return sealed.manifest.epoch if sealed else None
 
     async def _epochs(self) -> None:
         """Look again and again for an epoch to close and a root to post. A failure is logged and tried again."""
