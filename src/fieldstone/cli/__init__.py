@@ -5,16 +5,14 @@ Data goes to stdout, progress to stderr; exit codes: 0 ok, 1 check failed, 2 usa
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 import traceback
-from typing import Any
 
 import typer
-from typer.core import TyperGroup
 
 from fieldstone import __version__
+from fieldstone.cli.lazy import LazyVerbs, group
 from fieldstone.errors import FieldstoneError
 
 # verb → module in this package; the order is the order of `--help`
@@ -35,38 +33,20 @@ VERBS: dict[str, str] = {
     "merkle": "merkle",
     "policy": "policy",
     "payback": "payback",
+    "storage": "storage",
     "lab": "lab",
     "backup": "backup",
     "restore": "restore",
 }
 
 
-class _LazyVerbs(TyperGroup):
-    """A command group that imports a verb's module when the verb is asked for."""
-
-    def list_commands(self, ctx: Any) -> list[str]:
-        return list(VERBS)
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        if cmd_name not in VERBS:
-            return None
-        module = importlib.import_module(f"fieldstone.cli.{VERBS[cmd_name]}")
-        verbs = getattr(module, "app", None)
-        if verbs is None:
-            verbs = typer.Typer(add_completion=False)
-            verbs.command(cmd_name)(module.command)
-        command = typer.main.get_command(verbs)
-        command.name = cmd_name
-        return command
+class _Fieldstone(LazyVerbs):
+    verbs = VERBS
 
 
-app = typer.Typer(
-    cls=_LazyVerbs,
-    add_completion=False,
-    no_args_is_help=True,
-    rich_markup_mode="rich",
-    pretty_exceptions_enable=False,
-    help="""Launch and run a network of hardware that many people own, and let anyone recompute every number.
+app = group(
+    _Fieldstone,
+    """Launch and run a network of hardware that many people own, and let anyone recompute every number.
 
 Start with [bold]fieldstone demo[/bold] (a real small network on this machine, about a minute), then
 [bold]fieldstone init[/bold] and [bold]fieldstone up[/bold].""",

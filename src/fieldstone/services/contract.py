@@ -10,6 +10,11 @@ The verification of an epoch has two stages, because some checks need one device
 2. `check_fleet` sees the whole fleet's stage-1 table and decides the verdicts.
 
 So the result cannot depend on the partitioning (conformance tests shuffle it).
+
+An *active* service also asks something of its devices while the epoch runs. At intervals of `round_s` the network
+publishes a round: a journal entry whose seed comes from public randomness that nobody knew before. What a round asks
+of whom is `challenges`, a pure function of the evidence received until then, so everybody can work it out again:
+the device that answers, and the verifier who checks months later that the right question was answered in time.
 """
 
 from __future__ import annotations
@@ -63,15 +68,60 @@ class VerdictReason:
     remedy: str
 
 
+# What verified work customers used: the network charges `payer` for it after the epoch. Sorted by its first three columns.
+USAGE_SCHEMA: dict[str, pl.DataType] = {
+    "payer": pl.String(),  # did:key of the customer's device (a gateway)
+    "device": pl.String(),  # who did the work and is paid for it
+    "product": pl.String(),
+    "units": pl.Int64(),  # in the product's smallest unit, > 0: `Product.usage_per_unit` of them cost its price
+}
+
+# Columns of the evidence table of a document kind; one row per report, sorted by position.
+DOCUMENT_SCHEMA: dict[str, pl.DataType] = {
+    "device": pl.String(),
+    "t_ms": pl.Int64(),  # the report's own time
+    "received_ms": pl.Int64(),
+    "position": pl.Int64(),  # in the journal
+    "body": pl.Binary(),
+}
+
+# What a round asks: one row per device that is asked anything; sorted by device.
+CHALLENGE_SCHEMA: dict[str, pl.DataType] = {"device": pl.String(), "body": pl.Binary()}
+
+
 @dataclass(frozen=True, slots=True)
 class Product:
-    """Something a customer can buy. `price_micro_usd` is for one `unit`."""
+    """Something a customer can buy. `price_micro_usd` is for one `unit`.
+
+    Metered products are charged by `FleetVerdicts.usage`: `usage_per_unit` smallest units make one `unit`
+    (0: not metered, sold by order).
+    """
 
     name: str
     title: str
     unit: str
     price_micro_usd: int
     description: str
+    usage_per_unit: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A report kind whose payload is one byte string with a format of the service's own (proofs, leases)."""
+
+    max_bytes: int
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What the network asked of an active service. `seed`: 32 bytes that nobody knew before; `position`: of its journal
+    entry, so evidence before it was there when it was asked; `issued_ms`: when that entry was received."""
+
+    number: int
+    position: int
+    issued_ms: int
+    seed: bytes
 
 
 @dataclass(frozen=True)
@@ -79,7 +129,8 @@ class EpochInput:
     """All that the verification of one epoch may look at.
 
     `registry`: REGISTRY_SCHEMA. `evidence`: report kind → table sorted by (device, t_ms), columns of `Service.kinds`
-    plus `device, t_ms, received_ms`. `params`: the frozen parameters of the rule version. `carry`: what
+    plus `device, t_ms, received_ms`; for kinds of `Service.documents` DOCUMENT_SCHEMA. `rounds`: what was asked in the
+    epoch, in order. `params`: the frozen parameters of the rule version. `carry`: what
     `check_fleet` of the previous epoch left (empty table when none). `randomness`: 32 public bytes.
     """
 
@@ -91,24 +142,32 @@ class EpochInput:
     params: Mapping[str, Any]
     randomness: bytes = b"\0" * 32
     carry: Mapping[str, pl.DataFrame] = field(default_factory=dict)
+    rounds: tuple[Round, ...] = ()
 
 
 @dataclass(frozen=True)
 class FleetVerdicts:
     """`verdicts`: VERDICT_SCHEMA, sorted by device. `sellable`: report kind → evidence rows good enough to be sold,
-    with `quality_ppm`. `carry`: small tables handed to the next epoch (fingerprints, running medians)."""
+    with `quality_ppm`. `carry`: small tables handed to the next epoch (fingerprints, running medians). `usage`:
+    USAGE_SCHEMA, verified work that customers used; the network charges for it."""
 
     verdicts: pl.DataFrame
     sellable: Mapping[str, pl.DataFrame]
     carry: Mapping[str, pl.DataFrame]
+    usage: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=USAGE_SCHEMA))
 
 
 class Service(Protocol):
-    """One kind of infrastructure. Implementations are stateless module-level objects."""
+    """One kind of infrastructure. Implementations are stateless module-level objects.
+
+    `kinds`: reports of numbers by column; `documents`: reports of bytes. A passive service has no documents, no rounds
+    and no challenges (`PassiveService` says so).
+    """
 
     name: str
     quantity_unit: str
     kinds: Mapping[str, tuple[Column, ...]]
+    documents: Mapping[str, Document]
     products: tuple[Product, ...]
     reasons: Mapping[str, VerdictReason]
     rule_versions: tuple[int, ...]
@@ -132,3 +191,26 @@ class Service(Protocol):
     def partitions(self, whole: EpochInput, count: int) -> Iterator[EpochInput]:
         """Cut the input into at most `count` parts by device."""
         ...
+
+    def round_s(self, params: Mapping[str, Any]) -> int:
+        """Return the seconds between rounds; 0: this service asks nothing."""
+        ...
+
+    def challenges(self, so_far: EpochInput, asked: Round) -> pl.DataFrame:
+        """Return what `asked` wants from whom: CHALLENGE_SCHEMA, sorted by device. `so_far.evidence` may hold more than
+        was there at `asked.position`: the service looks only at rows before it."""
+        ...
+
+
+class PassiveService:
+    """What a service that asks nothing has in common with every other such service."""
+
+    documents: Mapping[str, Document] = {}
+
+    def round_s(self, params: Mapping[str, Any]) -> int:
+        """Ask nothing."""
+        return 0
+
+    def challenges(self, so_far: EpochInput, asked: Round) -> pl.DataFrame:
+        """Ask nothing."""
+        return pl.DataFrame(schema=CHALLENGE_SCHEMA)

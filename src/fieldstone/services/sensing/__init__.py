@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from fieldstone.services.contract import Column, EpochInput, FleetVerdicts, Product, VerdictReason
+from fieldstone.services.contract import Column, EpochInput, FleetVerdicts, PassiveService, Product, VerdictReason
 from fieldstone.services.sensing.rules.reasons import REASONS
 from fieldstone.services.sensing.schema import KIND, PRODUCTS, VARIABLES
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["Sensing", "service"]
 
 
-class Sensing:
+class Sensing(PassiveService):
     """The sensing service (`services.contract.Service`). The verification is imported when it is first used."""
 
     name = "sensing"

@@ -1,0 +1,15 @@
+"""`fieldstone storage …`: run a provider or a gateway, ask for commitments, see who holds what."""
+
+from __future__ import annotations
+
+from fieldstone.cli.lazy import LazyVerbs, group
+
+# verb → module in this package; the order is the order of `--help`
+VERBS: dict[str, str] = {}
+
+
+class _Storage(LazyVerbs):
+    verbs = VERBS
+
+
+app = group(_Storage, "Store, prove and return data on disks of many owners.")

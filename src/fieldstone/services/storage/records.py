@@ -1,0 +1,160 @@
+"""What gateway, provider, checker and network say to each other about shares: records, and how they are signed.
+
+A record is one msgpack array in the order of its fields (a new version gets a new name), signed as COSE_Sign1 by a
+device key of the network. The purpose in the signed context keeps one kind of record from posing as another.
+
+    gateway  → provider   AccessOrder     "store this", "give me these bytes": authorises and meters one request
+    provider → gateway    ShareReceipt    "I hold these bytes under this commitment": what a lease is made of
+    gateway  → network    Lease           in a `lease` report: from now on I pay for these shares
+    gateway  → network    Release         in a `release` report: from now on I do not
+    provider → network    EgressClaim     in an `egress` report: the newest cumulative voucher of each gateway
+    provider → network    ProofSet        in a `proof` report: the answer to a round
+    checker  → network    RetrievalCheck  in a `check` report: what an assigned test read gave
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeVar
+
+import msgspec
+
+from fieldstone.errors import Rejected
+from fieldstone.identity import cose
+from fieldstone.identity.keys import PublicKey, Signer, verify
+from fieldstone.reasons import reason
+
+ShareId = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
+Hash = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+NotNegative = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
+Positive = Annotated[int, msgspec.Meta(gt=0, le=2**62)]
+
+RECEIPT, ACCESS = b"fieldstone/storage/receipt/v1\0", b"fieldstone/storage/access/v1\0"
+
+
+class _Record(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
+    pass
+
+
+class AccessOrder(_Record, frozen=True):
+    """One request of a gateway to one provider. Bytes `start` … `end` of the share (`get`; half open).
+
+    `egress_bytes`: all bytes this gateway has ordered from this provider so far, this order's included; it never
+    falls. The newest order is the voucher that the provider is paid egress by. `expires_ms`: Unix ms.
+    """
+
+    operation: Literal["put", "get", "delete"]
+    gateway: str
+    provider: str
+    share: ShareId
+    expires_ms: Positive
+    start: NotNegative = 0
+    end: NotNegative = 0
+    egress_bytes: NotNegative = 0
+
+
+class ShareReceipt(_Record, frozen=True):
+    """A provider holds `size_bytes` bytes durably. `root`: fast commitment over leaves of `leaf_bytes` (`codes.fast_tree`)."""
+
+    share: ShareId
+    provider: str
+    gateway: str
+    size_bytes: Positive
+    leaf_bytes: Positive
+    root: Hash
+    stored_ms: NotNegative
+
+
+class LeasedShare(_Record, frozen=True):
+    """One line of a lease: the provider's receipt as it was signed, so neither side can invent a holding alone."""
+
+    receipt: bytes  # COSE_Sign1 over ShareReceipt
+    segment: ShareId  # the segment it is a share of: uniqueness and placement are judged by segment
+    index: NotNegative
+
+
+class Lease(_Record, frozen=True):
+    """Body of a `lease` report, signed by the gateway as every report: it pays for these shares from the report's time."""
+
+    shares: tuple[LeasedShare, ...]
+
+
+class Release(_Record, frozen=True):
+    """Body of a `release` report: (provider, share) that the gateway no longer pays for; the provider may drop them."""
+
+    shares: tuple[tuple[str, ShareId], ...]
+
+
+class EgressClaim(_Record, frozen=True):
+    """Body of an `egress` report: per gateway the newest signed AccessOrder. Only the rise since the last counts."""
+
+    vouchers: tuple[bytes, ...]
+
+
+class LeafProof(_Record, frozen=True):
+    """One answered challenge: the leaf's bytes and the sibling hashes from leaf to top (`codes.fast_tree.verify`)."""
+
+    share: ShareId
+    leaf_index: NotNegative
+    leaf: bytes
+    path: tuple[Hash, ...]
+
+
+class ProofSet(_Record, frozen=True):
+    """Body of a `proof` report: answers to round `number`, in the order in which they were asked. A challenge that cannot
+    be answered is left out: an honest loss costs less than a lie."""
+
+    number: NotNegative
+    proofs: tuple[LeafProof, ...]
+
+
+class RetrievalCheck(_Record, frozen=True):
+    """One test read that `number` assigned to the checker. `answer` is the hash of the bytes that came (zeros: none)."""
+
+    provider: str
+    share: ShareId
+    leaf_index: NotNegative
+    outcome: Literal["ok", "wrong", "refused", "timeout", "slow"]
+    first_byte_ms: NotNegative
+    total_ms: NotNegative
+    size_bytes: NotNegative
+    answer: Hash
+
+
+class CheckSet(_Record, frozen=True):
+    """Body of a `check` report: what the reads that round `number` assigned to this checker gave."""
+
+    number: NotNegative
+    checks: tuple[RetrievalCheck, ...]
+
+
+R = TypeVar("R", bound=_Record)
+
+
+def encode(record: _Record) -> bytes:
+    """Return the record's bytes: msgpack, fields in order."""
+    return msgspec.msgpack.encode(record)
+
+
+def decode(body: bytes, kind: type[R]) -> R:
+    """Read a record. Raises Rejected BAD_PAYLOAD, saying which field is off."""
+    try:
+        return msgspec.msgpack.decode(body, type=kind)
+    except msgspec.DecodeError as error:
+        raise Rejected(reason("BAD_PAYLOAD"), kind.__name__, str(error)) from None
+
+
+def sign(key: Signer, record: _Record, purpose: bytes) -> bytes:
+    """Return the record as COSE_Sign1. `purpose` is RECEIPT or ACCESS."""
+    return cose.sign(key, encode(record), purpose)
+
+
+def open_signed(message: bytes, kind: type[R], signer: str, purpose: bytes) -> R:
+    """Check that device `signer` (did:key) signed `message` for `purpose`, and return the record in it.
+
+    Raises Rejected: BAD_CBOR, BAD_COSE, BAD_SIGNATURE, BAD_PAYLOAD.
+    """
+    envelope = cose.parse(message)
+    public = PublicKey.from_device_id(signer)
+    if envelope.kid != public.kid or not verify(public, envelope.signed_bytes(purpose), envelope.signature):
+        raise Rejected(reason("BAD_SIGNATURE"), signer)
+    return decode(envelope.payload, kind)
