@@ -34,7 +34,7 @@ class LazyVerbs(TyperGroup):
 
 def group(cls: type[LazyVerbs], help_text: str) -> typer.Typer:
     """Return a group of lazily imported verbs."""
-    return typer.Typer(
+    verbs = typer.Typer(
         cls=cls,
         add_completion=False,
         no_args_is_help=True,
@@ -42,3 +42,9 @@ def group(cls: type[LazyVerbs], help_text: str) -> typer.Typer:
         pretty_exceptions_enable=False,
         help=help_text,
     )
+    verbs.callback()(_nothing)  # Typer wants to know that this is a group although no command is registered yet
+    return verbs
+
+
+def _nothing() -> None:
+    pass
