@@ -15,8 +15,8 @@ SOURCE = Path(__file__).parent.parent / "src" / "fieldstone"
 FLOORS = [
     {"errors", "units", "clock", "reasons", "policy", "config", "py"},
     {"identity", "journal", "state", "ledger"},
-    {"services", "integrity", "rewards", "chain"},
-    {"intake", "market", "agent", "lab", "economy", "assess"},
+    {"services", "integrity", "rewards", "chain", "agent"},
+    {"intake", "market", "lab", "economy", "assess"},
     {"epoch"},
     {"console", "node"},
     {"demo", "cli", "reference", "__main__"},

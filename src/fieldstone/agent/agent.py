@@ -149,6 +149,18 @@ class Agent:
         _ = self.network  # asked now, since signing runs inside a transaction
         return self.buffer.add_message(lambda seq: self._sign(seq, service, kind, readings), self._clock.now_ms())
 
+    def send_document(self, service: str, kind: str, document: bytes) -> int:
+        """Sign a document (a report kind of bytes: proofs, leases) as of now and keep it; return its number."""
+        network = self.network
+        now_ms = self._clock.now_ms()
+
+        def sign(seq: int) -> bytes:
+            report = Report(SCHEMA_VERSION, service, kind, seq, now_ms, now_ms, [], {}, document)
+            aad = cose.network_aad(network.network_id, network.chain_id, network.schema_version)
+            return cose.sign(self.key, encode(report), aad)
+
+        return self.buffer.add_message(sign, now_ms)
+
     def _sign(self, seq: int, service: str, kind: str, readings: Sequence[Reading]) -> bytes:
         network = self.network
         times_ms = [reading.t_ms for reading in readings]

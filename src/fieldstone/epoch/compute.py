@@ -17,7 +17,7 @@ from fieldstone.epoch.state import EpochState
 from fieldstone.market.metering import settle_revenue
 from fieldstone.rewards import Allocation, AllocationInput, allocate
 from fieldstone.services import load_service
-from fieldstone.services.contract import VERDICT_SCHEMA, EpochInput, FleetVerdicts, Service
+from fieldstone.services.contract import DOCUMENT_SCHEMA, VERDICT_SCHEMA, EpochInput, FleetVerdicts, Service
 
 EQUIVOCATION = "EQUIVOCATION"
 
@@ -29,12 +29,13 @@ NOBODY = "0x0000000000000000000000000000000000000001"
 class EpochResult:
     """What an epoch decided. `root` and `data_hash`: 32 bytes. `leaves`: address → cumulative base units.
 
-    `sellable`: service → report kind → rows a customer can buy. `state`: where the next epoch starts.
+    `sellable`: service → report kind → rows a customer can buy. `usage`: service → USAGE_SCHEMA. `state`: where the next epoch starts.
     """
 
     frozen: Frozen
     verdicts: pl.DataFrame
     sellable: Mapping[str, Mapping[str, pl.DataFrame]]
+    usage: Mapping[str, pl.DataFrame]
     allocation: Allocation
     leaves: Mapping[str, int]
     root: bytes
@@ -55,12 +56,15 @@ def compute(frozen: Frozen, state: EpochState, randomness: bytes, runner: Runner
     runner = runner or SerialRunner()
     verdicts = [pl.DataFrame(schema=VERDICT_SCHEMA)]
     sellable: dict[str, Mapping[str, pl.DataFrame]] = {}
+    usage: dict[str, pl.DataFrame] = {}
     carry: dict[str, Mapping[str, pl.DataFrame]] = {}
     for name in sorted(frozen.policy.services):
         result = verify_service(name, frozen, state, randomness, runner)
         verdicts.append(_refuse_equivocators(result.verdicts, frozen.equivocating))
         sellable[name] = {kind: _without(table, frozen.equivocating) for kind, table in result.sellable.items()}
         carry[name] = result.carry
+        if load_service(name).documents:
+            usage[name] = _without(result.usage, frozen.equivocating)
     all_verdicts = pl.concat(verdicts)
     settled = settle_revenue(frozen.metering, state.owed_revenue)
     allocation = allocate(
@@ -85,6 +89,7 @@ def compute(frozen: Frozen, state: EpochState, randomness: bytes, runner: Runner
         frozen=frozen,
         verdicts=all_verdicts,
         sellable=sellable,
+        usage=usage,
         allocation=allocation,
         leaves=leaves,
         root=Tree(list(leaves.items())).root,
@@ -110,25 +115,31 @@ def compute(frozen: Frozen, state: EpochState, randomness: bytes, runner: Runner
 def verify_service(name: str, frozen: Frozen, state: EpochState, randomness: bytes, runner: Runner) -> FleetVerdicts:
     """Run both verification stages of one service, the first on the runner's partitions."""
     service = load_service(name)
-    setting = frozen.policy.services[name]
-    whole = EpochInput(
-        epoch=frozen.epoch,
-        start_ms=frozen.start_ms,
-        end_ms=frozen.end_ms,
-        registry=frozen.registry,
-        evidence=_complete(service, frozen.evidence.get(name, {})),
-        params=service.with_overrides(service.default_params(setting.rule_version), setting.params),
-        randomness=randomness,
-        carry=state.carry.get(name, {}),
-    )
+    whole = service_input(service, frozen, state, randomness)
     parts = list(service.partitions(whole, runner.partitions))
     checks = pl.concat(runner.map(service.check_devices, parts)).sort("device")
     return service.check_fleet(whole, checks)
 
 
+def service_input(service: Service, frozen: Frozen, state: EpochState, randomness: bytes = b"\0" * 32) -> EpochInput:
+    """Return what a service may look at: its part of the frozen input, of the carry and of the policy."""
+    setting = frozen.policy.services[service.name]
+    return EpochInput(
+        epoch=frozen.epoch,
+        start_ms=frozen.start_ms,
+        end_ms=frozen.end_ms,
+        registry=frozen.registry,
+        evidence=_complete(service, frozen.evidence.get(service.name, {})),
+        params=service.with_overrides(service.default_params(setting.rule_version), setting.params),
+        randomness=randomness,
+        carry=state.carry.get(service.name, {}),
+        rounds=frozen.rounds.get(service.name, ()),
+    )
+
+
 def _complete(service: Service, evidence: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
     """Return a table for every kind of the service with all its columns, so that rules never ask what is there."""
-    complete = {}
+    complete = {kind: evidence.get(kind, pl.DataFrame(schema=DOCUMENT_SCHEMA)) for kind in service.documents}
     for kind, columns in service.kinds.items():
         schema: dict[str, pl.DataType] = {"device": pl.String(), "t_ms": pl.Int64(), "received_ms": pl.Int64()}
         schema.update({column.name: pl.Float64() for column in columns})

@@ -22,6 +22,7 @@ from fieldstone.identity.report import Limits, Report, decode, kind_table
 from fieldstone.journal import Entry, EntryKind, NewEntry
 from fieldstone.policy import Policy
 from fieldstone.services import load_service
+from fieldstone.services.contract import DOCUMENT_SCHEMA, Round
 
 CORRECTION_SCHEMA = {"device": pl.String(), "operator": pl.String(), "amount_base": pl.String(), "cause": pl.String()}
 
@@ -31,7 +32,7 @@ class Frozen:
     """The complete, typed input of one epoch.
 
     `registry`: REGISTRY_SCHEMA and more, devices enrolled at any time in the epoch. `evidence`: service → kind → table
-    sorted by (device, t_ms). `equivocating`: devices that signed two different messages under one sequence number.
+    sorted by (device, t_ms); documents sorted by position. `rounds`: service → what was asked. `equivocating`: devices that signed two different messages under one sequence number.
     `counts`: entries by kind. `*_after`: what the next epoch starts with.
     """
 
@@ -45,6 +46,7 @@ class Frozen:
     evidence: Mapping[str, Mapping[str, pl.DataFrame]]
     metering: tuple[Entry, ...]
     corrections: pl.DataFrame
+    rounds: Mapping[str, tuple[Round, ...]]
     equivocating: frozenset[str]
     counts: Mapping[str, int]
     price_micro_usd: int
@@ -63,6 +65,21 @@ def freeze(entries: Iterable[Entry], state: EpochState, *, check_signatures: boo
     for entry in entries:
         walk.take(entry)
     return walk.frozen()
+
+
+class RoundBody(msgspec.Struct, frozen=True):
+    """A challenge entry: round `number` of a service, seeded by the hash of the newest block of the chain."""
+
+    service: str
+    number: int
+    block: int
+    block_hash: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
+
+
+def round_seed(network_id: str, service: str, number: int, block_hash: bytes) -> bytes:
+    """Return the 32 bytes that draw a round's challenges."""
+    text = f"fieldstone/round/v1\0{network_id}\0{service}\0{number}\0"
+    return hashlib.sha256(text.encode() + block_hash).digest()
 
 
 class _Correction(msgspec.Struct):
@@ -109,12 +126,16 @@ class _Walk:
         self._position = state.last_position
         self._last_seq = dict(state.last_seq)
         self._columns: dict[tuple[str, str], _Columns] = {}
+        self._documents: dict[tuple[str, str], list[tuple[str, int, int, int, bytes]]] = {}
+        self._rounds: dict[str, list[Round]] = {}
         self._metering: list[Entry] = []
         self._corrections: list[dict[str, str]] = []
         self._equivocating: set[str] = set()
         self._counts: dict[str, int] = {}
         policy = state.policy
-        self._kinds = kind_table(load_service(name) for name in sorted(policy.services))
+        services = [load_service(name) for name in sorted(policy.services)]
+        self._kinds = kind_table(services)
+        self._longest = {(s.name, kind): document.max_bytes for s in services for kind, document in s.documents.items()}
         self._limits = Limits.of(policy.intake)
         self._aad = cose.network_aad(policy.network_id, policy.chain_id, policy.schema_version)
 
@@ -142,8 +163,10 @@ class _Walk:
                 self._correction(entry)
             case EntryKind.EQUIVOCATION:
                 self._equivocation(entry)
-            case EntryKind.CREDIT | EntryKind.CHALLENGE | EntryKind.EPOCH:
-                pass  # these concern the ledger and active services; they pay nobody by themselves
+            case EntryKind.CHALLENGE:
+                self._round(entry)
+            case EntryKind.CREDIT | EntryKind.EPOCH:
+                pass  # these concern the ledger and the node; they pay nobody by themselves
 
     def _apply(self, entry: Entry) -> None:
         """Apply a registry entry. One that this epoch's policy refuses is counted and passed over, by everyone alike.
@@ -174,9 +197,22 @@ class _Walk:
             return
         self._last_seq[device.device] = report.seq
         key = (report.service, report.kind)
+        if report.document:
+            if len(report.document) > self._longest[key]:
+                self._count("report-TOO_LARGE")
+                return
+            row = (device.device, report.start_ms, entry.received_ms, entry.position, report.document)
+            self._documents.setdefault(key, []).append(row)
+            return
         if key not in self._columns:
             self._columns[key] = _Columns()
         self._columns[key].add(device.device, entry.received_ms, report)
+
+    def _round(self, entry: Entry) -> None:
+        body = msgspec.json.decode(entry.body, type=RoundBody)
+        asked = self._rounds.setdefault(body.service, [])
+        seed = round_seed(self._state.policy.network_id, body.service, body.number, bytes.fromhex(body.block_hash))
+        asked.append(Round(body.number, entry.position, entry.received_ms, seed))
 
     def _check_signer(self, device: Device, envelope: cose.Envelope, entry: Entry) -> None:
         if self._check and not keys.verify(device.public, envelope.signed_bytes(self._aad), envelope.signature):
@@ -214,6 +250,8 @@ class _Walk:
         evidence: dict[str, dict[str, pl.DataFrame]] = {}
         for (service, kind), columns in sorted(self._columns.items()):
             evidence.setdefault(service, {})[kind] = columns.table()
+        for (service, kind), rows in sorted(self._documents.items()):
+            evidence.setdefault(service, {})[kind] = pl.DataFrame(rows, schema=DOCUMENT_SCHEMA, orient="row")
         registry = self._registry.table()
         present = registry["revoked_ms"].is_null() | (registry["revoked_ms"] >= state.next_start_ms)
         return Frozen(
@@ -227,6 +265,7 @@ class _Walk:
             evidence=evidence,
             metering=tuple(self._metering),
             corrections=pl.DataFrame(self._corrections, schema=CORRECTION_SCHEMA),
+            rounds={service: tuple(asked) for service, asked in sorted(self._rounds.items())},
             equivocating=frozenset(self._equivocating),
             counts=dict(sorted(self._counts.items())),
             price_micro_usd=self._price,

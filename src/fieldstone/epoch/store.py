@@ -238,6 +238,7 @@ def result_tables(result: EpochResult) -> Mapping[str, pl.DataFrame]:
         tables.update({f"evidence-{service}-{kind}": table for kind, table in kinds.items()})
     for service, kinds in result.sellable.items():
         tables.update({f"sellable-{service}-{kind}": table for kind, table in kinds.items()})
+    tables.update({f"usage-{service}": table for service, table in result.usage.items()})
     for service, carried in result.state.carry.items():
         tables.update({f"carry-{service}-{name}": table for name, table in carried.items()})
     return tables

@@ -10,6 +10,8 @@
                           or [unit_ms, [first, count]] when the offsets are first, first + 1, …
     8  columns            {column: [decimals, v₁, v₂, …] or [decimals, packed]}   value i is vᵢ / 10^decimals, or null
 
+    9  document           byte string, in place of 6, 7 and 8: for kinds whose format is the service's own (proofs, leases)
+
 Fields 6 and 7 are left out together for one reading taken at start_ms. A column is named by its text, or by its place
 in the service's table of columns (0-based; tables only ever grow at the end). With decimals = 0 the values may be
 floats. `packed` is a byte string of little-endian int16 or int32 (the length tells), the most negative number meaning
@@ -41,7 +43,7 @@ from fieldstone.reasons import reason
 SCHEMA_VERSION = 1
 
 KindTable = Mapping[tuple[str, str], tuple[str, ...]]
-"""(service, kind) → names of its columns, in the order of the service's table."""
+"""(service, kind) → names of its columns, in the order of the service's table; none for a kind of document."""
 
 _INTEGER_OR_NULL = {int, NoneType}
 _NUMBER_OR_NULL = {float, int, NoneType}
@@ -53,6 +55,7 @@ _SCALES = tuple(10**decimals for decimals in range(_MAX_DECIMALS + 1))
 _PACKED: dict[int, str] = {2: "<i2", 4: "<i4"}
 _LOWEST = {2: b"\x00\x80", 4: b"\x00\x00\x00\x80"}  # −2¹⁵ and −2³¹, little-endian: a packed null
 _PACK_FROM = 4  # readings; below, the list is as short
+_DOCUMENT_FIELDS = {1, 2, 3, 4, 5, 9}
 _DEPTH = 3  # map → columns → values
 
 # cbor2 turns known tags into dates, regular expressions, decimals, shared references, MIME messages …; a report needs
@@ -77,11 +80,16 @@ class _HasKinds(Protocol):
     def name(self) -> str: ...
     @property
     def kinds(self) -> Mapping[str, Sequence[_HasName]]: ...
+    @property
+    def documents(self) -> Mapping[str, Any]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One report. `times_ms` are Unix ms, `columns` lists of the same length: finite floats or None."""
+    """One report. `times_ms` are Unix ms, `columns` lists of the same length: finite floats or None.
+
+    `document`: the body of a kind of document, which has neither times nor columns.
+    """
 
     schema_version: int
     service: str
@@ -91,6 +99,7 @@ class Report:
     end_ms: int
     times_ms: list[int]
     columns: dict[str, list[float | None]]
+    document: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +120,13 @@ DEFAULT_LIMITS = Limits()
 
 def kind_table(services: Iterable[_HasKinds]) -> dict[tuple[str, str], tuple[str, ...]]:
     """Gather the report kinds of services into the table that `decode` checks against."""
-    return {
-        (service.name, kind): tuple(column.name for column in columns)
-        for service in services
-        for kind, columns in service.kinds.items()
-    }
+    table: dict[tuple[str, str], tuple[str, ...]] = {}
+    for service in services:
+        for kind, columns in service.kinds.items():
+            table[service.name, kind] = tuple(column.name for column in columns)
+        for kind in service.documents:
+            table[service.name, kind] = ()
+    return table
 
 
 def decode(payload: bytes, kinds: KindTable | None = None, limits: Limits = DEFAULT_LIMITS) -> Report:
@@ -124,6 +135,8 @@ def decode(payload: bytes, kinds: KindTable | None = None, limits: Limits = DEFA
     Raises Rejected: BAD_CBOR, BAD_PAYLOAD, UNKNOWN_KIND, BAD_TIME_SPAN, TOO_MANY_READINGS, BAD_NUMBER.
     """
     body = _load(payload)
+    if 9 in body:
+        return _document(body, kinds)
     try:
         version, service, kind, seq = body[1], body[2], body[3], body[4]
         start_ms, span_ms, times, raw_columns = body[5], body.get(6, 0), body.get(7, [1, 0]), body[8]
@@ -131,12 +144,7 @@ def decode(payload: bytes, kinds: KindTable | None = None, limits: Limits = DEFA
         _refuse("BAD_PAYLOAD", f"field {missing} is missing")
     if len(body) != 8 and (len(body) != 6 or 6 in body or 7 in body):
         _refuse("BAD_PAYLOAD", "fields other than 1 … 8, or one of 6 and 7 without the other")
-    if version != SCHEMA_VERSION or type(version) is not int:
-        _refuse("UNKNOWN_KIND", f"schema version {version!r:.40}, this network speaks {SCHEMA_VERSION}")
-    if type(service) is not str or type(kind) is not str:
-        _refuse("BAD_PAYLOAD", "service and kind are texts")
-    if type(seq) is not int or not 1 <= seq <= _MAX_SEQ:
-        _refuse("BAD_PAYLOAD", "seq is an integer from 1 to 2^63 - 1")
+    _check_head(version, service, kind, seq)
     if type(start_ms) is not int or type(span_ms) is not int or not 0 <= start_ms < _MAX_SAFE:
         _refuse("BAD_TIME_SPAN", "start_ms and span_ms are integers, start_ms from 0 to 2^53 - 1")
     if not 0 <= span_ms <= limits.max_span_ms:
@@ -145,6 +153,8 @@ def decode(payload: bytes, kinds: KindTable | None = None, limits: Limits = DEFA
     if type(raw_columns) is not dict or not raw_columns:
         _refuse("BAD_PAYLOAD", "field 8 is a map with at least one column")
     names = _names(service, kind, kinds)
+    if names == {}:
+        _refuse("BAD_PAYLOAD", f"{service}/{kind} is a document: field 9 in place of 6, 7 and 8")
     columns: dict[str, list[float | None]] = {}
     packed: list[tuple[str, int, bytes]] = []
     for key, values in raw_columns.items():
@@ -164,6 +174,8 @@ def encode(report: Report, kinds: KindTable | None = None) -> bytes:
 
     Raises UsageError when the report cannot be expressed (a time before its start, NaN).
     """
+    if report.document:
+        return _encode_document(report)
     names = kinds[report.service, report.kind] if kinds is not None else ()
     offsets = [time - report.start_ms for time in report.times_ms]
     unit_ms = math.gcd(*offsets) or 1
@@ -191,6 +203,36 @@ def encode(report: Report, kinds: KindTable | None = None) -> bytes:
     if offsets == [0] and report.end_ms == report.start_ms:
         del body[6], body[7]
     return cbor2.dumps(body, canonical=True)
+
+
+def _check_head(version: Any, service: Any, kind: Any, seq: Any) -> None:
+    if version != SCHEMA_VERSION or type(version) is not int:
+        _refuse("UNKNOWN_KIND", f"schema version {version!r:.40}, this network speaks {SCHEMA_VERSION}")
+    if type(service) is not str or type(kind) is not str:
+        _refuse("BAD_PAYLOAD", "service and kind are texts")
+    if type(seq) is not int or not 1 <= seq <= _MAX_SEQ:
+        _refuse("BAD_PAYLOAD", "seq is an integer from 1 to 2^63 - 1")
+
+
+def _document(body: dict[Any, Any], kinds: KindTable | None) -> Report:
+    if body.keys() != _DOCUMENT_FIELDS:
+        _refuse("BAD_PAYLOAD", "a document has the fields 1 … 5 and 9")
+    version, service, kind, seq, start_ms, document = (body[field] for field in sorted(_DOCUMENT_FIELDS))
+    _check_head(version, service, kind, seq)
+    if type(start_ms) is not int or not 0 <= start_ms < _MAX_SAFE:
+        _refuse("BAD_TIME_SPAN", "start_ms is an integer from 0 to 2^53 - 1")
+    if _names(service, kind, kinds):
+        _refuse("BAD_PAYLOAD", f"{service}/{kind} has columns: it is no document")
+    if type(document) is not bytes or not document:
+        _refuse("BAD_PAYLOAD", "field 9 is a byte string and not empty")
+    return Report(version, service, kind, seq, start_ms, start_ms, [], {}, document)
+
+
+def _encode_document(report: Report) -> bytes:
+    if report.columns or report.times_ms or report.end_ms != report.start_ms:
+        raise UsageError(f"report {report.seq}: a document has neither columns nor times, and ends when it starts")
+    head = (report.schema_version, report.service, report.kind, report.seq, report.start_ms)
+    return cbor2.dumps({**dict(enumerate(head, 1)), 9: report.document}, canonical=True)
 
 
 def _refuse(code: str, detail: str) -> NoReturn:
