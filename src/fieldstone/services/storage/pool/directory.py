@@ -1,0 +1,137 @@
+"""Which storage nodes there are: read from a file or from the network's list of devices, kept by device id.
+
+The file is JSON: {"nodes": [{"did": …, "url": …, "operator": …, "lat": …, "lon": …, "region": …, "maker": …,
+"prefix": …, "joined_ms": …}]}. Only `did` and `url` are needed; what is missing counts as "unknown", and all unknown
+operators are one operator: who does not say who they are gets no more than one operator's shares.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+
+from fieldstone.errors import Rejected, UsageError
+from fieldstone.identity.keys import PublicKey
+
+UNKNOWN = "unknown"
+
+
+class Node(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=False):
+    """One provider. `prefix`: its /24 (IPv4) or /64 (IPv6); worked out of an address in `url` when not given.
+
+    `free_bytes`: what it says is free (−1: not asked yet); `joined_ms`: when it was enrolled (0: long ago).
+    """
+
+    did: str
+    url: str
+    operator: str = UNKNOWN
+    lat: float | None = None
+    lon: float | None = None
+    region: str = UNKNOWN
+    maker: str = UNKNOWN
+    prefix: str = ""
+    free_bytes: int = -1
+    joined_ms: int = 0
+
+
+class _File(msgspec.Struct, frozen=True):
+    nodes: list[Node]
+
+
+class Directory:
+    """The nodes that may be asked. `replace` swaps the whole list; who iterates meanwhile sees one or the other."""
+
+    def __init__(self, nodes: Iterable[Node] = ()) -> None:
+        self._nodes: dict[str, Node] = {}
+        self.replace(nodes)
+
+    def __len__(self) -> int:
+        return len(self._nodes)
+
+    def __iter__(self) -> Iterator[Node]:
+        return iter(self._nodes.values())
+
+    def get(self, did: str) -> Node | None:
+        """Return a node by its device id."""
+        return self._nodes.get(did)
+
+    def replace(self, nodes: Iterable[Node]) -> None:
+        """Take a new list. Raises UsageError on an unusable did or URL, or two nodes with one did."""
+        found: dict[str, Node] = {}
+        for node in nodes:
+            checked = _checked(node)
+            if checked.did in found:
+                raise UsageError(f"node {checked.did} is listed twice")
+            found[checked.did] = checked
+        self._nodes = found
+
+    @classmethod
+    def read(cls, path: Path) -> Directory:
+        """Read a node file. Raises UsageError naming what is wrong."""
+        try:
+            return cls(msgspec.json.decode(path.read_bytes(), type=_File).nodes)
+        except OSError as error:
+            raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+        except msgspec.DecodeError as error:
+            raise UsageError(f"{path} is no list of nodes: {error}") from None
+
+    @classmethod
+    def from_listing(cls, listing: object) -> Directory:
+        """Take the network's `{"devices": […]}`: devices that name a storage address. Raises UsageError.
+
+        Of a device, `device`, `operator`, `model` (its maker), `lat`, `lon`, `enrolled_ms` and `url` or `storage_url`
+        are used; devices without an address and revoked ones are left out.
+        """
+        if not isinstance(listing, dict) or not isinstance(listing.get("devices"), list):
+            raise UsageError("the network's list of devices has no field `devices`")
+        nodes = []
+        for device in listing["devices"]:
+            url = device.get("storage_url") or device.get("url")
+            if not url or device.get("revoked_ms"):
+                continue
+            lat, lon = device.get("lat"), device.get("lon")
+            nodes.append(
+                Node(
+                    did=device.get("key") or device["device"],
+                    url=url,
+                    operator=device.get("operator") or UNKNOWN,
+                    lat=lat,
+                    lon=lon,
+                    region=device.get("region") or region_of(lat, lon),
+                    maker=device.get("maker") or device.get("model") or UNKNOWN,
+                    joined_ms=device.get("enrolled_ms") or 0,
+                )
+            )
+        return cls(nodes)
+
+
+def region_of(lat: float | None, lon: float | None) -> str:
+    """Name the 10° × 10° field that a place lies in: coarse enough for one power grid or one disaster."""
+    if lat is None or lon is None:
+        return UNKNOWN
+    return f"{int(lat // 10) * 10:+d}{int(lon // 10) * 10:+d}"
+
+
+def prefix_of(url: str) -> str:
+    """Return the /24 or /64 of a URL's address; the host name itself when it is a name."""
+    host = urlsplit(url).hostname or UNKNOWN
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    return str(ipaddress.ip_network((address, 24 if address.version == 4 else 64), strict=False))
+
+
+def _checked(node: Node) -> Node:
+    parts = urlsplit(node.url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/") or parts.query:
+        raise UsageError(f"node {node.did}: {node.url!r} is no address; write http(s)://host:port without a path")
+    try:
+        PublicKey.from_device_id(node.did)
+    except Rejected as error:
+        raise UsageError(f"node at {node.url}: {error}") from None
+    return msgspec.structs.replace(node, url=node.url.rstrip("/"), prefix=node.prefix or prefix_of(node.url))
