@@ -141,7 +141,7 @@ class World:
     def flaky(self) -> Flaky:
         """Put a journal that can fail under the market."""
         flaky = Flaky(self.journal)
-        for part in (self.market, self.market._fulfilment, self.market._refunds):
+        for part in (self.market, self.market._fulfilment, self.market._refunds, self.market.usage):
             part._journal = flaky  # type: ignore[attr-defined]
         return flaky
 
@@ -170,7 +170,7 @@ def _migrated() -> bytes:
         return (Path(folder) / "state.sqlite").read_bytes()
 
 
-def make_world(folder: Path, clock: SetClock, policy: Policy, **options: Any) -> World:
+def make_world(folder: Path, clock: SetClock, policy: Policy, service: Sensing | None = None, **options: Any) -> World:
     journal = Journal.open(folder / "journal.sqlite", clock=clock)
     if not (folder / "state.sqlite").exists():
         (folder / "state.sqlite").write_bytes(_migrated())
@@ -180,7 +180,7 @@ def make_world(folder: Path, clock: SetClock, policy: Policy, **options: Any) ->
         folder / "epochs",
         lambda: policy,
         clock,
-        [Sensing()],  # type: ignore[list-item]
+        [service or Sensing()],  # type: ignore[list-item]
         deliveries=folder / "deliveries",
         network_name="Test network",
         **options,
@@ -188,7 +188,7 @@ def make_world(folder: Path, clock: SetClock, policy: Policy, **options: Any) ->
 
     def reopen() -> World:
         journal.close()
-        again = make_world(folder, clock, policy, **options)
+        again = make_world(folder, clock, policy, service, **options)
         again.holder, again.key, again.customer = world.holder, world.key, world.customer
         return again
 

@@ -82,6 +82,16 @@ def round_seed(network_id: str, service: str, number: int, block_hash: bytes) ->
     return hashlib.sha256(text.encode() + block_hash).digest()
 
 
+def round_interval_ms(policy: Policy, service: str) -> int:
+    """Return the time between two rounds of a service under a policy; 0: it asks nothing or is not offered."""
+    setting = policy.services.get(service)
+    if setting is None:
+        return 0
+    offered = load_service(service)
+    params = offered.with_overrides(offered.default_params(setting.rule_version), setting.params)
+    return offered.round_s(params) * 1000
+
+
 class _Correction(msgspec.Struct):
     device: str
     operator: str
@@ -209,8 +219,24 @@ class _Walk:
         self._columns[key].add(device.device, entry.received_ms, report)
 
     def _round(self, entry: Entry) -> None:
-        body = msgspec.json.decode(entry.body, type=RoundBody)
+        """Take a round at its own time and once; any other is counted and asks nothing.
+
+        So a node cannot draw again until it likes the seed, nor ask when it suits somebody.
+        """
+        try:
+            body = msgspec.json.decode(entry.body, type=RoundBody)
+        except msgspec.DecodeError:
+            self._count("challenge-unreadable")
+            return
+        interval_ms = round_interval_ms(self._state.policy, body.service)
         asked = self._rounds.setdefault(body.service, [])
+        if (
+            not interval_ms
+            or body.number != entry.received_ms // interval_ms
+            or body.number in [r.number for r in asked]
+        ):
+            self._count("challenge-out-of-turn")
+            return
         seed = round_seed(self._state.policy.network_id, body.service, body.number, bytes.fromhex(body.block_hash))
         asked.append(Round(body.number, entry.position, entry.received_ms, seed))
 

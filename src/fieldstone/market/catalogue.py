@@ -14,7 +14,10 @@ from fieldstone.units import USD_MICRO, parse_amount
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A product of a service at today's price. `kind` names the sealed table it is cut from, `columns` what it can hold."""
+    """A product of a service at today's price. `kind` names the sealed table it is cut from, `columns` what it can hold.
+
+    A metered product (`Product.usage_per_unit`) is cut from no table: kind and columns are empty.
+    """
 
     service: str
     product: Product
@@ -40,8 +43,8 @@ def offers(services: Sequence[Service], policy: Policy) -> tuple[Offer, ...]:
                 Offer(
                     service=service.name,
                     product=product,
-                    kind=_kind(service),
-                    columns=tuple(next(iter(service.kinds.values()))),
+                    kind="" if product.usage_per_unit else _kind(service),
+                    columns=() if product.usage_per_unit else tuple(next(iter(service.kinds.values()))),
                     unit_price_micro_usd=_price(service, product, policy),
                     min_quality_ppm=policy.market.min_quality_ppm,
                 )

@@ -24,14 +24,17 @@ from fieldstone.market.customers import KeyHolder
 from fieldstone.market.delivery import DataFormat
 from fieldstone.market.http_models import (
     AccountOut,
+    ChargeOut,
     ErrorOut,
     InvoiceOut,
     OrderIn,
     OrderOut,
     OrdersOut,
+    PayerIn,
     ProductsOut,
     QuoteIn,
     QuoteOut,
+    UsageOut,
 )
 from fieldstone.market.invoice_pages import as_html, as_text
 from fieldstone.market.market import Market
@@ -155,6 +158,7 @@ def router(market: Market) -> APIRouter:
                         "description": offer.product.description,
                         "unit": offer.product.unit,
                         "unit_price_micro_usd": offer.unit_price_micro_usd,
+                        "usage_per_unit": offer.product.usage_per_unit,
                         "min_quality_ppm": offer.min_quality_ppm,
                         "variables": [
                             {"name": column.name, "unit": column.unit, "description": column.description}
@@ -257,6 +261,30 @@ def router(market: Market) -> APIRouter:
         if form == "html":
             return HTMLResponse(as_html(document), headers={"Content-Security-Policy": _INVOICE_POLICY})
         return JSONResponse(msgspec.to_builtins(document))
+
+    @routes.put("/payers", responses=_errors(401))
+    def pay_for(wanted: PayerIn, holder: KeyHolder = Depends(caller)) -> UsageOut:
+        """Pay for what a device of the caller (a storage gateway) uses, from the caller's credits."""
+        market.usage.bind(holder.customer_id, wanted.device, bytes.fromhex(wanted.signature))
+        return show_usage(100, holder)
+
+    @routes.get("/usage", responses=_errors(401))
+    def show_usage(limit: Annotated[int, Query(ge=1, le=1000)] = 100, holder: KeyHolder = Depends(caller)) -> UsageOut:
+        """Show the devices that the caller pays for, and the newest charges for what they used."""
+        charges = [
+            ChargeOut(
+                id=charge.id,
+                payer=charge.payer,
+                service=charge.service,
+                product=charge.product,
+                epoch=charge.epoch,
+                units=charge.units,
+                due_micro_usd=charge.due_micro_usd,
+                paid_micro_usd=charge.paid_micro_usd,
+            )
+            for charge in market.usage.charges(holder.customer_id, limit)
+        ]
+        return UsageOut(payers=market.usage.payers(holder.customer_id), charges=charges)
 
     @routes.get("/account", responses=_errors(401))
     def show_account(holder: KeyHolder = Depends(caller)) -> AccountOut:

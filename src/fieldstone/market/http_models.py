@@ -35,6 +35,7 @@ class ProductOut(_Model):
     description: str
     unit: str
     unit_price_micro_usd: int
+    usage_per_unit: int = Field(description="0: sold by order; otherwise charged by use, so many smallest units a unit")
     min_quality_ppm: int
     variables: list[ColumnOut]
     formats: list[str]
@@ -162,3 +163,28 @@ class AccountOut(_Model):
     limit_micro_usd: int | None
     limit_period_s: int
     spent_micro_usd: int
+
+
+class PayerIn(_Model):
+    """Which device (did:key) the caller pays for; the device's signature, in hex, over `market.usage.binding_text`."""
+
+    device: Annotated[str, StringConstraints(max_length=200)]
+    signature: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{128}$")]
+
+
+class ChargeOut(_Model):
+    """What one device's use of one product in one epoch cost. Paid is less than due when the credits did not reach."""
+
+    id: str
+    payer: str
+    service: str
+    product: str
+    epoch: int
+    units: int
+    due_micro_usd: int
+    paid_micro_usd: int
+
+
+class UsageOut(_Model):
+    payers: list[str]
+    charges: list[ChargeOut]

@@ -37,6 +37,7 @@ from fieldstone.market.quotes import Quote, Quotes, price
 from fieldstone.market.reconcile import Difference, reconcile
 from fieldstone.market.refunds import Refunds
 from fieldstone.market.sealed import SealedEpochs
+from fieldstone.market.usage import Usage
 from fieldstone.policy import Policy
 from fieldstone.reasons import reason
 from fieldstone.services.contract import Service
@@ -122,6 +123,7 @@ class Market:
             self.escrow,
             name,
         )
+        self.usage = Usage(engine, journal, clock, self.escrow, self.ledger, self._offer, policy().network_id)
         self._refunds = Refunds(
             engine, journal, clock, policy, self.customers, self._quotes, self._orders, self.escrow, name
         )
@@ -134,6 +136,7 @@ class Market:
         Raises Retryable while the journal or the state refuse.
         """
         topups = self._credits.complete(self._journal)
+        self.usage.complete()
         refunds = self._refunds.complete()
         finished, stuck = 0, {}
         for order_id in self._orders.held():
@@ -194,6 +197,9 @@ class Market:
     def quote(self, holder: KeyHolder, query: Query) -> Quote:
         """Price exactly what a query selects now. Raises Rejected BAD_QUERY, UNKNOWN_PRODUCT."""
         offered = self._offer(query.service, query.product)
+        if not offered.kind:
+            detail = f"{query.service}/{query.product} is charged by use: bind the device that uses it to your account"
+            raise Rejected(reason("BAD_QUERY"), query.product, detail)
         canonical = checked(query, offered)
         with self._reading_tables():
             selection = select(self._sealed, offered, canonical)

@@ -19,6 +19,7 @@ from fieldstone.market.http import router as market_router
 from fieldstone.node import admin_api, epochs_api, network_api, problems
 from fieldstone.node.metrics import NodeMetrics
 from fieldstone.node.node import Node
+from fieldstone.node.rounds import Rounds
 from fieldstone.units import DAY_MS
 
 Scope = MutableMapping[str, Any]
@@ -37,10 +38,10 @@ _PAGE_HEADERS = [
 ]
 
 
-def build(node: Node, intake: Intake) -> App:
+def build(node: Node, intake: Intake, rounds: Rounds) -> App:
     """Return the application. Device doors first, then the chain's JSON-RPC port, then everything else."""
     doors = Starlette(routes=intake_routes(intake))
-    rest = _api(node, intake)
+    rest = _api(node, intake, rounds)
     rpc = JsonRpcApp(node.port) if isinstance(node.port, EmbeddedChain) else None
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -55,7 +56,7 @@ def build(node: Node, intake: Intake) -> App:
     return app
 
 
-def _api(node: Node, intake: Intake) -> FastAPI:
+def _api(node: Node, intake: Intake, rounds: Rounds) -> FastAPI:
     api = FastAPI(
         title=node.config.node.name,
         version=__version__,
@@ -64,7 +65,7 @@ def _api(node: Node, intake: Intake) -> FastAPI:
         redoc_url=None,
     )
     problems.install(api)
-    api.include_router(network_api.router(node, lambda: intake.registry, lambda: _problems(node, intake)))
+    api.include_router(network_api.router(node, lambda: intake.registry, lambda: _problems(node, intake), rounds))
     api.include_router(epochs_api.router(node.desk))
     api.include_router(market_router(node.market))
     api.include_router(admin_api.router(node))

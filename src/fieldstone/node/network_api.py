@@ -15,13 +15,16 @@ from fieldstone.identity.registry import Device, Registry
 from fieldstone.identity.wallet import checksum_address
 from fieldstone.node.node import Node
 from fieldstone.node.problems import not_found
+from fieldstone.node.rounds import Rounds, describe, question
 from fieldstone.services import load_service
 from fieldstone.units import DAY_MS
 
 _DEVICE_PAGE = 1_000
 
 
-def router(node: Node, registry: Callable[[], Registry], ready: Callable[[], dict[str, str]]) -> APIRouter:
+def router(
+    node: Node, registry: Callable[[], Registry], ready: Callable[[], dict[str, str]], rounds: Rounds
+) -> APIRouter:
     """Return the routes. `registry` is the live one; `ready` names what is wrong (nothing: the node is ready)."""
     api = APIRouter()
 
@@ -38,6 +41,7 @@ def router(node: Node, registry: Callable[[], Registry], ready: Callable[[], dic
             "schema_version": policy.schema_version,
             "public_key": node.network_key.public.device_id,
             "kinds": {s.name: {kind: [c.name for c in columns] for kind, columns in s.kinds.items()} for s in services},
+            "documents": {s.name: sorted(s.documents) for s in services if s.documents},
             "epoch_length_s": policy.epoch.length_s,
             "open_epoch": node.state.epoch + 1,
             "open_epoch_end_ms": node.state.next_end_ms,
@@ -91,6 +95,19 @@ def router(node: Node, registry: Callable[[], Registry], ready: Callable[[], dic
         if active == 0:
             raise not_found("no root is active yet: the first one pays after its activation delay")
         return claim_book(active).document(account, node.chain.claimed(account))
+
+    @api.get("/v1/{service}/rounds/latest", tags=["rounds"])
+    def latest_round(service: str) -> dict[str, Any]:
+        """Return the newest round of an active service: what the network asks of its devices now."""
+        newest = rounds.latest(service)
+        if newest is None:
+            raise not_found(f"service {service[:40]} has asked nothing yet in this epoch")
+        return describe(newest)
+
+    @api.get("/v1/{service}/rounds/{number}/devices/{device}", tags=["rounds"])
+    def asked_of(service: str, number: int, device: str) -> dict[str, Any]:
+        """Return what a round of the open epoch asks of a device, in the order in which it has to answer."""
+        return question(*rounds.asked(service, number, device))
 
     @api.get("/healthz", tags=["operations"])
     def healthz() -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -83,6 +84,8 @@ class Node:
             network_name=config.node.name,
         )
         self.market.resume()
+        if self.store.latest:
+            self._charge_usage(self.store.sealed(self.store.latest))
         self._burns_from = self.addresses.block
         self._sync_signers()
 
@@ -184,6 +187,7 @@ class Node:
                 block_hash=block_hash,
             )
             self._tidy_market()
+            self._charge_usage(sealed)
             self._sync_signers()
             _log.info(
                 "epoch_sealed", epoch=frozen.epoch, root=sealed.manifest.root, minted_base=sealed.manifest.minted_base
@@ -220,6 +224,14 @@ class Node:
         for order, why in resumed.stuck.items():
             _log.error("order_stuck", order=order, why=why)
         self.market.sweep()
+
+    def _charge_usage(self, sealed: SealedEpoch) -> None:
+        """Charge customers for what an epoch found that their devices used. Repeating it charges nothing more."""
+        for name in sealed.table_names():
+            if name.startswith("usage-"):
+                service = name.removeprefix("usage-")
+                for charge in self.market.usage.charge(service, sealed.manifest.epoch, sealed.table(name)):
+                    _log.info("usage_charged", **dataclasses.asdict(charge))
 
     def _boundary(self, state: EpochState) -> tuple[int, bytes]:
         """Mark the epoch's end in the journal, once, with the chain block that gives the epoch its randomness.

@@ -22,6 +22,7 @@ from fieldstone.intake.pipeline import Intake
 from fieldstone.journal.group_commit import GroupCommit
 from fieldstone.node.app import build
 from fieldstone.node.node import Node
+from fieldstone.node.rounds import Rounds
 from fieldstone.services import load_service
 
 _log = structlog.get_logger("serve")
@@ -49,6 +50,7 @@ class Server:
         host, port = self._socket.getsockname()[:2]
         self.url = config.node.public_url or f"http://{host}:{port}"
         self._uvicorn: uvicorn.Server | None = None
+        self._rounds = Rounds(node)
         self.ready = asyncio.Event()
 
     async def run(self) -> None:
@@ -72,7 +74,7 @@ class Server:
             workers=node.config.node.workers,
         )
         config = uvicorn.Config(
-            build(node, self.intake),
+            build(node, self.intake, self._rounds),
             http=lane(self.intake),  # a whole report in one packet skips h11: three times the speed
             log_config=None,
             access_log=False,
@@ -120,6 +122,7 @@ class Server:
             try:
                 if self._close_epochs:
                     await self.close_due()
+                await asyncio.to_thread(self._rounds.issue_due)
                 await asyncio.to_thread(self.node.settle)
             except Retryable as error:
                 _log.info("epoch_waits", why=str(error))

@@ -76,6 +76,7 @@ def _application() -> Any:
     from fieldstone.config import load
     from fieldstone.node.app import build
     from fieldstone.node.node import Node
+    from fieldstone.node.rounds import Rounds
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.toml"
@@ -84,7 +85,7 @@ def _application() -> Any:
             node = Node(load(path, {}))
         try:
             intake = SimpleNamespace(metrics=SimpleNamespace(registry=CollectorRegistry()), registry=None, ready=True)
-            yield build(node, intake)  # type: ignore[arg-type]
+            yield build(node, intake, Rounds(node))  # type: ignore[arg-type]
         finally:
             node.close()
 

@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 
 # Known revisions, oldest first; the last one is what this version of the program writes.
-REVISIONS = ("0001", "0002")
+REVISIONS = ("0001", "0002", "0003")
 HEAD = REVISIONS[-1]
 
 metadata = MetaData(
@@ -184,6 +184,37 @@ invoice = Table(
     Column("order_id", Text, ForeignKey("market_order.id"), nullable=False),
     Column("body", LargeBinary, nullable=False),  # canonical JSON, never changed
     Column("created_ms", BigInteger, nullable=False),
+)
+
+# Which customer pays for what a device of his (a storage gateway) uses.
+payer = Table(
+    "market_payer",
+    metadata,
+    Column("device", Text, primary_key=True),  # did:key
+    Column("customer_id", Text, ForeignKey("market_customer.id"), nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Index("ix_market_payer_customer_id", "customer_id"),
+)
+
+usage = Table(
+    "market_usage",
+    metadata,
+    Column("id", Text, primary_key=True),  # also the order id in journal and ledger
+    Column("customer_id", Text, ForeignKey("market_customer.id"), nullable=False),
+    Column("payer", Text, nullable=False),
+    Column("service", Text, nullable=False),
+    Column("product", Text, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("units", BigInteger, nullable=False),
+    Column("due_micro_usd", BigInteger, nullable=False),
+    Column("paid_micro_usd", BigInteger, nullable=False),  # less than due when the credits did not reach
+    Column("units_by_device", LargeBinary, nullable=False),  # zlib of JSON {device: units}
+    Column("status", Text, nullable=False),  # held | booked
+    Column("journal_after", BigInteger, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    CheckConstraint("paid_micro_usd >= 0 AND paid_micro_usd <= due_micro_usd", name="paid_within_due"),
+    Index("ix_market_usage_customer_id_epoch", "customer_id", "epoch"),
+    Index("ix_market_usage_status", "status"),
 )
 
 # One row per series; counting by UPDATE keeps numbers gapless, because it rolls back with its transaction.
