@@ -1,0 +1,166 @@
+"""The additional checksums of S3: which one a request promises, running digests, composite and full-object values.
+
+Values are base64 of the big-endian digest. Source: Amazon S3 user guide, "Checking object integrity".
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import zlib
+from collections.abc import Callable, Sequence
+from typing import Literal, Protocol
+
+from fieldstone.services.storage.s3.errors import S3Error
+from fieldstone.services.storage.s3.wire import Request
+
+Algorithm = Literal["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256"]
+ChecksumType = Literal["COMPOSITE", "FULL_OBJECT"]
+DIGEST_BYTES: dict[Algorithm, int] = {"CRC32": 4, "CRC32C": 4, "CRC64NVME": 8, "SHA1": 20, "SHA256": 32}
+HEADER_PREFIX = "x-amz-checksum-"
+_OTHER_HEADERS = frozenset({"x-amz-checksum-mode", "x-amz-checksum-algorithm", "x-amz-checksum-type"})
+
+# Which types each algorithm may have in a multipart upload; the first is the default.
+MULTIPART_TYPES: dict[Algorithm, tuple[ChecksumType, ...]] = {
+    "CRC32": ("COMPOSITE", "FULL_OBJECT"),
+    "CRC32C": ("COMPOSITE", "FULL_OBJECT"),
+    "CRC64NVME": ("FULL_OBJECT",),
+    "SHA1": ("COMPOSITE",),
+    "SHA256": ("COMPOSITE",),
+}
+
+
+class Digest(Protocol):
+    """A running digest, as hashlib's."""
+
+    def update(self, data: bytes | memoryview, /) -> None: ...
+    def digest(self) -> bytes: ...
+
+
+class _Crc:
+    def __init__(self, function: Callable[..., int], size_bytes: int) -> None:
+        self._function, self._size_bytes, self._value = function, size_bytes, 0
+
+    def update(self, data: bytes | memoryview, /) -> None:
+        self._value = self._function(data, self._value)
+
+    def digest(self) -> bytes:
+        return self._value.to_bytes(self._size_bytes, "big")
+
+
+def running(algorithm: Algorithm) -> Digest:
+    """Start a digest."""
+    if algorithm == "SHA1":
+        return hashlib.sha1(usedforsecurity=False)
+    if algorithm == "SHA256":
+        return hashlib.sha256()
+    if algorithm == "CRC32":
+        return _Crc(zlib.crc32, 4)
+    from awscrt import checksums as crt  # type: ignore[import-untyped]
+
+    return _Crc(crt.crc32c, 4) if algorithm == "CRC32C" else _Crc(crt.crc64nvme, 8)
+
+
+def encode(digest: bytes) -> str:
+    """Return the base64 text that headers and documents carry."""
+    return base64.b64encode(digest).decode()
+
+
+def decode(algorithm: Algorithm, value: str) -> bytes:
+    """Return the digest of a header's text. Errors: InvalidRequest where it is no base64 of the right length."""
+    try:
+        digest = base64.b64decode(value, validate=True)
+    except (binascii.Error, ValueError):
+        digest = b""
+    if len(digest) != DIGEST_BYTES[algorithm]:
+        raise S3Error("InvalidRequest", f"Value for {HEADER_PREFIX}{algorithm.lower()} header is invalid.")
+    return digest
+
+
+def algorithm_named(value: str) -> Algorithm:
+    """Return the algorithm of a name in any case. Errors: InvalidRequest."""
+    for algorithm in DIGEST_BYTES:
+        if value.upper() == algorithm:
+            return algorithm
+    raise S3Error(
+        "InvalidRequest",
+        "Checksum algorithm provided is unsupported. Please try again with any of the valid types:"
+        f" [{', '.join(DIGEST_BYTES)}]",
+    )
+
+
+def promised(request: Request) -> tuple[Algorithm, bytes | None] | None:
+    """Return the one checksum a request promises: algorithm and digest, or None for a digest that comes in the trailer.
+
+    Errors: InvalidRequest for two checksums, an unknown algorithm, a malformed value, an algorithm named without value.
+    """
+    found: list[tuple[Algorithm, bytes | None]] = []
+    for name in request.headers:
+        text = name.decode("latin-1")
+        if text.startswith(HEADER_PREFIX) and text not in _OTHER_HEADERS:
+            algorithm = algorithm_named(text.removeprefix(HEADER_PREFIX))
+            found.append((algorithm, decode(algorithm, request.header(text) or "")))
+    trailer = request.header("x-amz-trailer")
+    for name_ in (trailer or "").split(","):
+        name_ = name_.strip().lower()
+        if name_.startswith(HEADER_PREFIX):
+            found.append((algorithm_named(name_.removeprefix(HEADER_PREFIX)), None))
+    if len(found) > 1:
+        raise S3Error(
+            "InvalidRequest", "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed."
+        )
+    named = request.header("x-amz-sdk-checksum-algorithm")
+    if named is not None:
+        wanted = algorithm_named(named)
+        if not found:
+            raise S3Error(
+                "InvalidRequest",
+                "x-amz-sdk-checksum-algorithm specified, but no corresponding x-amz-checksum-* or x-amz-trailer headers were found.",
+            )
+        if found[0][0] != wanted:
+            raise S3Error("InvalidRequest", f"Value for x-amz-sdk-checksum-algorithm header is invalid: {named}.")
+    return found[0] if found else None
+
+
+def multipart_type(algorithm: Algorithm, wanted: str | None) -> ChecksumType:
+    """Return the checksum type of a new multipart upload. Errors: InvalidRequest for a pair S3 does not have."""
+    allowed = MULTIPART_TYPES[algorithm]
+    if wanted is None:
+        return allowed[0]
+    for kind in allowed:
+        if wanted == kind:
+            return kind
+    raise S3Error(
+        "InvalidRequest", f"The {wanted} checksum type cannot be used with the {algorithm.lower()} checksum algorithm."
+    )
+
+
+def composite(algorithm: Algorithm, parts: Sequence[bytes]) -> str:
+    """Return the value of a composite multipart object: hash of the parts' digests, and their number."""
+    digest = running(algorithm)
+    for part in parts:
+        digest.update(part)
+    return f"{encode(digest.digest())}-{len(parts)}"
+
+
+def full_object(algorithm: Algorithm, parts: Sequence[tuple[bytes, int]]) -> str:
+    """Return the CRC of the whole object from (digest, size in bytes) of its parts.
+
+    Errors: InvalidRequest for SHA1 and SHA256, which cannot be combined.
+    """
+    from awscrt import checksums as crt
+
+    combine: Callable[[int, int, int], int] | None = {
+        "CRC32": crt.combine_crc32,
+        "CRC32C": crt.combine_crc32c,
+        "CRC64NVME": crt.combine_crc64nvme,
+    }.get(algorithm)
+    if combine is None:
+        raise S3Error(
+            "InvalidRequest", f"The FULL_OBJECT checksum type cannot be used with the {algorithm.lower()} algorithm."
+        )
+    value = 0
+    for digest, size_bytes in parts:
+        value = combine(value, int.from_bytes(digest, "big"), size_bytes)
+    return encode(value.to_bytes(DIGEST_BYTES[algorithm], "big"))
