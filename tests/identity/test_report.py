@@ -281,3 +281,43 @@ def test_kind_table_of_the_sensing_schema() -> None:
         kinds: ClassVar = {schema.KIND: schema.VARIABLES}
 
     assert kind_table([_Service()]) == {("sensing", "readings"): schema.VARIABLE_NAMES}
+
+
+DOCUMENTS = {("storage", "proof"): (), ("sensing", "readings"): ("temperature_c",)}
+
+
+def _document(**changes: Any) -> bytes:
+    body = {1: 1, 2: "storage", 3: "proof", 4: 7, 5: 1_700_000_000_000, 9: b"\x01\x02"}
+    return cbor2.dumps({key: value for key, value in {**body, **changes.pop("set", {})}.items() if value is not None})
+
+
+def test_a_document_comes_back_exactly() -> None:
+    report = Report(1, "storage", "proof", 7, 1_700_000_000_000, 1_700_000_000_000, [], {}, b"\x01\x02")
+    assert encode(report) == _document()
+    assert decode(_document(), DOCUMENTS) == report
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({9: b""}, "BAD_PAYLOAD"),
+        ({9: "text"}, "BAD_PAYLOAD"),
+        ({8: {0: [1, 2]}}, "BAD_PAYLOAD"),
+        ({6: 10}, "BAD_PAYLOAD"),
+        ({2: "sensing", 3: "readings"}, "BAD_PAYLOAD"),
+        ({3: "lease"}, "UNKNOWN_KIND"),
+        ({4: 0}, "BAD_PAYLOAD"),
+        ({4: None}, "BAD_PAYLOAD"),
+        ({5: -1}, "BAD_TIME_SPAN"),
+        ({1: 2}, "UNKNOWN_KIND"),
+    ],
+)
+def test_a_document_with_a_fault_is_refused(changes: dict[int, Any], code: str) -> None:
+    with pytest.raises(Rejected) as refusal:
+        decode(_document(set=changes), DOCUMENTS)
+    assert refusal.value.reason.code == code
+
+
+def test_columns_for_a_kind_of_document_are_refused() -> None:
+    with pytest.raises(Rejected, match="document"):
+        decode(cbor2.dumps({1: 1, 2: "storage", 3: "proof", 4: 7, 5: 1, 8: {"size": [0, 1]}}), DOCUMENTS)
