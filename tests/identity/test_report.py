@@ -279,8 +279,9 @@ def test_kind_table_of_the_sensing_schema() -> None:
     class _Service:
         name = "sensing"
         kinds: ClassVar = {schema.KIND: schema.VARIABLES}
+        documents: ClassVar = {"proof": None}
 
-    assert kind_table([_Service()]) == {("sensing", "readings"): schema.VARIABLE_NAMES}
+    assert kind_table([_Service()]) == {("sensing", "readings"): schema.VARIABLE_NAMES, ("sensing", "proof"): ()}
 
 
 DOCUMENTS = {("storage", "proof"): (), ("sensing", "readings"): ("temperature_c",)}
