@@ -1,0 +1,148 @@
+"""A share on its way in: hashed while it arrives, durable before it is acknowledged."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import Future
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fieldstone.services.storage.codes.fast_tree import Hasher
+from fieldstone.services.storage.provider import index as index_
+from fieldstone.services.storage.provider import sharefile
+from fieldstone.services.storage.provider.commit import Change
+from fieldstone.services.storage.provider.index import Row
+from fieldstone.services.storage.provider.reading import Checked, mark_whole
+from fieldstone.services.storage.provider.refusals import disk_refusal, refuse
+
+if TYPE_CHECKING:
+    from fieldstone.services.storage.provider.store import Store
+
+
+class Incoming:
+    """A share on its way in. Feed it by `take`, then `finish` or `abort`; one thread at a time."""
+
+    def __init__(
+        self,
+        store: Store,
+        share: bytes,
+        gateway: str,
+        size_bytes: int,
+        leaf_bytes: int,
+        order_digest: bytes,
+        temporary: Path | None,
+        reserved: int,
+        held: Row | None,
+    ) -> None:
+        self._store = store
+        self._share, self._gateway, self._size, self._leaf_bytes = share, gateway, size_bytes, leaf_bytes
+        self._order_digest = order_digest
+        self._temporary = temporary  # None: the share is held already, its bytes are only compared
+        self._fd = -1
+        self._hasher = Hasher(leaf_bytes)
+        self._taken = 0
+        self._checked = Checked()
+        self._is_over = False
+        self.reserved = reserved
+        self.held = held
+
+    def take(self, piece: memoryview) -> None:
+        """Hash and write the next bytes. Touches the disk.
+
+        Raises Rejected DISK_FULL or STORE_UNAVAILABLE; then `abort`.
+        """
+        self._hasher.update(piece)
+        self._taken += len(piece)
+        if self._temporary is None:
+            return
+        try:
+            if self._fd < 0:
+                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+                self._fd = os.open(self._temporary, flags, 0o600)
+            _write_all(self._fd, piece)
+        except OSError as error:
+            raise disk_refusal(error, self._share.hex()) from None
+
+    def finish(self) -> Future[Row]:
+        """Sync the file and enter the share; the future gives its row once it is durable. Touches the disk.
+
+        Raises Rejected: WRONG_LENGTH, SHARE_CONFLICT, SHARE_DAMAGED (send it again), DISK_FULL, STORE_UNAVAILABLE; then `abort`.
+        """
+        subject = self._share.hex()
+        if self._taken != self._size:
+            raise refuse("WRONG_LENGTH", subject, f"{self._taken} bytes came, {self._size} were announced")
+        tree = self._hasher.finish()
+        root, kept = tree.commitment, tree.keep(sharefile.GROUP_BYTES)
+        if self.held is not None and self.held.root != root:
+            raise refuse("SHARE_CONFLICT", subject)
+        done: Future[Row] = Future()
+        if self._temporary is None and self.held is not None:
+            opened = self._store.open(self._share)  # a receipt says "I hold it": look before saying so again
+            try:
+                self._store.check(opened, 0, self._size)
+            finally:
+                opened.close()
+            self._is_over = True
+            self._store.unclaim(self._share)
+            done.set_result(self.held)
+            return done
+        stored_ms = self.held.stored_ms if self.held is not None else self._store.clock.now_ms()
+        meta = sharefile.Meta(
+            share=self._share, gateway=self._gateway, size_bytes=self._size, leaf_bytes=self._leaf_bytes,
+            height=kept.height, root=root, stored_ms=stored_ms, order=self._order_digest,
+        )  # fmt: skip
+        try:
+            tail = sharefile.trailer(meta, kept)
+            _write_all(self._fd, memoryview(tail))
+            os.fdatasync(self._fd)
+            mark_whole(self._checked, self._fd, self._size, self._store.clock.now_ms())
+        except OSError as error:
+            raise disk_refusal(error, subject) from None
+        os.close(self._fd)
+        self._fd, self._is_over = -1, True
+        row = Row(
+            self._share, self._gateway, self._size, self._leaf_bytes, root, stored_ms, self._order_digest,
+            self._size + len(tail), "held", stored_ms,
+        )  # fmt: skip
+        self._enter(row, done)
+        return done
+
+    def _enter(self, row: Row, done: Future[Row]) -> None:
+        store, target = self._store, self._store.path(self._share)
+
+        def undo() -> None:
+            for path in (self._temporary, target if self.held is None else None):
+                if path is not None:
+                    path.unlink(missing_ok=True)
+
+        def durable(result: Future[None]) -> None:
+            error = result.exception()
+            if error is None:
+                before = self.held.disk_bytes if self.held is not None and self.held.state == "bad" else 0
+                store.release(self.reserved, row.disk_bytes - before)
+                store.remember(row.share, self._checked)
+            else:
+                store.release(self.reserved)
+            store.unclaim(self._share)
+            done.set_exception(error) if error else done.set_result(row)
+
+        change = Change(lambda writer: index_.put_row(writer, row), self._temporary, target, undo)
+        store.committer.submit(change).add_done_callback(durable)
+
+    def abort(self) -> None:
+        """Forget what came so far. Safe to call at any time."""
+        if self._is_over:
+            return
+        self._is_over = True
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+        if self._temporary is not None:
+            self._temporary.unlink(missing_ok=True)
+        self._store.release(self.reserved)
+        self._store.unclaim(self._share)
+
+
+def _write_all(fd: int, data: memoryview) -> None:
+    while data:
+        data = data[os.write(fd, data) :]

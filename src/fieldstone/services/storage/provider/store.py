@@ -1,0 +1,305 @@
+"""The share store: a folder of its own, in which nothing is acknowledged before it is durable.
+
+    shares/ab/<32 hex digits>   one file per share (`sharefile`)
+    tmp/                        shares on their way in; swept at every start
+    index.db                    `index`
+    lock                        held while a process uses the folder
+
+A share is hashed while it arrives, written to `tmp/`, synced, renamed, its folder synced, entered into the index, and
+only then acknowledged. A `kill -9` at any moment leaves either no trace but a stray file in `tmp/`, or a complete file
+that the next start enters into the index (`recovery`). Room is reserved before the first byte is written.
+
+Reads and proofs check what they hand out: a group of 128 KiB is hashed when it is read for the first time since the
+start, or after `RECHECK_MS`, or after its file changed. What does not fit its tree is marked and refused, not served.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import sqlite3
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+
+from fieldstone.clock import Clock, SystemClock
+from fieldstone.errors import EnvironmentProblem, Rejected, UsageError
+from fieldstone.services.storage.provider import index as index_
+from fieldstone.services.storage.provider import sharefile
+from fieldstone.services.storage.provider.commit import Change, Committer
+from fieldstone.services.storage.provider.incoming import Incoming
+from fieldstone.services.storage.provider.index import Index, Totals
+from fieldstone.services.storage.provider.reading import Checked, OpenShare
+from fieldstone.services.storage.provider.recovery import Recovered, recover
+from fieldstone.services.storage.provider.refusals import disk_refusal, refuse
+from fieldstone.services.storage.provider.sharefile import DEFAULT_LEAF_BYTES, LEAF_SIZES, Damaged
+from fieldstone.services.storage.records import LeafProof
+
+_LOG = logging.getLogger("fieldstone.storage")
+_MOST_CHECKED = 100_000
+_FORGET_DELETED_MS = 7 * 86_400_000
+_FREE_MARGIN = 16 * 1_048_576
+
+
+class Store:
+    """All methods may be called from any thread; those that touch the disk say so."""
+
+    def __init__(
+        self,
+        root: Path,
+        capacity_bytes: int,
+        *,
+        leaf_bytes: int = DEFAULT_LEAF_BYTES,
+        clock: Clock | None = None,
+    ) -> None:
+        """Open or create the folder and recover. `capacity_bytes`: the most that shares and fillers may take on disk.
+
+        Raises EnvironmentProblem when the folder cannot be used or another process uses it, UsageError on bad sizes.
+        """
+        if leaf_bytes not in LEAF_SIZES:
+            raise UsageError(f"leaf size {leaf_bytes} is none of {', '.join(map(str, LEAF_SIZES))}")
+        if capacity_bytes <= 0:
+            raise UsageError(f"a capacity of {capacity_bytes} bytes is not above zero")
+        self.root, self.leaf_bytes = root, leaf_bytes
+        self.capacity_bytes = capacity_bytes
+        self.clock = clock or SystemClock()
+        self.shares, self.tmp = root / "shares", root / "tmp"
+        try:
+            self.shares.mkdir(parents=True, exist_ok=True)
+            self.tmp.mkdir(exist_ok=True)
+            self._lock_file = os.open(root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise EnvironmentProblem(f"{root} cannot be used: {error.strerror}") from error
+        try:
+            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(self._lock_file)
+            raise EnvironmentProblem(
+                f"{root} is in use by another process: give each provider its own folder"
+            ) from None
+        self.index = Index(root / "index.db")
+        self.recovered: Recovered = recover(self.root, self.index, self.clock.now_ms(), _FORGET_DELETED_MS)
+        totals = self.index.totals()
+        self._mutex = threading.Lock()
+        self._used = totals.used_bytes
+        self._reserved = 0
+        self._number = 0
+        self._busy: set[bytes] = set()  # shares being stored or deleted: one at a time, or one could undo the other
+        self._checked: OrderedDict[bytes, Checked] = OrderedDict()
+        self.committer = Committer(self.index)
+        self.filler_bytes: Callable[[], int] = lambda: 0
+        self.make_room: Callable[[int], None] = lambda wanted: None
+
+    def close(self) -> None:
+        """Write what waits and close; the next start needs no recovery."""
+        self.committer.close()
+        with_writer = self.index.writer()
+        try:
+            index_.put_note(with_writer, "clean", "1")
+        except sqlite3.Error as error:
+            _LOG.warning("the index could not be marked as closed: %s", error)
+        self.index.close()
+        os.close(self._lock_file)
+
+    def path(self, share: bytes) -> Path:
+        """Return where a share's file is. Built from bytes, so no name can lead out of the folder."""
+        name = share.hex()
+        return self.shares / name[:2] / name
+
+    # room
+
+    @property
+    def used_bytes(self) -> int:
+        """What shares take on disk, those on their way in included; without fillers."""
+        return self._used + self._reserved
+
+    def free_bytes(self) -> int:
+        """Return how much more can be stored: by the capacity, and by the disk if that has less. Fillers count as free."""
+        disk = os.statvfs(self.root)
+        fillers = self.filler_bytes()
+        on_disk = disk.f_bavail * disk.f_frsize - _margin(disk) + fillers - self._reserved
+        return max(0, min(self.capacity_bytes - self.used_bytes, on_disk))
+
+    def _reserve(self, wanted: int, subject: str) -> None:
+        with self._mutex:
+            free = self.free_bytes()
+            if wanted > free:
+                raise refuse("DISK_FULL", subject, f"{wanted} bytes are needed, {free} are free")
+            self._reserved += wanted
+            taken = self.used_bytes + self.filler_bytes()
+            disk = os.statvfs(self.root)
+            short = max(taken - self.capacity_bytes, self._reserved - (disk.f_bavail * disk.f_frsize - _margin(disk)))
+        if short > 0:
+            self.make_room(short)
+
+    def release(self, reserved: int, used: int = 0) -> None:
+        """Give reserved bytes back, of which `used` were taken."""
+        with self._mutex:
+            self._reserved -= reserved
+            self._used += used
+
+    # in
+
+    def begin(self, share: bytes, gateway: str, size_bytes: int, order_digest: bytes) -> Incoming:
+        """Start to take a share of `size_bytes`.
+
+        Raises Rejected: DISK_FULL, SHARE_CONFLICT (held with another size or for another gateway), ORDER_USED.
+        """
+        subject = share.hex()
+        self._claim(share)
+        try:
+            if self.index.is_used(order_digest):
+                raise refuse("ORDER_USED", subject)
+            held = self.index.get(share)
+            if held is not None and (held.size_bytes != size_bytes or held.gateway != gateway):
+                raise refuse("SHARE_CONFLICT", subject, f"{held.size_bytes} bytes are held")
+            writes = held is None or held.state != "held"
+            reserved = size_bytes + sharefile.trailer_bytes(size_bytes, self.leaf_bytes) if writes else 0
+            if reserved:
+                self._reserve(reserved, subject)
+        except BaseException:
+            self.unclaim(share)
+            raise
+        with self._mutex:
+            self._number += 1
+            temporary = self.tmp / f"{subject}.{self._number}" if writes else None
+        leaf_bytes = held.leaf_bytes if held is not None else self.leaf_bytes
+        return Incoming(self, share, gateway, size_bytes, leaf_bytes, order_digest, temporary, reserved, held)
+
+    # out
+
+    def open(self, share: bytes) -> OpenShare:
+        """Open a share for reading. Raises Rejected: SHARE_UNKNOWN, SHARE_DAMAGED, STORE_UNAVAILABLE."""
+        row = self.index.get(share)
+        if row is None:
+            raise refuse("SHARE_UNKNOWN", share.hex())
+        if row.state != "held":
+            raise refuse("SHARE_DAMAGED", share.hex(), row.state)
+        try:
+            return OpenShare(os.open(self.path(share), os.O_RDONLY | os.O_CLOEXEC), row, self._note_of(share))
+        except FileNotFoundError:
+            self.mark(share, "lost")
+            raise refuse("SHARE_DAMAGED", share.hex(), "its file is gone") from None
+        except OSError as error:
+            raise disk_refusal(error, share.hex()) from None
+
+    def check(self, opened: OpenShare, start: int, end: int) -> None:
+        """Verify the groups that hold bytes start … end, as far as they are not known to be good. Touches the disk.
+
+        Raises Rejected SHARE_DAMAGED, and marks the share.
+        """
+        try:
+            opened.check(start, end, self.clock.now_ms())
+        except Damaged as error:
+            self.mark(opened.row.share, "bad")
+            raise refuse("SHARE_DAMAGED", opened.row.share.hex(), str(error)) from None
+        except OSError as error:
+            raise disk_refusal(error, opened.row.share.hex()) from None
+
+    def prove(self, share: bytes, leaf_index: int) -> LeafProof | None:
+        """Answer one challenge; None when it cannot be (no such share or leaf, or damaged bytes). Touches the disk."""
+        return next(iter(self.prove_all([(share, leaf_index)])), None)
+
+    def prove_all(self, asked: Sequence[tuple[bytes, int]]) -> list[LeafProof]:
+        """Answer challenges in order, leaving out what cannot be answered. One share's file is opened once in a row."""
+        from fieldstone.services.storage.provider.proving import prove_all
+
+        return prove_all(self, asked)
+
+    def delete(self, share: bytes, gateway: str, order_digest: bytes) -> Future[None]:
+        """Forget a share; fine if it is not held. Raises Rejected: SHARE_CONFLICT (another gateway's), ORDER_USED."""
+        done: Future[None] = Future()
+        self._claim(share)
+        try:
+            row = self.index.get(share)
+            if row is None:
+                self.unclaim(share)
+                done.set_result(None)
+                return done
+            if row.gateway != gateway:
+                raise refuse("SHARE_CONFLICT", share.hex(), "it is another gateway's")
+            if self.index.is_used(order_digest):
+                raise refuse("ORDER_USED", share.hex())
+        except BaseException:
+            self.unclaim(share)
+            raise
+        now_ms, gone = self.clock.now_ms(), row
+        inner = self.committer.submit(Change(lambda writer: index_.delete_row(writer, gone, order_digest, now_ms)))
+
+        def forgotten(result: Future[None]) -> None:
+            error = result.exception()
+            if error is None:
+                self._drop(share)
+                with contextlib.suppress(OSError):  # if it stays: recovery finds it among the deleted
+                    self.path(share).unlink(missing_ok=True)
+                if gone.state != "lost":
+                    self.release(0, -gone.disk_bytes)
+            self.unclaim(share)
+            done.set_exception(error) if error else done.set_result(None)
+
+        inner.add_done_callback(forgotten)
+        return done
+
+    # state
+
+    def mark(self, share: bytes, state: index_.State) -> None:
+        """Note a share's state; what is no longer held is never served or proven again, unless it is stored anew.
+
+        Waits until it is durable."""
+        row = self.index.get(share)
+        if row is None or row.state == state:
+            return
+        if state != "held":
+            _LOG.error("share %s is %s: not served and not proven until it is stored anew", share.hex(), state)
+        if state == "lost":
+            self.release(0, -row.disk_bytes)
+        now_ms = self.clock.now_ms()
+        self._drop(share)
+        with contextlib.suppress(Rejected):  # the index cannot be written: the next look finds the same again
+            self.committer.submit(Change(lambda writer: index_.set_state(writer, share, state, now_ms))).result()
+
+    def totals(self) -> Totals:
+        """Count shares and bytes."""
+        return self.index.totals()
+
+    def _claim(self, share: bytes) -> None:
+        with self._mutex:
+            if share in self._busy:
+                raise refuse("SHARE_BUSY", share.hex())
+            self._busy.add(share)
+
+    def unclaim(self, share: bytes) -> None:
+        """Let others store or delete the share."""
+        with self._mutex:
+            self._busy.discard(share)
+
+    def _note_of(self, share: bytes) -> Checked:
+        with self._mutex:
+            checked = self._checked.get(share)
+            if checked is None:
+                checked = self._checked[share] = Checked()
+                if len(self._checked) > _MOST_CHECKED:
+                    self._checked.popitem(last=False)
+            else:
+                self._checked.move_to_end(share)
+        return checked
+
+    def remember(self, share: bytes, checked: Checked) -> None:
+        """Note what is known of a new file."""
+        with self._mutex:
+            self._checked[share] = checked
+            if len(self._checked) > _MOST_CHECKED:
+                self._checked.popitem(last=False)
+
+    def _drop(self, share: bytes) -> None:
+        with self._mutex:
+            self._checked.pop(share, None)
+
+
+def _margin(disk: os.statvfs_result) -> int:
+    """Leave something for the index and for others: 16 MiB, on small disks 2 %."""
+    return min(_FREE_MARGIN, disk.f_blocks * disk.f_frsize // 50)
