@@ -13,7 +13,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "fieldstone"
 
 # Floors from the ground up. A part may import its own floor's parts only where `SAME_FLOOR` says so.
 FLOORS = [
-    {"errors", "units", "clock", "reasons", "policy", "config", "py"},
+    {"charts", "errors", "units", "clock", "reasons", "policy", "config", "py"},
     {"identity", "journal", "state", "ledger", "metrics"},
     {"services", "integrity", "rewards", "chain", "agent"},
     {"intake", "market", "lab", "economy", "assess"},
