@@ -50,6 +50,10 @@ class Asking:
         body = msgspec.msgpack.encode([asked.number, asked.seed[:4]])
         return pl.DataFrame({"device": devices, "body": [body] * len(devices)}, schema=CHALLENGE_SCHEMA)
 
+    def directory(self, so_far: EpochInput) -> Mapping[str, Mapping[str, Any]]:
+        wishes = so_far.evidence["wish"].iter_rows(named=True)
+        return {row["device"]: {"wish": row["body"].decode()} for row in wishes}
+
     def check_devices(self, part: EpochInput) -> pl.DataFrame:
         right = {msgspec.msgpack.encode([asked.number, asked.seed[:4]]) for asked in part.rounds}
         rows = part.evidence["answer"].filter(pl.col("body").is_in(sorted(right)))

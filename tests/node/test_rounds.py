@@ -125,6 +125,15 @@ def test_too_long_a_document_is_counted_and_passed_over(network: Network) -> Non
     assert sealed is not None and sealed.manifest.counts["report-TOO_LARGE"] == 1
 
 
+def test_the_directory_says_what_devices_told(network: Network) -> None:
+    network.agents[2].send_document("asking", "wish", b"http://10.0.0.7:9000")
+    assert network.agents[2].flush().accepted == 1
+    (found,) = httpx.get(f"{network.url}/v1/asking/directory").json()["devices"]
+    assert (found["device"], found["wish"]) == (network.keys[2].public.device_id, "http://10.0.0.7:9000")
+    assert found["operator"] == network.wallets[2].address
+    assert httpx.get(f"{network.url}/v1/sensing/directory").json() == {"devices": []}
+
+
 def test_what_is_not_there_is_named(network: Network) -> None:
     assert ask(network, "7/devices/did:key:x").status_code in (400, 404, 422)
     assert httpx.get(f"{network.url}/v1/nothing/rounds/latest").status_code in (400, 404, 422)

@@ -109,6 +109,13 @@ def router(
         """Return what a round of the open epoch asks of a device, in the order in which it has to answer."""
         return question(*rounds.asked(service, number, device))
 
+    @api.get("/v1/{service}/directory", tags=["devices"])
+    def directory(service: str) -> dict[str, Any]:
+        """List the devices of a service that customers' software can reach, with their addresses."""
+        told = rounds.directory(service)
+        known = [(registry().get(device), facts) for device, facts in sorted(told.items())]
+        return {"devices": [{**_device(found), **facts} for found, facts in known if found is not None]}
+
     @api.get("/healthz", tags=["operations"])
     def healthz() -> dict[str, str]:
         """Answer that the process lives."""

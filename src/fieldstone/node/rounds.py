@@ -26,6 +26,7 @@ from fieldstone.services.contract import Round
 
 _log = structlog.get_logger("rounds")
 
+_DIRECTORY_MS = 5_000  # how old a directory may be: making one walks the open epoch
 _KEPT = 64  # rounds whose questions are kept in memory
 
 
@@ -36,6 +37,7 @@ class Rounds:
         self._node = node
         self._lock = threading.Lock()
         self._numbers: dict[str, int] = {}  # service → newest round in the journal
+        self._told: dict[str, tuple[int, dict[str, dict[str, Any]]]] = {}
         self._asked: OrderedDict[tuple[str, int], tuple[Round, dict[str, bytes]]] = OrderedDict()
 
     def issue_due(self) -> list[tuple[str, int]]:
@@ -71,6 +73,24 @@ class Rounds:
         """Return a round of the open epoch and what it asks of `device` (None: nothing). Raises UsageError."""
         asked, questions = self._questions(service, number)
         return asked, questions.get(device)
+
+    def directory(self, service: str) -> dict[str, dict[str, Any]]:
+        """Return what the devices of an active service tell customers' software, as of a moment ago. Raises UsageError."""
+        node = self._node
+        if service not in node.policy.services:
+            raise UsageError(f"this network offers no service {service[:40]!r}")
+        with self._lock:
+            now_ms = node.clock.now_ms()
+            known = self._told.get(service)
+            if known is None or now_ms - known[0] > _DIRECTORY_MS:
+                state = node.state
+                last = node.journal.position_at(state.next_end_ms)
+                documents = freeze(node.journal.read(state.last_position + 1, last), state)
+                offered = load_service(service)
+                told = offered.directory(service_input(offered, documents, state))
+                known = (now_ms, {device: dict(facts) for device, facts in told.items()})
+                self._told[service] = known
+            return known[1]
 
     # ---- inside ----------------------------------------------------------------------------------------------------
 

@@ -201,6 +201,10 @@ class Service(Protocol):
         was there at `asked.position`: the service looks only at rows before it."""
         ...
 
+    def directory(self, so_far: EpochInput) -> Mapping[str, Mapping[str, Any]]:
+        """Return what customers' software has to know to reach a device, by device: its address, free space …"""
+        ...
+
 
 class PassiveService:
     """What a service that asks nothing has in common with every other such service."""
@@ -214,3 +218,7 @@ class PassiveService:
     def challenges(self, so_far: EpochInput, asked: Round) -> pl.DataFrame:
         """Ask nothing."""
         return pl.DataFrame(schema=CHALLENGE_SCHEMA)
+
+    def directory(self, so_far: EpochInput) -> Mapping[str, Mapping[str, Any]]:
+        """Devices that customers never talk to need no address."""
+        return {}

@@ -7,6 +7,7 @@ device key of the network. The purpose in the signed context keeps one kind of r
     provider → gateway    ShareReceipt    "I hold these bytes under this commitment": what a lease is made of
     gateway  → network    Lease           in a `lease` report: from now on I pay for these shares
     gateway  → network    Release         in a `release` report: from now on I do not
+    provider → network    Announcement    in an `announce` report: where gateways reach me, and how much I can take
     provider → network    EgressClaim     in an `egress` report: the newest cumulative voucher of each gateway
     provider → network    ProofSet        in a `proof` report: the answer to a round
     checker  → network    RetrievalCheck  in a `check` report: what an assigned test read gave
@@ -82,6 +83,13 @@ class Release(_Record, frozen=True):
     """Body of a `release` report: (provider, share) that the gateway no longer pays for; the provider may drop them."""
 
     shares: tuple[tuple[str, ShareId], ...]
+
+
+class Announcement(_Record, frozen=True):
+    """Body of an `announce` report: the newest one counts. `url`: http(s)://host:port; `capacity_bytes`: for shares in all."""
+
+    url: Annotated[str, msgspec.Meta(pattern=r"^https?://[A-Za-z0-9.:\[\]_-]{1,200}$")]
+    capacity_bytes: NotNegative
 
 
 class EgressClaim(_Record, frozen=True):
