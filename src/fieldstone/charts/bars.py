@@ -75,7 +75,8 @@ def tornado(
     room = min(260.0, max((svg.width_of(name) for name, _, _ in ordered), default=60.0)) + 16
     values = [v for _, lo, hi in ordered for v in (lo, hi)] + [base]
     low, high = _around(values, base)
-    left, right = room, WIDTH - 70.0
+    texts = [" … ".join(number_text(v, unit) for v in sorted(row[1:])) for row in ordered]
+    left, right = room, WIDTH - 12.0 - max((svg.width_of(text, 11) for text in texts), default=0.0)
     bottom = top + 8 + _ROW_PX * len(ordered)
 
     def px(value: float) -> float:
@@ -90,10 +91,7 @@ def tornado(
             told = svg.hover(f"{name}, {ends[index]}: {number_text(value, unit)} (base {number_text(base, unit)})")
             box = {"x": min(px(value), px(base)), "y": y + 4, "width": abs(px(value) - px(base)), "height": 18}
             body.append(svg.element("rect", {**box, "class": f"f{colour(index)}"}, [told]))
-        far = max(at_low, at_high, base)
-        text = f"{number_text(min(at_low, at_high), unit)} … {number_text(max(at_low, at_high), unit)}"
-        anchor, x = ("start", px(far) + 6) if px(far) + 6 + svg.width_of(text, 11) < WIDTH else ("end", WIDTH - 2.0)
-        body.append(svg.label(x, y + 17, text, anchor=anchor, kind="s halo"))
+        body.append(svg.label(px(max(at_low, at_high, base)) + 6, y + 17, texts[n], kind="s halo"))
     body.append(svg.element("path", {"d": f"M{svg.at(px(base))} {svg.at(top + 4)}V{svg.at(bottom)}", "class": "axis"}))
     columns = ["input", ends[0], ends[1]]
     told = description or f"The result is {number_text(base, unit)}; bars show how far one input alone moves it."

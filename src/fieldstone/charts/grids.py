@@ -98,7 +98,7 @@ def _cell(
     parts = [svg.element("rect", {**box, "class": "heat", "fill-opacity": opacity}, [hover])]
     text = number_text(value, unit, 2)
     if svg.width_of(text, 11) < wide - 4:
-        kind = "s on" if opacity > 0.55 else "s ink"
+        kind = "s on" if opacity > 0.7 else "s ink"
         shown = svg.label(x + wide / 2, y + tall / 2 + 4, text, anchor="middle", kind=kind)
         parts.append(shown.replace("<text ", '<text pointer-events="none" ', 1))
     return parts

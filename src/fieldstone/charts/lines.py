@@ -156,19 +156,12 @@ def draw_marks(plane: Plane, marks: Sequence[Mark]) -> list[str]:
             parts.append(svg.label(plane.right - 4, y - 4, mark.text, anchor="end", kind="s halo"))
         elif mark.x is not None:
             x = plane.px(mark.x)
-            parts.append(
-                svg.element("path", {"d": f"M{svg.at(x)} {svg.at(plane.top)}V{svg.at(plane.bottom)}", "class": "mark"})
-            )
+            down = f"M{svg.at(x)} {svg.at(plane.top)}V{svg.at(plane.bottom)}"
+            parts.append(svg.element("path", {"d": down, "class": "under"}))
+            parts.append(svg.element("path", {"d": down, "class": "mark"}))
             left = x > (plane.left + plane.right) / 2
-            parts.append(
-                svg.label(
-                    x - 4 if left else x + 4,
-                    plane.top + 10,
-                    mark.text,
-                    anchor="end" if left else "start",
-                    kind="s halo",
-                )
-            )
+            side, shift = ("end", -4) if left else ("start", 4)
+            parts.append(svg.label(x + shift, plane.top + 1, mark.text, anchor=side, kind="s halo"))
     return parts
 
 

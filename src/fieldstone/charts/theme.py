@@ -32,6 +32,7 @@ CHART_CSS = (
     "svg.fs .hit{fill:transparent}svg.fs .hit:hover{fill:var(--fs-ink);fill-opacity:.07}"
     "svg.fs .line{fill:none;stroke-width:2;stroke-linejoin:round;stroke-linecap:round}"
     "svg.fs .mark{stroke:var(--fs-soft);stroke-width:1;stroke-dasharray:4 3}"
+    "svg.fs .under{stroke:var(--fs-card);stroke-width:3}"
     "svg.fs .frame{fill:none;stroke:var(--fs-line)}svg.fs .hatch{stroke:var(--fs-soft);stroke-width:1;opacity:.6}"
     "svg.fs .heat{fill:var(--fs-heat)}svg.fs .halo{paint-order:stroke;stroke:var(--fs-card);stroke-width:3px}"
     + "".join(
