@@ -1,1 +1,70 @@
 """Storage: operators rent out disks; the network proves that the data is held and can be read, and repairs it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from fieldstone.services.contract import Column, Document, EpochInput, FleetVerdicts, Product, Round, VerdictReason
+from fieldstone.services.storage.rules.reasons import REASONS
+from fieldstone.services.storage.schema import DOCUMENTS, PRODUCTS, QUANTITY_UNIT
+
+if TYPE_CHECKING:
+    import polars as pl
+
+__all__ = ["Storage", "service"]
+
+
+class Storage:
+    """The storage service (`services.contract.Service`). The verification is imported when it is first used."""
+
+    name = "storage"
+    quantity_unit = QUANTITY_UNIT
+    kinds: Mapping[str, tuple[Column, ...]] = {}
+    documents: Mapping[str, Document] = DOCUMENTS
+    products: tuple[Product, ...] = PRODUCTS
+    reasons: Mapping[str, VerdictReason] = REASONS
+    rule_versions: tuple[int, ...] = (1,)
+
+    def default_params(self, rule_version: int) -> Mapping[str, Any]:
+        """Return the parameters of a rule version. Raises UsageError when there is no such version."""
+        from fieldstone.services.storage.rules.v1 import default_params
+
+        return default_params(rule_version)
+
+    def with_overrides(self, params: Mapping[str, Any], overrides: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return `params` with keys replaced. Raises UsageError naming a wrong key."""
+        from fieldstone.services.storage.rules.v1 import with_overrides
+
+        return with_overrides(params, overrides)
+
+    def check_devices(self, part: EpochInput) -> pl.DataFrame:
+        """Stage 1: `devices.check_devices`."""
+        from fieldstone.services.storage.devices import check_devices
+
+        return check_devices(part)
+
+    def check_fleet(self, whole: EpochInput, device_checks: pl.DataFrame) -> FleetVerdicts:
+        """Stage 2: `verify.check_fleet`."""
+        from fieldstone.services.storage.verify import check_fleet
+
+        return check_fleet(whole, device_checks)
+
+    def partitions(self, whole: EpochInput, count: int) -> Iterator[EpochInput]:
+        """Cut by device: `devices.partitions`."""
+        from fieldstone.services.storage.devices import partitions
+
+        return partitions(whole, count)
+
+    def round_s(self, params: Mapping[str, Any]) -> int:
+        """Return the seconds between rounds."""
+        return int(params["round_s"])
+
+    def challenges(self, so_far: EpochInput, asked: Round) -> pl.DataFrame:
+        """Return what a round asks of whom: `challenge.challenges`."""
+        from fieldstone.services.storage.challenge import challenges
+
+        return challenges(so_far, asked)
+
+
+service = Storage()

@@ -1,0 +1,284 @@
+"""What a round asks: leaves of shares drawn from public randomness, the same for everybody who works it out.
+
+A device's holdings at the round's position are put in the order of their share ids and their leaves are numbered
+through. The numbers asked are
+
+    word_i = 8 bytes, little-endian, at 8·i of  BLAKE3-XOF("fieldstone/storage/challenge/v1" ‖ 00 ‖ seed ‖ did:key of the device)
+    idx_i  = word_i mod leaves          i = 0 … q−1; a number drawn again is not asked again
+
+so a device with twice the bytes is asked about them twice as thinly, whatever its shares are. (PDP: keccak256(seed ‖ set
+id ‖ i) mod leafCount; the bias of the remainder is below leaves/2⁶⁴.) The set of leaves is frozen at the position, before
+the seed was known: adding or dropping shares cannot move a question.
+
+Silence does not make a question go away: while a device answers nothing at all, the questions of up to `reask_rounds`
+earlier rounds are asked again, those of the newest round first. Who is silent whenever a round hits what he dropped
+would have to be silent nearly always.
+
+The body that a device gets is a msgpack list: [share, leaf] to prove, then [share, leaf, provider] to read as a checker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import msgspec
+import numpy as np
+import polars as pl
+from blake3 import blake3
+from numpy.typing import NDArray
+
+from fieldstone.services.contract import CHALLENGE_SCHEMA, EpochInput, Round
+from fieldstone.services.storage.holdings import fold
+from fieldstone.services.storage.schema import PROOF
+from fieldstone.units import DAY_MS
+
+__all__ = [
+    "ROUND_SCHEMA",
+    "Asked",
+    "Asking",
+    "Posed",
+    "Shelf",
+    "challenges",
+    "decode_body",
+    "draw",
+    "encode_body",
+    "peek_number",
+    "per_round",
+    "posed_rounds",
+    "round_table",
+    "shelves",
+]
+
+CONTEXT = b"fieldstone/storage/challenge/v1\0"
+ROUND_SCHEMA: dict[str, pl.DataType] = {
+    "number": pl.Int64(),
+    "position": pl.Int64(),
+    "issued_ms": pl.Int64(),
+    "seed": pl.Binary(),
+    # how it was asked then: settings and standing may have changed when it is judged
+    "questions": pl.Int64(),
+    "often_questions": pl.Int64(),
+    "suspects": pl.List(pl.String()),
+    "excluded": pl.List(pl.String()),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a round wants from one device. `prove`: (share, leaf index). `read`: (share, leaf index, provider)."""
+
+    prove: tuple[tuple[bytes, int], ...]
+    read: tuple[tuple[bytes, int, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Posed:
+    """A round and how it was asked: leaves per device, per suspected device, and who counted as that."""
+
+    asked: Round
+    questions: int
+    often_questions: int
+    suspects: frozenset[str]
+    excluded: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """One device's holdings as arrays, in the order of the fold (share, from_position)."""
+
+    device: str
+    shares: list[bytes]
+    leaves: NDArray[np.int64]
+    from_position: NDArray[np.int64]
+    until_position: NDArray[np.int64]
+
+    def held(self, position: int) -> NDArray[np.int64]:
+        """Return the places of the shares held when the journal was at `position`."""
+        return np.flatnonzero((self.from_position < position) & (self.until_position > position))
+
+
+def encode_body(asked: Asked) -> bytes:
+    """Return the body of a challenge."""
+    return msgspec.msgpack.encode([*asked.prove, *asked.read])
+
+
+def decode_body(body: bytes) -> Asked:
+    """Read the body of a challenge. Raises msgspec.DecodeError when it is none."""
+    rows = msgspec.msgpack.decode(body, type=list[list[Any]])
+    prove = [msgspec.convert(row, tuple[bytes, int]) for row in rows if len(row) == 2]
+    read = [msgspec.convert(row, tuple[bytes, int, str]) for row in rows if len(row) != 2]
+    return Asked(tuple(prove), tuple(read))
+
+
+def draw(context: bytes, seed: bytes, device: str, count: int, total: int) -> list[int]:
+    """Return up to `count` distinct numbers below `total`, in the order drawn."""
+    if total <= 0 or count <= 0:
+        return []
+    words = np.frombuffer(blake3(context + seed + device.encode()).digest(length=8 * count), dtype="<u8")
+    return list(dict.fromkeys((words % np.uint64(total)).tolist()))
+
+
+def per_round(params: Mapping[str, Any], *, often: bool) -> int:
+    """Return the questions of one round: the day's, spread over the day's rounds, rounded up."""
+    daily = int(params["new_questions_per_day" if often else "questions_per_day"])
+    return min(-(-daily * int(params["round_s"]) // 86_400), int(params["max_questions_per_round"]))
+
+
+def shelves(holdings: pl.DataFrame) -> Iterator[Shelf]:
+    """Cut HOLDING_SCHEMA, sorted by device and share, into shelves. Devices without a row have none."""
+    if not holdings.height:
+        return
+    names = holdings["device"]
+    starts = np.flatnonzero(np.append(True, (names[1:] != names[:-1]).to_numpy())).tolist()
+    leaves = -(-holdings["size_bytes"].to_numpy() // holdings["leaf_bytes"].to_numpy())
+    low, high = holdings["from_position"].to_numpy(), holdings["until_position"].to_numpy()
+    for start, end in pairwise([*starts, holdings.height]):
+        shares = holdings["share"][start:end].to_list()
+        yield Shelf(names[start], shares, leaves[start:end], low[start:end], high[start:end])
+
+
+class Asking:
+    """What rounds ask of devices: rounds in order, those of the carry first, and who was heard in which."""
+
+    def __init__(self, inp: EpochInput, before: int | None = None, asked: Round | None = None) -> None:
+        """Read the rounds and the numbers of proof reports before position `before` (None: all)."""
+        self.rounds = posed_rounds(inp, asked)
+        self._place = {one.asked.number: place for place, one in enumerate(self.rounds)}
+        self._reask = int(inp.params["reask_rounds"])
+        self._new_ms = int(inp.params["new_days"]) * DAY_MS
+        self._enrolled = dict(inp.registry.select("device", "enrolled_ms").iter_rows())
+        self._heard = _heard(inp, self.rounds, before)
+
+    def posed(self, number: int) -> Posed:
+        """Return round `number`. Raises KeyError."""
+        return self.rounds[self._place[number]]
+
+    def knows(self, number: int) -> bool:
+        """Tell whether the round is known."""
+        return number in self._place
+
+    def heard(self, device: str, number: int, before: int) -> bool:
+        """Tell whether any readable answer of the device to round `number` came before journal position `before`."""
+        position = self._heard.get((device, number))
+        return position is not None and position < before
+
+    def questions(self, shelf: Shelf, number: int) -> list[tuple[int, int]]:
+        """Return (place on the shelf, leaf index) in the order asked: the round's own, then those of silent rounds."""
+        place = self._place[number]
+        position = self.rounds[place].asked.position
+        found = dict.fromkeys(self._own(shelf, self.rounds[place]))
+        if found:
+            for earlier in reversed(self.rounds[max(0, place - self._reask) : place]):
+                if self.heard(shelf.device, earlier.asked.number, position):
+                    break
+                again = self._own(shelf, earlier)
+                if not again:
+                    break
+                found.update(dict.fromkeys((row, leaf) for row, leaf in again if shelf.until_position[row] > position))
+        return list(found)
+
+    def _own(self, shelf: Shelf, posed: Posed) -> list[tuple[int, int]]:
+        held = shelf.held(posed.asked.position)
+        if not held.size or shelf.device in posed.excluded:
+            return []
+        leaves = shelf.leaves[held]
+        edges = np.cumsum(leaves)
+        is_new = posed.asked.issued_ms < self._enrolled.get(shelf.device, 0) + self._new_ms
+        count = posed.often_questions if is_new or shelf.device in posed.suspects else posed.questions
+        numbers = np.asarray(draw(CONTEXT, posed.asked.seed, shelf.device, count, int(edges[-1])), dtype=np.int64)
+        places = np.searchsorted(edges, numbers, side="right")
+        return list(zip(held[places].tolist(), (numbers - (edges - leaves)[places]).tolist(), strict=True))
+
+
+def challenges(so_far: EpochInput, asked: Round) -> pl.DataFrame:
+    """Return CHALLENGE_SCHEMA: the body for every device that `asked` wants something from."""
+    from fieldstone.services.storage.retrieval import Committees
+
+    holdings = fold(so_far, before=asked.position).holdings
+    asking = Asking(so_far, asked.position, asked)
+    bodies: dict[str, Asked] = {}
+    every = list(shelves(holdings))
+    for shelf in every:
+        prove = tuple((shelf.shares[row], leaf) for row, leaf in asking.questions(shelf, asked.number))
+        if prove:
+            bodies[shelf.device] = Asked(prove)
+    operators = dict(so_far.registry.select("device", "operator").iter_rows())
+    for task in Committees(every, operators, so_far.params).tasks(asking.posed(asked.number)):
+        for checker in task.checkers:
+            known = bodies.get(checker, Asked(()))
+            bodies[checker] = Asked(known.prove, (*known.read, (task.share, task.leaf_index, task.provider)))
+    rows = [(device, encode_body(bodies[device])) for device in sorted(bodies)]
+    return pl.DataFrame(rows, schema=CHALLENGE_SCHEMA, orient="row")
+
+
+def posed_rounds(inp: EpochInput, asked: Round | None = None) -> list[Posed]:
+    """Return the rounds that the carry keeps and those of the epoch up to `asked`, in order, and how they were asked."""
+    kept = inp.carry.get("rounds", pl.DataFrame(schema=ROUND_SCHEMA))
+    rounds = [
+        Posed(Round(*row[:4]), row[4], row[5], frozenset(row[6] or ()), frozenset(row[7] or ()))
+        for row in kept.select(list(ROUND_SCHEMA)).iter_rows()
+    ]
+    suspects: frozenset[str] = frozenset()
+    excluded: frozenset[str] = frozenset()
+    standing = inp.carry.get("reputation")
+    if standing is not None and standing.height:
+        odd = (pl.col("cusum") >= int(inp.params["suspect_micronats"])) | (pl.col("state") == "suspended")
+        suspects = frozenset(standing.filter(odd)["device"].to_list())
+        excluded = frozenset(standing.filter(pl.col("state") == "disqualified")["device"].to_list())
+    seldom, often = per_round(inp.params, often=False), per_round(inp.params, often=True)
+    new = [one for one in inp.rounds if asked is None or one.number < asked.number]
+    if asked is not None:
+        new.append(asked)
+    return [*rounds, *(Posed(one, seldom, often, suspects, excluded) for one in new)]
+
+
+def _heard(inp: EpochInput, rounds: Sequence[Posed], before: int | None) -> dict[tuple[str, int], int]:
+    """Return (device, number) → position of the first answer in time; −1 for answers of the epoch before.
+
+    An answer that comes too late is silence: otherwise who is asked about what he dropped would answer late.
+    """
+    carried = inp.carry.get("answers")
+    found: dict[tuple[str, int], int] = {}
+    if carried is not None:
+        found = {(device, number): -1 for device, number in carried.select("device", "number").iter_rows()}
+    table = inp.evidence.get(PROOF)
+    if table is None:
+        return found
+    if before is not None:  # only the newest rounds matter for what is asked next, and their answers came after them
+        newest = rounds[-2 - int(inp.params["reask_rounds"]) :]
+        after = newest[0].asked.position if newest else 0
+        table = table.filter((pl.col("position") < before) & (pl.col("position") > after))
+    within_ms = int(inp.params["answer_within_s"]) * 1_000
+    deadline_ms = {one.asked.number: one.asked.issued_ms + within_ms for one in rounds}
+    columns = table.sort("position").select("device", "received_ms", "position", "body")
+    for device, received_ms, position, body in columns.iter_rows():
+        number = peek_number(body)
+        if number is not None and received_ms <= deadline_ms.get(number, 0):
+            found.setdefault((device, number), position)
+    return found
+
+
+_HEAD = msgspec.msgpack.Decoder(tuple[int, msgspec.Raw])
+
+
+def peek_number(body: bytes) -> int | None:
+    """Return the round's number of a ProofSet or CheckSet without reading the rest; None when it is neither."""
+    try:
+        return _HEAD.decode(body)[0]
+    except msgspec.DecodeError:
+        return None
+
+
+def round_table(rounds: Sequence[Posed]) -> pl.DataFrame:
+    """Return ROUND_SCHEMA."""
+    rows = [
+        (
+            *(one.asked.number, one.asked.position, one.asked.issued_ms, one.asked.seed),
+            *(one.questions, one.often_questions, sorted(one.suspects), sorted(one.excluded)),
+        )
+        for one in rounds
+    ]
+    return pl.DataFrame(rows, schema=ROUND_SCHEMA, orient="row")

@@ -1,0 +1,443 @@
+"""Stage 1: every device alone. Fold its leases, ask its rounds again, verify its proofs, read its vouchers.
+
+A round is judged in the epoch in which its deadline falls. What it pays is the time from the round before it to itself,
+in proportion to the questions answered rightly (2.7's three states; `pay = proposed · proven div requested`):
+
+    proven   right > 0 and nothing wrong   →  weight = right · 10⁶ div (asked − excused)
+    faulted  silent, late, or any wrong leaf  →  weight 0
+    open     the deadline lies beyond the epoch's end  →  settled by the next epoch
+
+A question about a share that its gateway released before the deadline is excused when it is not answered.
+Time after the last judged round waits for the next one, so nothing is paid before it is proven.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from fieldstone.errors import Rejected
+from fieldstone.services.contract import EpochInput
+from fieldstone.services.storage import records
+from fieldstone.services.storage.challenge import Asking, Posed, Shelf, peek_number, shelves
+from fieldstone.services.storage.codes.fast_tree import verify as verify_leaf
+from fieldstone.services.storage.egress import EGRESS_STRUCT, count_egress
+from fieldstone.services.storage.holdings import FOREVER, HOLDING_SCHEMA, REFUSED_SCHEMA, device_keys, fold
+from fieldstone.services.storage.schema import CHECK, EGRESS_CLAIM, LEASE, PROOF, RELEASE, SPACE, UNIT_BYTE_MS
+from fieldstone.units import PPM
+
+__all__ = ["ANSWER_SCHEMA", "HELD_SCHEMA", "check_devices", "partitions", "unnest"]
+
+# Outcomes of questions in rounds that the next epoch may still need, by their place in the round's list.
+ANSWER_SCHEMA: dict[str, pl.DataType] = {
+    "device": pl.String(),
+    "number": pl.Int64(),
+    "right": pl.List(pl.Int64()),
+    "wrong": pl.List(pl.Int64()),
+}
+HELD_SCHEMA: dict[str, pl.DataType] = {
+    **HOLDING_SCHEMA,
+    "proven_units": pl.Int64(),  # KiB-seconds that judged rounds pay
+    "due_units": pl.Int64(),  # …would have paid with every answer right
+}
+_ROUND = {
+    "number": pl.Int64(),
+    "issued_ms": pl.Int64(),
+    "asked": pl.Int64(),
+    "right": pl.Int64(),
+    "wrong": pl.Int64(),
+    "missing": pl.Int64(),
+    "late_ms": pl.Int64(),  # by how much the first late answer missed the deadline; 0: none was late
+    "state": pl.String(),
+    "weight_ppm": pl.Int64(),
+}
+_FAILURE = {
+    "share": pl.Binary(),
+    "leaf_index": pl.Int64(),
+    "number": pl.Int64(),
+    "what": pl.String(),  # missing | wrong
+}
+_REFUSED = {name: kind for name, kind in REFUSED_SCHEMA.items() if name != "provider"}
+
+CHECK_SCHEMA: dict[str, pl.DataType] = {
+    "device": pl.String(),
+    "operator": pl.String(),
+    "bad_reports": pl.Int64(),
+    "bad_vouchers": pl.Int64(),
+    "space_units": pl.Int64(),
+    "bad_space": pl.Int64(),
+    "rounds": pl.List(pl.Struct(_ROUND)),
+    "failures": pl.List(pl.Struct(_FAILURE)),
+    "answers": pl.List(pl.Struct({k: v for k, v in ANSWER_SCHEMA.items() if k != "device"})),
+    "egress": pl.List(EGRESS_STRUCT),
+    "refused": pl.List(pl.Struct(_REFUSED)),
+    "held": pl.List(pl.Struct({k: v for k, v in HELD_SCHEMA.items() if k != "device"})),
+}
+
+
+def partitions(whole: EpochInput, count: int) -> Iterator[EpochInput]:
+    """Cut the input into at most `count` parts by device, of about equal numbers of proofs and carried shares.
+
+    Leases and releases go to every part: each names many providers, and a part takes only its own providers' lines.
+    """
+    registry = whole.registry.sort("device")
+    devices = registry["device"]
+    work = np.ones(registry.height, dtype=np.int64)
+    for table, weight in ((whole.evidence.get(PROOF), 20), (whole.carry.get("holdings"), 1)):
+        if table is not None and table.height:
+            counts = dict(table.group_by("device").len().iter_rows())
+            work += weight * np.array([counts.get(device, 0) for device in devices], dtype=np.int64)
+    parts = max(1, min(count, registry.height))
+    total = np.cumsum(work)
+    cuts = np.searchsorted(total, total[-1] * np.arange(1, parts) / parts) + 1 if registry.height else []
+    edges = np.unique(np.concatenate(([0], cuts, [registry.height]))).astype(np.int64).tolist()
+    edges = [0, 0] if registry.height == 0 else edges
+    keys = _rotated_keys(whole)
+    for begin, end in pairwise(edges):
+        mine = registry[begin:end]
+        evidence = {
+            kind: table if kind in (LEASE, RELEASE) else table.join(mine.select("device"), on="device", how="semi")
+            for kind, table in whole.evidence.items()
+            if kind != CHECK
+        }
+        carry = {
+            name: table.join(mine.select("device"), on="device", how="semi")
+            if name in ("holdings", "answers", "egress")
+            else table
+            for name, table in whole.carry.items()
+            if name in ("holdings", "answers", "egress", "rounds", "reputation")
+        }
+        yield EpochInput(
+            whole.epoch,
+            whole.start_ms,
+            whole.end_ms,
+            mine,
+            evidence,
+            whole.params,
+            whole.randomness,
+            {**carry, "keys": keys},
+            whole.rounds,
+        )
+
+
+def check_devices(part: EpochInput) -> pl.DataFrame:
+    """Look at each device alone. Returns CHECK_SCHEMA, one row per device of the registry, sorted by device."""
+    registry = part.registry.sort("device")
+    devices = registry["device"].to_list()
+    held = fold(part, devices)
+    asking = Asking(part)
+    proofs = _by_device(part.evidence.get(PROOF))
+    claims = _by_device(part.evidence.get(EGRESS_CLAIM))
+    spaces = _by_device(part.evidence.get(SPACE))
+    tables = dict(_by_device_table(held.holdings))
+    of_shelf = {shelf.device: shelf for shelf in shelves(held.holdings)}
+    earlier = _carried_answers(part)
+    redeemed = _carried_egress(part)
+    refused = defaultdict(list)
+    for gateway, provider, share, position, cause in held.refused.iter_rows():
+        refused[provider].append((gateway, share, position, cause))
+    keys = device_keys(part)
+    rows, pieces = [], []
+    for device in devices:
+        shelf = of_shelf.get(device) or _empty_shelf(device)
+        table = tables.get(device, held.holdings.clear())
+        audit = _audit(part, asking, shelf, table, proofs.get(device, []), earlier.get(device, {}))
+        stored = dict(
+            table.filter(pl.col("until_ms") == FOREVER).group_by("gateway").agg(pl.col("size_bytes").sum()).iter_rows()
+        )
+        egress = count_egress(
+            device,
+            claims.get(device, []),
+            redeemed.get(device, {}),
+            stored,
+            part.end_ms - part.start_ms,
+            part.params,
+            keys,
+        )
+        space_units, bad_space = _space(part, device, spaces.get(device, []))
+        rows.append(
+            {
+                "device": device,
+                "bad_reports": audit.bad_reports + egress.bad_reports,
+                "bad_vouchers": egress.bad_vouchers,
+                "space_units": space_units,
+                "bad_space": bad_space,
+                "rounds": audit.rounds,
+                "failures": audit.failures,
+                "answers": audit.answers,
+                "egress": egress.rows,
+                "refused": [dict(zip(_REFUSED, row, strict=True)) for row in refused[device]],
+            }
+        )
+        pieces.append(audit.table)
+    schema = {name: kind for name, kind in CHECK_SCHEMA.items() if name not in ("operator", "held")}
+    found = pl.DataFrame(rows, schema=schema).with_columns(operator=registry["operator"])
+    long = pl.concat(pieces) if pieces else pl.DataFrame(schema=HELD_SCHEMA)
+    kind = CHECK_SCHEMA["held"]
+    fields = [name for name in HELD_SCHEMA if name != "device"]
+    nested = long.group_by("device", maintain_order=True).agg(pl.struct(fields).alias("held"))
+    joined = found.join(nested, on="device", how="left", maintain_order="left")
+    empty = pl.Series([[]], dtype=kind).first()
+    return joined.with_columns(pl.col("held").cast(kind).fill_null(empty)).select(list(CHECK_SCHEMA))
+
+
+def unnest(table: pl.DataFrame, column: str) -> pl.DataFrame:
+    """Return `device` and the fields of a list-of-structs column, one row per element."""
+    packed = table.select("device", column).filter(pl.col(column).list.len() > 0)
+    return packed.explode(column).unnest(column)
+
+
+@dataclass
+class _Audit:
+    table: pl.DataFrame
+    rounds: list[dict[str, Any]] = field(default_factory=list)
+    failures: list[dict[str, Any]] = field(default_factory=list)
+    answers: list[dict[str, Any]] = field(default_factory=list)
+    bad_reports: int = 0
+
+
+@dataclass
+class _Answers:
+    """Outcomes of one round's questions, by their place in the list; the first answer to a question counts."""
+
+    right: set[int] = field(default_factory=set)
+    wrong: set[int] = field(default_factory=set)
+    heard: bool = False
+    late_ms: int = 0
+
+
+def _audit(
+    part: EpochInput,
+    asking: Asking,
+    shelf: Shelf,
+    table: pl.DataFrame,
+    proofs: list[tuple[int, bytes]],
+    earlier: Mapping[int, tuple[list[int], list[int]]],
+) -> _Audit:
+    found = _Audit(table)
+    within_ms = int(part.params["answer_within_s"]) * 1_000
+    open_rounds = [one for one in asking.rounds if one.asked.issued_ms + within_ms > part.start_ms]
+    questions: dict[int, list[tuple[int, int]]] = {}
+    if shelf.shares:
+        for one in open_rounds:
+            asked = asking.questions(shelf, one.asked.number)
+            if asked:
+                questions[one.asked.number] = asked
+    answers = {number: _Answers() for number in questions}
+    for number, (right, wrong) in earlier.items():
+        if number in answers:
+            answers[number] = _Answers(set(right), set(wrong), True)
+    found.bad_reports = _take_proofs(asking, shelf, table, proofs, questions, answers, within_ms)
+    judged = [one for one in open_rounds if one.asked.issued_ms + within_ms <= part.end_ms]
+    proven_ms, failed_ms = table["proven_ms"].to_numpy().copy(), table["failed_ms"].to_numpy().copy()
+    until_ms = table["until_ms"].to_numpy()
+    weights: list[int] = []
+    for one in judged:
+        number, issued_ms = one.asked.number, one.asked.issued_ms
+        if number not in questions:
+            weights.append(0)
+            continue
+        row, failures = _judge(one, questions[number], answers[number], until_ms, within_ms)
+        weights.append(row["weight_ppm"])
+        found.rounds.append(row)
+        for place in answers[number].right:
+            proven_ms[questions[number][place][0]] = issued_ms
+        for (share_place, leaf), what in failures:
+            failed_ms[share_place] = issued_ms
+            found.failures.append(
+                {"share": shelf.shares[share_place], "leaf_index": leaf, "number": number, "what": what}
+            )
+    before = [one.asked.issued_ms for one in asking.rounds if one.asked.issued_ms + within_ms <= part.start_ms]
+    proven, due = _units(table, judged, weights, before[-1] if before else None)
+    lost = failed_ms > proven_ms  # a share that failed since it was last proven is not paid until it is proven again
+    found.table = table.with_columns(
+        proven_ms=proven_ms,
+        failed_ms=failed_ms,
+        proven_units=np.where(lost, 0, proven),
+        due_units=due,
+    )
+    keep = {one.asked.number for one in kept_rounds(asking.rounds, part)}
+    numbers = {number for number in keep if asking.heard(shelf.device, number, FOREVER)} if shelf.shares else set()
+    for number in sorted(numbers):
+        one_answer = answers.get(number, _Answers())
+        found.answers.append({"number": number, "right": sorted(one_answer.right), "wrong": sorted(one_answer.wrong)})
+    return found
+
+
+def kept_rounds(rounds: list[Posed], inp: EpochInput) -> list[Posed]:
+    """Return the rounds that the next epoch needs: open ones, the one before them, and those it may ask again."""
+    within_ms = int(inp.params["answer_within_s"]) * 1_000
+    is_open = [one.asked.issued_ms + within_ms > inp.end_ms for one in rounds]
+    first = is_open.index(True) if True in is_open else len(rounds)
+    return rounds[max(0, first - max(1, int(inp.params["reask_rounds"]))) :]
+
+
+def _take_proofs(
+    asking: Asking,
+    shelf: Shelf,
+    table: pl.DataFrame,
+    proofs: list[tuple[int, bytes]],
+    questions: Mapping[int, list[tuple[int, int]]],
+    answers: dict[int, _Answers],
+    within_ms: int,
+) -> int:
+    """Verify a device's proof reports into `answers`. Return how many reports were no answer to any round."""
+    bad = 0
+    places = {
+        number: {(shelf.shares[row], leaf): place for place, (row, leaf) in enumerate(asked)}
+        for number, asked in questions.items()
+    }
+    sizes = table["size_bytes"].to_list()
+    leaf_sizes = table["leaf_bytes"].to_list()
+    roots = table["root"].to_list()
+    for received_ms, body in proofs:
+        try:
+            answer = records.decode(body, records.ProofSet)
+        except Rejected:
+            bad += 1
+            number = peek_number(body)  # an answer that nobody can read leaves every question out; it is no silence
+            if (
+                number is not None
+                and number in questions
+                and received_ms <= asking.posed(number).asked.issued_ms + within_ms
+            ):
+                answers[number].heard = True
+            continue
+        if answer.number not in questions:
+            bad += not asking.knows(answer.number)
+            continue
+        state = answers[answer.number]
+        deadline_ms = asking.posed(answer.number).asked.issued_ms + within_ms
+        if received_ms > deadline_ms:
+            state.late_ms = state.late_ms or received_ms - deadline_ms
+            continue
+        state.heard = True
+        asked, place_of = questions[answer.number], places[answer.number]
+        for proof in answer.proofs:
+            place = place_of.get((proof.share, proof.leaf_index))
+            if place is None or place in state.right or place in state.wrong:
+                continue
+            row = asked[place][0]
+            holds = verify_leaf(roots[row], sizes[row], leaf_sizes[row], proof.leaf_index, proof.leaf, proof.path)
+            (state.right if holds else state.wrong).add(place)
+    return bad
+
+
+def _judge(
+    one: Posed, asked: list[tuple[int, int]], answer: _Answers, until_ms: NDArray[np.int64], within_ms: int
+) -> tuple[dict[str, Any], list[tuple[tuple[int, int], str]]]:
+    deadline_ms = one.asked.issued_ms + within_ms
+    unanswered = [place for place in range(len(asked)) if place not in answer.right and place not in answer.wrong]
+    missing = [place for place in unanswered if until_ms[asked[place][0]] > deadline_ms]
+    count = len(asked) - (len(unanswered) - len(missing))
+    right, wrong = len(answer.right), len(answer.wrong)
+    if count == 0:
+        state, weight = "proven", PPM  # everything asked was released meanwhile: nothing is left to doubt
+    elif wrong:
+        state, weight = "wrong", 0
+    elif not answer.heard:
+        state, weight = ("late" if answer.late_ms else "silent"), 0
+    else:
+        state, weight = ("proven" if right else "empty"), right * PPM // count
+    failures = [(asked[place], "wrong") for place in sorted(answer.wrong)]
+    if answer.heard:
+        failures += [(asked[place], "missing") for place in missing]
+    row = {
+        "number": one.asked.number,
+        "issued_ms": one.asked.issued_ms,
+        "asked": count,
+        "right": right,
+        "wrong": wrong,
+        "missing": len(missing),
+        "late_ms": answer.late_ms,
+        "state": state,
+        "weight_ppm": weight,
+    }
+    return row, failures
+
+
+def _units(
+    table: pl.DataFrame, judged: list[Posed], weights: list[int], before_ms: int | None
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return proven and due KiB-seconds per share: bytes · Σ weight · time of the judged rounds' spans it was leased in.
+
+    A share's floor loses less than one unit an epoch. All steps are integers: span ≤ 1.8 · 10¹² ms · 10⁶ ppm < 2⁶³.
+    """
+    nothing = np.zeros(table.height, dtype=np.int64)
+    if not judged or not table.height:
+        return nothing, nothing
+    low, high = table["from_ms"].to_numpy(), table["until_ms"].to_numpy()
+    size = table["size_bytes"].to_numpy()
+    start = int(low.min()) if before_ms is None else before_ms
+    edges = np.array([start, *(one.asked.issued_ms for one in judged)], dtype=np.int64)
+    edges = np.maximum.accumulate(edges)
+    spans, factors = np.diff(edges), np.array(weights, dtype=np.int64)
+    sums = np.concatenate(([0], np.cumsum(spans * factors)))
+    first, last = np.clip(low, edges[0], edges[-1]), np.clip(high, edges[0], edges[-1])
+
+    def until(moment: NDArray[np.int64]) -> NDArray[np.int64]:
+        place = np.clip(np.searchsorted(edges, moment, side="right") - 1, 0, len(spans) - 1)
+        result: NDArray[np.int64] = sums[place] + (moment - edges[place]) * factors[place]
+        return result
+
+    time_ms = np.maximum(last - first, 0)
+    proven_ms = np.maximum(until(last) - until(first), 0) // PPM
+    return _scaled(size, proven_ms), _scaled(size, time_ms)
+
+
+def _scaled(size: NDArray[np.int64], time_ms: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return size · time in units. Exact: the product of the remainders stays below 2⁶³ for shares up to 4 GiB."""
+    whole, rest = np.divmod(size * (time_ms // 1_000_000), 1_024)
+    units: NDArray[np.int64] = whole * 1_000 + (rest * 1_000_000 + size * (time_ms % 1_000_000)) // UNIT_BYTE_MS
+    return units
+
+
+def _space(part: EpochInput, device: str, documents: list[tuple[int, bytes]]) -> tuple[int, int]:
+    return 0, 0
+
+
+def _empty_shelf(device: str) -> Shelf:
+    none = np.zeros(0, dtype=np.int64)
+    return Shelf(device, [], none, none, none)
+
+
+def _rotated_keys(whole: EpochInput) -> pl.DataFrame:
+    schema = {"device": pl.String(), "public": pl.String(), "retired": pl.List(pl.String())}
+    rows = [(device, keys[1], list(keys[2:])) for device, keys in sorted(device_keys(whole).items())]
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def _by_device(table: pl.DataFrame | None) -> dict[str, list[tuple[int, bytes]]]:
+    found: dict[str, list[tuple[int, bytes]]] = defaultdict(list)
+    if table is not None:
+        for device, received_ms, body in table.sort("position").select("device", "received_ms", "body").iter_rows():
+            found[device].append((received_ms, body))
+    return found
+
+
+def _by_device_table(holdings: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
+    for (device,), table in holdings.group_by(["device"], maintain_order=True):
+        yield str(device), table
+
+
+def _carried_answers(part: EpochInput) -> dict[str, dict[int, tuple[list[int], list[int]]]]:
+    found: dict[str, dict[int, tuple[list[int], list[int]]]] = defaultdict(dict)
+    if "answers" in part.carry:
+        for device, number, right, wrong in part.carry["answers"].select(list(ANSWER_SCHEMA)).iter_rows():
+            found[device][number] = (right, wrong)
+    return found
+
+
+def _carried_egress(part: EpochInput) -> dict[str, dict[str, int]]:
+    found: dict[str, dict[str, int]] = defaultdict(dict)
+    if "egress" in part.carry:
+        for device, gateway, redeemed in part.carry["egress"].select("device", "gateway", "redeemed_bytes").iter_rows():
+            found[device][gateway] = redeemed
+    return found

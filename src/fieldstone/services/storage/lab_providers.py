@@ -1,0 +1,319 @@
+"""Providers of the storage lab: honest ones with their troubles, and adversaries. One class per idea.
+
+Everybody answers through the same records; what differs is what they have, when they send it, and what they say.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from fieldstone.services.contract import Round
+from fieldstone.services.storage import records
+from fieldstone.services.storage.lab_world import Provider, World, answer_of
+
+HOUR_MS = 3_600_000
+
+
+@dataclass
+class Honest:
+    """Holds everything, answers in seconds, reads what it is told to read."""
+
+    delay_ms: int = 4_000
+
+    def has(self, world: World, me: Provider, share: bytes) -> bool:
+        """Tell whether the share's bytes are on the disk."""
+        return share in me.shares
+
+    def proof(self, world: World, me: Provider, share: bytes, leaf_index: int) -> records.LeafProof | None:
+        """Return the answer to one question, None when it is left out."""
+        if not self.has(world, me, share):
+            return None
+        one = me.shares[share]
+        return records.LeafProof(
+            share=share, leaf_index=leaf_index, leaf=one.leaf(leaf_index), path=one.tree.proof(leaf_index)
+        )
+
+    def answer(
+        self, world: World, me: Provider, asked: Round, questions: Sequence[tuple[bytes, int]]
+    ) -> list[tuple[int, bytes]]:
+        """Answer what can be answered, in order."""
+        found = [self.proof(world, me, share, leaf) for share, leaf in questions]
+        proofs = tuple(one for one in found if one is not None)
+        return [(self.delay_ms, records.encode(records.ProofSet(number=asked.number, proofs=proofs)))]
+
+    def read(self, world: World, me: Provider, share: bytes, leaf_index: int) -> tuple[int, bytes | None]:
+        """Serve the leaf."""
+        if not self.has(world, me, share):
+            return me.latency_ms, None
+        return me.latency_ms + int(world.dice.integers(5, 60)), me.shares[share].leaf(leaf_index)
+
+    def check(
+        self, world: World, me: Provider, asked: Round, tasks: Sequence[tuple[bytes, int, str]]
+    ) -> list[records.RetrievalCheck]:
+        """Read and report the truth."""
+        found = []
+        for share, leaf, provider in tasks:
+            one = world.provider(provider)
+            took_ms, data = one.behaviour.read(world, one, share, leaf)
+            found.append(_checked(provider, share, leaf, took_ms, data))
+        return found
+
+    def vouchers(self, world: World, me: Provider) -> list[bytes]:
+        """Redeem what the gateway read: a tenth of the stored bytes a day."""
+        return [world.voucher(me, sum(one.tree.size_bytes for one in me.shares.values()) // 10)] if me.shares else []
+
+
+def _checked(provider: str, share: bytes, leaf: int, took_ms: int, data: bytes | None) -> records.RetrievalCheck:
+    return records.RetrievalCheck(
+        provider=provider,
+        share=share,
+        leaf_index=leaf,
+        outcome="refused" if data is None else "ok",
+        first_byte_ms=took_ms,
+        total_ms=took_ms,
+        size_bytes=len(data or b""),
+        answer=answer_of(data),
+    )
+
+
+@dataclass
+class Outage(Honest):
+    """Honest, but off for some hours of every day."""
+
+    hours: float = 6.0
+
+    def answer(
+        self, world: World, me: Provider, asked: Round, questions: Sequence[tuple[bytes, int]]
+    ) -> list[tuple[int, bytes]]:
+        """Answer nothing while off."""
+        return [] if self._is_off(asked.issued_ms) else super().answer(world, me, asked, questions)
+
+    def read(self, world: World, me: Provider, share: bytes, leaf_index: int) -> tuple[int, bytes | None]:
+        """Serve nothing while off."""
+        return (30_000, None) if self._is_off(world.now_ms) else super().read(world, me, share, leaf_index)
+
+    def check(
+        self, world: World, me: Provider, asked: Round, tasks: Sequence[tuple[bytes, int, str]]
+    ) -> list[records.RetrievalCheck]:
+        """Check nothing while off."""
+        return [] if self._is_off(asked.issued_ms) else super().check(world, me, asked, tasks)
+
+    def _is_off(self, moment_ms: int) -> bool:
+        return moment_ms % (24 * HOUR_MS) < self.hours * HOUR_MS
+
+
+@dataclass
+class BitRot(Honest):
+    """Honest, but one leaf in `one_in` is damaged and not noticed; the damage is sent as it is."""
+
+    one_in: int = 20_000
+
+    def proof(self, world: World, me: Provider, share: bytes, leaf_index: int) -> records.LeafProof | None:
+        """Send the damaged leaf with its old path."""
+        one = super().proof(world, me, share, leaf_index)
+        if one is None or _dice(me, share, leaf_index) % self.one_in:
+            return one
+        return records.LeafProof(
+            share=share, leaf_index=leaf_index, leaf=bytes([one.leaf[0] ^ 1]) + one.leaf[1:], path=one.path
+        )
+
+
+@dataclass
+class Drops(Honest):
+    """Keeps a part of what it is paid for, and says nothing about the rest. `from_ms`: honest before."""
+
+    share_dropped: float = 0.05
+    from_ms: int = 0
+
+    def has(self, world: World, me: Provider, share: bytes) -> bool:
+        """Hold what a fixed draw by share id left."""
+        kept = _dice(me, share, 0) % 1_000_000 >= self.share_dropped * 1_000_000
+        return share in me.shares and (kept or world.now_ms < self.from_ms)
+
+
+@dataclass
+class SilentWhenHit(Drops):
+    """Drops, and stays silent in every round that asks about what is gone."""
+
+    def answer(
+        self, world: World, me: Provider, asked: Round, questions: Sequence[tuple[bytes, int]]
+    ) -> list[tuple[int, bytes]]:
+        """Answer only rounds that hit nothing."""
+        whole = all(self.has(world, me, share) for share, _ in questions)
+        return super().answer(world, me, asked, questions) if whole else []
+
+
+@dataclass
+class LateWhenHit(SilentWhenHit):
+    """Drops, and answers too late what it cannot answer: "slow line"."""
+
+    def answer(
+        self, world: World, me: Provider, asked: Round, questions: Sequence[tuple[bytes, int]]
+    ) -> list[tuple[int, bytes]]:
+        """Send an empty answer after the deadline."""
+        found = super().answer(world, me, asked, questions)
+        late = records.encode(records.ProofSet(number=asked.number, proofs=()))
+        return found or [(int(world.params["answer_within_s"]) * 1_000 + 5_000, late)]
+
+
+@dataclass
+class RootsOnly(Honest):
+    """Keeps trees and no bytes; sends made-up leaves with true paths."""
+
+    def proof(self, world: World, me: Provider, share: bytes, leaf_index: int) -> records.LeafProof | None:
+        """Invent the leaf."""
+        one = me.shares[share]
+        size = len(one.leaf(leaf_index))
+        made_up = hashlib.shake_128(share).digest(size)
+        return records.LeafProof(share=share, leaf_index=leaf_index, leaf=made_up, path=one.tree.proof(leaf_index))
+
+    def read(self, world: World, me: Provider, share: bytes, leaf_index: int) -> tuple[int, bytes | None]:
+        """Invent the bytes."""
+        return me.latency_ms, hashlib.shake_128(share).digest(len(me.shares[share].leaf(leaf_index)))
+
+
+@dataclass
+class Replays(Honest):
+    """Kept the answers of its first day and threw the bytes away."""
+
+    known: dict[tuple[bytes, int], records.LeafProof] = field(default_factory=dict)
+    until_ms: int = 0
+
+    def proof(self, world: World, me: Provider, share: bytes, leaf_index: int) -> records.LeafProof | None:
+        """Answer from memory, else with some old answer posed as this one."""
+        self.until_ms = self.until_ms or world.now_ms + 12 * HOUR_MS
+        if world.now_ms < self.until_ms:
+            one = super().proof(world, me, share, leaf_index)
+            if one is not None:
+                self.known[share, leaf_index] = one
+            return one
+        old = self.known.get((share, leaf_index))
+        if old is None and self.known:
+            some = next(iter(self.known.values()))
+            old = records.LeafProof(share=share, leaf_index=leaf_index, leaf=some.leaf, path=some.path)
+        return old
+
+
+@dataclass
+class HotLeaves(Drops):
+    """Precomputed: keeps the first leaves of every share, hoping that they are asked for."""
+
+    kept: float = 0.5
+
+    def proof(self, world: World, me: Provider, share: bytes, leaf_index: int) -> records.LeafProof | None:
+        """Answer for the leaves that were kept."""
+        one = me.shares[share]
+        leaves = -(-one.tree.size_bytes // one.tree.leaf_bytes)
+        return Honest.proof(self, world, me, share, leaf_index) if leaf_index < leaves * self.kept else None
+
+    def has(self, world: World, me: Provider, share: bytes) -> bool:
+        """The share is there in part."""
+        return share in me.shares
+
+
+@dataclass
+class RefusesReads(Honest):
+    """Proves everything and serves nobody (hostage data)."""
+
+    def read(self, world: World, me: Provider, share: bytes, leaf_index: int) -> tuple[int, bytes | None]:
+        """Refuse."""
+        return me.latency_ms, None
+
+
+@dataclass
+class SlowReads(Honest):
+    """Proves everything and serves after half a minute."""
+
+    def read(self, world: World, me: Provider, share: bytes, leaf_index: int) -> tuple[int, bytes | None]:
+        """Take 30 s."""
+        return 30_000, me.shares[share].leaf(leaf_index)
+
+
+@dataclass
+class CorruptReads(Honest):
+    """Proves everything and serves garbage."""
+
+    def read(self, world: World, me: Provider, share: bytes, leaf_index: int) -> tuple[int, bytes | None]:
+        """Serve another leaf's worth of noise; every reader gets other noise."""
+        return me.latency_ms, world.dice.bytes(len(me.shares[share].leaf(leaf_index)))
+
+
+@dataclass
+class Slanders(Honest):
+    """Stores honestly; as a checker it denounces everybody outside its ring and vouches for the ring."""
+
+    ring: Callable[[World, str], bool] = lambda world, device: False
+
+    def check(
+        self, world: World, me: Provider, asked: Round, tasks: Sequence[tuple[bytes, int, str]]
+    ) -> list[records.RetrievalCheck]:
+        """Say what serves the ring."""
+        found = []
+        for share, leaf, provider in tasks:
+            friend = self.ring(world, provider)
+            data = world.all_shares[share].leaf(leaf) if friend else None
+            found.append(_checked(provider, share, leaf, 40, data))
+        return found
+
+
+@dataclass
+class RefusesWithFriends(Slanders):
+    """Serves nobody, and has friends among the checkers who vouch for it."""
+
+    def read(self, world: World, me: Provider, share: bytes, leaf_index: int) -> tuple[int, bytes | None]:
+        """Refuse."""
+        return me.latency_ms, None
+
+
+@dataclass
+class Vanishes(Honest):
+    """Leaves for good at a moment."""
+
+    from_ms: int = 0
+
+    def answer(
+        self, world: World, me: Provider, asked: Round, questions: Sequence[tuple[bytes, int]]
+    ) -> list[tuple[int, bytes]]:
+        """Answer until it leaves."""
+        return [] if world.now_ms >= self.from_ms else super().answer(world, me, asked, questions)
+
+    def read(self, world: World, me: Provider, share: bytes, leaf_index: int) -> tuple[int, bytes | None]:
+        """Serve until it leaves."""
+        return (30_000, None) if world.now_ms >= self.from_ms else super().read(world, me, share, leaf_index)
+
+    def check(
+        self, world: World, me: Provider, asked: Round, tasks: Sequence[tuple[bytes, int, str]]
+    ) -> list[records.RetrievalCheck]:
+        """Check until it leaves."""
+        return [] if world.now_ms >= self.from_ms else super().check(world, me, asked, tasks)
+
+    def vouchers(self, world: World, me: Provider) -> list[bytes]:
+        """Redeem until it leaves."""
+        return [] if world.now_ms >= self.from_ms else super().vouchers(world, me)
+
+
+@dataclass
+class InflatesEgress(Honest):
+    """Redeems vouchers that it wrote itself, the newest one twice, and one made out to somebody else."""
+
+    def vouchers(self, world: World, me: Provider) -> list[bytes]:
+        """Forge, replay and borrow."""
+        true = super().vouchers(world, me)
+        forged = records.AccessOrder(
+            operation="get",
+            gateway=world.gateway.public.device_id,
+            provider=me.device,
+            share=bytes(16),
+            expires_ms=world.now_ms,
+            egress_bytes=2**50,
+        )
+        other = next(one for one in world.providers if one is not me)
+        return [*true, *true, records.sign(me.key, forged, records.ACCESS), world.voucher(other, 2**30)]
+
+
+def _dice(me: Provider, share: bytes, leaf_index: int) -> int:
+    """Return a fixed draw of a device about a leaf, uniform in 64 bits."""
+    name = me.device.encode() + share + leaf_index.to_bytes(8, "big")
+    return int.from_bytes(hashlib.sha256(name).digest()[:8], "big")

@@ -1,0 +1,292 @@
+"""The storage lab's world: gateways lease shares to providers, rounds are asked and answered; all from one seed.
+
+No bytes are kept: a share's content follows from the seed, so a fleet of petabytes costs what its trees cost. What a
+provider really has is its behaviour's business (`lab_providers`); every report it sends is judged by the real rules.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import polars as pl
+from blake3 import blake3
+
+from fieldstone.identity.keys import Algorithm, DeviceKey
+from fieldstone.services.contract import DOCUMENT_SCHEMA, REGISTRY_SCHEMA, EpochInput, FleetVerdicts, Round
+from fieldstone.services.storage import records, service
+from fieldstone.services.storage.challenge import Asked, decode_body
+from fieldstone.services.storage.codes.fast_tree import Tree, leaf_hash, leaf_range
+from fieldstone.services.storage.rules.v1 import default_params, with_overrides
+from fieldstone.services.storage.schema import CHECK, DOCUMENTS, EGRESS_CLAIM, LEASE, PROOF, RELEASE
+from fieldstone.units import DAY_MS
+
+START_MS = 1_767_225_600_000  # 2026-01-01
+SHARES_PER_LEASE = 250
+
+
+@dataclass(frozen=True)
+class Share:
+    """One share of the world: what it should hold, and its tree."""
+
+    id: bytes
+    segment: bytes
+    index: int
+    content: bytes  # 32 bytes that the content follows from
+    tree: Tree
+
+    def bytes(self) -> bytes:
+        """Return the share's true content."""
+        return blake3(self.content).digest(length=self.tree.size_bytes)
+
+    def leaf(self, index: int) -> bytes:
+        """Return one leaf of the true content."""
+        low, high = leaf_range(self.tree.size_bytes, self.tree.leaf_bytes, index)
+        return blake3(self.content).digest(length=high - low, seek=low)
+
+
+class Behaviour(Protocol):
+    """What a provider does. `world` gives time and dice; nothing else of it may decide what an adversary sends."""
+
+    def answer(
+        self, world: World, me: Provider, asked: Round, questions: Sequence[tuple[bytes, int]]
+    ) -> list[tuple[int, bytes]]:
+        """Return (delay in ms, body) of the proof reports to a round."""
+        ...
+
+    def read(self, world: World, me: Provider, share: bytes, leaf_index: int) -> tuple[int, bytes | None]:
+        """Return (ms until the bytes were there, the bytes); no bytes: refused."""
+        ...
+
+    def check(
+        self, world: World, me: Provider, asked: Round, tasks: Sequence[tuple[bytes, int, str]]
+    ) -> list[records.RetrievalCheck]:
+        """Return what this device reports of the test reads that a round gave it."""
+        ...
+
+    def vouchers(self, world: World, me: Provider) -> list[bytes]:
+        """Return the egress vouchers to redeem at the epoch's end."""
+        ...
+
+
+@dataclass
+class Provider:
+    """One device: key, operator, place in the world, what it was given to hold, how it behaves."""
+
+    name: str
+    key: DeviceKey
+    operator: str
+    behaviour: Behaviour
+    latency_ms: int
+    shares: dict[bytes, Share] = field(default_factory=dict)
+    label: str = "honest"
+
+    @property
+    def device(self) -> str:
+        """The device's id."""
+        return self.key.public.device_id
+
+
+@dataclass
+class World:
+    """Gateways, providers, a clock and a journal position. Build it, lease, then `run` epochs."""
+
+    seed: int
+    leaf_bytes: int = 1_024
+    share_bytes: int = 16_384
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    providers: list[Provider] = field(default_factory=list)
+    now_ms: int = START_MS
+    position: int = 0
+    epoch: int = 0
+    number: int = 0
+
+    def __post_init__(self) -> None:
+        self.dice = np.random.default_rng(self.seed)
+        self.params = with_overrides(default_params(), {"new_days": 0, **self.overrides})
+        self.gateway = self.key("gateway")
+        self.gateway_operator = self.operator("gateway")
+        self.egress_bytes: dict[str, int] = {}
+        self.carry: Mapping[str, pl.DataFrame] = {}
+        self.all_shares: dict[bytes, Share] = {}
+        self._by_device: dict[str, Provider] = {}
+        self._pending: dict[str, list[tuple[Any, ...]]] = {kind: [] for kind in DOCUMENTS}
+
+    # building
+    def key(self, name: str) -> DeviceKey:
+        """Return the key of a name."""
+        return DeviceKey.from_secret(Algorithm.ED25519, hashlib.sha256(f"{self.seed}/{name}".encode()).digest())
+
+    def operator(self, name: str) -> str:
+        """Return the operator address of a name."""
+        return "0x" + hashlib.sha256(f"{self.seed}/operator/{name}".encode()).hexdigest()[:40]
+
+    def add(self, name: str, behaviour: Behaviour, *, operator: str | None = None, label: str = "honest") -> Provider:
+        """Add a provider; without `operator` it has its own."""
+        latency = int(self.dice.integers(5, 80))
+        one = Provider(name, self.key(name), self.operator(operator or name), behaviour, latency, label=label)
+        self.providers.append(one)
+        self._by_device[one.device] = one
+        return one
+
+    def provider(self, device: str) -> Provider:
+        """Return the provider of a device id."""
+        return self._by_device[device]
+
+    def share(self, segment: bytes, index: int, content: bytes | None = None) -> Share:
+        """Make a share. Its content follows from segment and index unless given."""
+        content = content or hashlib.sha256(b"content" + segment + bytes([index])).digest()
+        tree = Tree.build(blake3(content).digest(length=self.share_bytes), self.leaf_bytes)
+        return Share(self.dice.bytes(16), segment, index, content, tree)
+
+    def store(self, shares: int, *, gateway: DeviceKey | None = None) -> None:
+        """Give every provider `shares` shares, each of another segment, and lease them."""
+        for one in self.providers:
+            mine = [self.share(self.dice.bytes(16), int(self.dice.integers(0, 40))) for _ in range(shares)]
+            self.lease(one, mine, gateway=gateway)
+
+    def lease(
+        self,
+        one: Provider,
+        shares: Sequence[Share],
+        *,
+        gateway: DeviceKey | None = None,
+        signer: DeviceKey | None = None,
+    ) -> None:
+        """Put shares into a provider and report the leases; `signer` forges the receipts."""
+        gateway = gateway or self.gateway
+        for start in range(0, len(shares), SHARES_PER_LEASE):
+            lines = []
+            for share in shares[start : start + SHARES_PER_LEASE]:
+                receipt = records.ShareReceipt(
+                    share=share.id,
+                    provider=one.device,
+                    gateway=gateway.public.device_id,
+                    size_bytes=share.tree.size_bytes,
+                    leaf_bytes=share.tree.leaf_bytes,
+                    root=share.tree.commitment,
+                    stored_ms=self.now_ms,
+                )
+                signed = records.sign(signer or one.key, receipt, records.RECEIPT)
+                lines.append(records.LeasedShare(receipt=signed, segment=share.segment, index=share.index))
+                one.shares[share.id] = share
+                self.all_shares[share.id] = share
+            self.report(LEASE, gateway.public.device_id, records.encode(records.Lease(shares=tuple(lines))))
+
+    def release(self, one: Provider, shares: Sequence[bytes]) -> None:
+        """Let the gateway release shares; the provider may drop them."""
+        body = records.Release(shares=tuple((one.device, share) for share in shares))
+        self.report(RELEASE, self.gateway.public.device_id, records.encode(body))
+        for share in shares:
+            one.shares.pop(share, None)
+
+    def voucher(self, one: Provider, read_bytes: int) -> bytes:
+        """Let the gateway order `read_bytes` more from a provider; return its newest voucher."""
+        total = self.egress_bytes[one.device] = self.egress_bytes.get(one.device, 0) + read_bytes
+        order = records.AccessOrder(
+            operation="get",
+            gateway=self.gateway.public.device_id,
+            provider=one.device,
+            share=next(iter(one.shares), bytes(16)),
+            expires_ms=self.now_ms + 60_000,
+            egress_bytes=total,
+        )
+        return records.sign(self.gateway, order, records.ACCESS)
+
+    # running
+    def report(self, kind: str, device: str, body: bytes, received_ms: int | None = None) -> None:
+        """Put a report into the journal."""
+        self.position += 1
+        moment = self.now_ms if received_ms is None else received_ms
+        self._pending[kind].append((device, moment, moment, self.position, body))
+
+    @property
+    def registry(self) -> pl.DataFrame:
+        """REGISTRY_SCHEMA: the gateway and all providers, enrolled before the world began."""
+        rows = [(self.gateway.public.device_id, self.gateway_operator)]
+        rows += [(one.device, one.operator) for one in self.providers]
+        columns = [(device, operator, "disk", 52.0, 5.0, 0.0, START_MS - DAY_MS) for device, operator in rows]
+        return pl.DataFrame(columns, schema=REGISTRY_SCHEMA, orient="row").sort("device")
+
+    def input(self, start_ms: int, end_ms: int, rounds: Sequence[Round]) -> EpochInput:
+        """Return the epoch's input from what was reported and received before `end_ms`."""
+        evidence = {
+            kind: pl.DataFrame([row for row in rows if row[2] < end_ms], schema=DOCUMENT_SCHEMA, orient="row").sort(
+                "position"
+            )
+            for kind, rows in self._pending.items()
+        }
+        return EpochInput(
+            self.epoch,
+            start_ms,
+            end_ms,
+            self.registry,
+            evidence,
+            self.params,
+            carry=self.carry,
+            rounds=tuple(rounds),
+        )
+
+    def run(self, hours: float = 24.0) -> tuple[EpochInput, FleetVerdicts]:
+        """Play one epoch: every round asked and answered, then the real verification. Returns its input and result."""
+        self.epoch += 1
+        start_ms = self.now_ms
+        end_ms = start_ms + round(hours * 3_600_000)
+        rounds: list[Round] = []
+        step_ms = int(self.params["round_s"]) * 1_000
+        due: list[tuple[int, int, str, str, bytes]] = []  # received, order, kind, device, body
+        while self.now_ms + step_ms <= end_ms:
+            self.now_ms += step_ms
+            self._deliver(due, self.now_ms)
+            self.position += 1
+            self.number += 1
+            asked = Round(self.number, self.position, self.now_ms, self.dice.bytes(32))
+            so_far = self.input(start_ms, end_ms, rounds)
+            for device, body in service.challenges(so_far, asked).iter_rows():
+                self._ask(due, device, asked, decode_body(body))
+            rounds.append(asked)
+        self.now_ms = end_ms
+        self._deliver(due, end_ms)
+        for one in self.providers:
+            claims = one.behaviour.vouchers(self, one)
+            if claims:
+                claim = records.EgressClaim(vouchers=tuple(claims))
+                self.report(EGRESS_CLAIM, one.device, records.encode(claim), end_ms - 1)
+        whole = self.input(start_ms, end_ms, rounds)
+        result = service.check_fleet(whole, self.stage_1(whole))
+        self.carry = result.carry
+        self._pending = {kind: [] for kind in DOCUMENTS}
+        for received_ms, _, kind, device, body in sorted(due):
+            self.report(kind, device, body, received_ms)  # still on its way when the epoch ended
+        return whole, result
+
+    def stage_1(self, whole: EpochInput) -> pl.DataFrame:
+        """Run stage 1 as the engine does."""
+        return pl.concat([service.check_devices(part) for part in service.partitions(whole, 1)]).sort("device")
+
+    def _ask(self, due: list[tuple[int, int, str, str, bytes]], device: str, asked: Round, wanted: Asked) -> None:
+        one = self._by_device.get(device)
+        if one is None:
+            return
+        if wanted.prove:
+            for delay_ms, body in one.behaviour.answer(self, one, asked, wanted.prove):
+                due.append((asked.issued_ms + delay_ms, len(due), PROOF, device, body))
+        if wanted.read:
+            checks = one.behaviour.check(self, one, asked, wanted.read)
+            if checks:
+                body = records.encode(records.CheckSet(number=asked.number, checks=tuple(checks)))
+                due.append((asked.issued_ms + 60_000, len(due), CHECK, device, body))
+
+    def _deliver(self, due: list[tuple[int, int, str, str, bytes]], until_ms: int) -> None:
+        for message in sorted(one for one in due if one[0] < until_ms):
+            received_ms, _, kind, device, body = message
+            self.report(kind, device, body, received_ms)
+        due[:] = [one for one in due if one[0] >= until_ms]
+
+
+def answer_of(data: bytes | None) -> bytes:
+    """Return what a checker reports as the hash of the bytes that came."""
+    return bytes(32) if data is None else leaf_hash(data)

@@ -1,0 +1,148 @@
+"""The closed list of reasons for which a storage device's work earns less. `docs/reference/storage-rules.md` shows it."""
+
+from __future__ import annotations
+
+from fieldstone.services.contract import VerdictReason
+
+_ALL = (
+    VerdictReason(
+        "NOT_ENROLLED",
+        "A storage report came from a device that is not in the registry.",
+        "Enrol the device; earlier work cannot be paid.",
+    ),
+    VerdictReason("GATEWAY", "The device is a customer's gateway: it buys storage and earns none.", "Nothing to do."),
+    VerdictReason(
+        "NO_HOLDINGS",
+        "No gateway paid this device for a share in the epoch.",
+        "Keep the provider reachable; gateways place shares by price, reputation and place.",
+    ),
+    VerdictReason(
+        "NOT_ASKED",
+        "No round that covers the shares was due in the epoch; their time is settled with the next round.",
+        "Nothing to do: open time is carried to the next epoch.",
+    ),
+    # audits
+    VerdictReason(
+        "MISSED_ROUND",
+        "No answer to a round arrived. The time it covers is not paid, and its questions are asked again.",
+        "Check power, network and that the agent polls for rounds; announce maintenance to your gateways.",
+    ),
+    VerdictReason(
+        "LATE",
+        "Answers arrived after the round's deadline and count as not given.",
+        "Check the disk's and the line's speed; the detail names the round and by how much it was late.",
+    ),
+    VerdictReason(
+        "MISSING_LEAF",
+        "A round was answered, but not for every question: those shares are counted as lost.",
+        "Look for the named shares (detail.failures); report a share that is really lost to its gateway for repair.",
+    ),
+    VerdictReason(
+        "WRONG_LEAF",
+        "A leaf does not match the commitment in the receipt that this device signed. The round is not paid.",
+        "Compare the named shares (detail.failures) with your disk: bit rot, a wrong file, or made-up bytes.",
+    ),
+    VerdictReason(
+        "DATA_LOSS",
+        "The sequential test (CUSUM) finds far more failed questions than an honest disk has; the device is suspended.",
+        "See detail.failures and appeal within the window; answer the next rounds in full to be reinstated.",
+    ),
+    VerdictReason(
+        "LOW_AUDIT_SCORE",
+        "The audit score is below the threshold; the device is suspended.",
+        "See detail.failures and appeal within the window; answer the next rounds in full to be reinstated.",
+    ),
+    VerdictReason(
+        "LOW_AVAILABILITY",
+        "The share of rounds that were answered is below the threshold; the device is suspended.",
+        "Bring the device back and keep it online; the score recovers with every answered round.",
+    ),
+    # retrieval
+    VerdictReason(
+        "RETRIEVAL_FAILING",
+        "A majority of independent checkers could not read from the device, or got other bytes. Part of the income "
+        "depends on it.",
+        "Serve every signed order of an enrolled device; check firewall, disk speed and the named shares.",
+    ),
+    VerdictReason(
+        "LOW_RETRIEVAL_SCORE",
+        "The retrieval score is below the threshold; the device is suspended.",
+        "Serve every signed order; the score recovers with every good check.",
+    ),
+    VerdictReason(
+        "CHECK_NOT_DONE",
+        "Test reads that rounds assigned to this device were not reported.",
+        "Let the agent do its checks; checkers that do none have no say.",
+    ),
+    VerdictReason(
+        "DISSENTING_CHECKER",
+        "Reports of test reads contradict the majority of the other checkers; this device's reports weigh less.",
+        "Check the route from this device to the named providers.",
+    ),
+    VerdictReason("UNASKED_CHECK", "Reports of test reads that no round assigned.", "Report assigned checks only."),
+    # standing
+    VerdictReason(
+        "SUSPENDED",
+        "The device is suspended: proven customers' storage is paid, new shares and the bootstrap are not.",
+        "Answer rounds in full until the date in detail.standing; appeal with the named failures if they are wrong.",
+    ),
+    VerdictReason(
+        "DISQUALIFIED",
+        "The device did not recover within the appeal window. It earns nothing.",
+        "Appeal with the sealed epochs that detail.standing names; else enrol new hardware.",
+    ),
+    # what counts
+    VerdictReason(
+        "BAD_LEASE",
+        "A lease holds lines that do not count: a receipt that does not verify, a commitment outside the limits, "
+        "a share that is leased already.",
+        "Gateway: send the receipt exactly as the provider signed it, once. detail.refused says which and why.",
+    ),
+    VerdictReason(
+        "DUPLICATE_SEGMENT",
+        "The operator holds more shares of one segment than the rules allow; those beyond are not paid.",
+        "Gateway: place a segment's shares on different operators. detail.duplicates names the shares.",
+    ),
+    VerdictReason(
+        "COPIED_SHARE",
+        "The same bytes are leased elsewhere already; identical bytes earn once.",
+        "Gateway: release the share at the old provider when a repair has moved it.",
+    ),
+    VerdictReason(
+        "OWN_GATEWAY",
+        "Shares are leased by a gateway of the same operator: they are settled, but earn no bootstrap.",
+        "Nothing to do: customers' data earns the bootstrap.",
+    ),
+    VerdictReason(
+        "SHARED_DISK",
+        "Live challenges at the same time slow several devices down as one disk would.",
+        "Give every device its own disk; one disk earns once.",
+    ),
+    VerdictReason(
+        "OUTSOURCED",
+        "Live challenges take as long as a fetch from elsewhere would.",
+        "Keep the bytes on the device that is paid for them.",
+    ),
+    VerdictReason(
+        "BAD_VOUCHER",
+        "An egress voucher is not signed by its gateway for this device, or lower than one already redeemed.",
+        "Redeem the newest voucher of each gateway.",
+    ),
+    VerdictReason(
+        "EGRESS_CAPPED",
+        "More egress is claimed than the line or the stored shares make plausible; the rest stays redeemable.",
+        "Nothing to do if it was real: it is paid in later epochs.",
+    ),
+    VerdictReason(
+        "BAD_REPORT",
+        "A storage report could not be read.",
+        "Update the agent; docs/reference/storage-rules.md names the formats.",
+    ),
+    VerdictReason(
+        "SPACE_UNPROVEN",
+        "A claim of empty capacity did not verify.",
+        "Let the agent plot the space again; it counts little and only when proven.",
+    ),
+)
+
+REASONS: dict[str, VerdictReason] = {reason.code: reason for reason in _ALL}

@@ -1,0 +1,56 @@
+"""What storage devices report and what customers can buy. The documentation tables are generated from here."""
+
+from __future__ import annotations
+
+from fieldstone.services.contract import Document, Product
+
+SERVICE = "storage"
+
+# A KiB-second: 1,024 bytes proven for a second. Small enough that a demo's shares count, large enough that a pebibyte
+# over a day (9.5 · 10¹⁶) fits a 64-bit integer.
+QUANTITY_UNIT = "KiB-second"
+UNIT_BYTE_MS = 1_024 * 1_000
+
+MONTH_S = 30 * 86_400  # the month of every storage price: thirty days
+GIB = 2**30
+KIB_S_PER_GIB_MONTH = GIB // 1_024 * MONTH_S
+
+STORAGE, EGRESS, PERMANENT = "storage", "egress", "permanent"
+LEASE, RELEASE, EGRESS_CLAIM, PROOF, CHECK, SPACE = "lease", "release", "egress", "proof", "check", "space"
+
+DOCUMENTS: dict[str, Document] = {
+    LEASE: Document(262_144, "A gateway pays for these shares from now on: the providers' signed receipts."),
+    RELEASE: Document(262_144, "A gateway no longer pays for these shares."),
+    EGRESS_CLAIM: Document(262_144, "A provider's newest cumulative voucher of each gateway that read from it."),
+    PROOF: Document(4_194_304, "A provider's answers to a round: leaves and their paths, in the order asked."),
+    CHECK: Document(65_536, "What the test reads gave that a round assigned to this device."),
+    SPACE: Document(1_048_576, "A provider's proof of empty capacity."),
+}
+
+PRODUCTS: tuple[Product, ...] = (
+    Product(
+        STORAGE,
+        "Proven storage",
+        "GiB-month",
+        2_000,
+        "Shares that a provider proved to hold, per GiB of shares and thirty days, charged per KiB-second. An object of "
+        "a k-of-n profile takes n/k times its size in shares: at 20 of 40, $0.004 per GiB-month of objects.",
+        usage_per_unit=KIB_S_PER_GIB_MONTH,
+    ),
+    Product(
+        EGRESS,
+        "Egress",
+        "GiB",
+        6_000,
+        "Bytes of shares that a gateway ordered from a provider, by its signed cumulative vouchers.",
+        usage_per_unit=GIB,
+    ),
+    Product(
+        PERMANENT,
+        "Permanent storage",
+        "GiB",
+        1_056_000,
+        "Pay once: an endowment pays proven storage and repair for as long as it lasts. The assumptions and the years "
+        "covered are in every quote (`storage.endowment`).",
+    ),
+)

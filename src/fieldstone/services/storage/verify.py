@@ -1,0 +1,412 @@
+"""Stage 2: compare the devices, take the committees' word on reads, update standings, and decide.
+
+    quantity   KiB-seconds that judged rounds proved, of shares that count (`uniqueness`); own gateway's shares weigh
+               `own_gateway_ppm`, proven empty space `space_weight_ppm`
+    quality    10⁶ − read_income_ppm · share of bad test reads; 0 while suspended
+    usage      what gateways pay: proven KiB-seconds · quality div 10⁶, and the rise of their egress vouchers
+
+A disqualified device has quantity 0 and no usage. What a suspended one proved is paid by its customers and nobody else.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import polars as pl
+
+from fieldstone.errors import Rejected
+from fieldstone.services.contract import USAGE_SCHEMA, VERDICT_SCHEMA, EpochInput, FleetVerdicts
+from fieldstone.services.storage import records
+from fieldstone.services.storage.challenge import Posed, posed_rounds, round_table, shelves
+from fieldstone.services.storage.devices import ANSWER_SCHEMA, HELD_SCHEMA, kept_rounds, unnest
+from fieldstone.services.storage.egress import EGRESS_SCHEMA
+from fieldstone.services.storage.holdings import HOLDING_SCHEMA
+from fieldstone.services.storage.reputation import DISQUALIFIED, SUSPENDED, Standing, from_table, starting, to_table
+from fieldstone.services.storage.retrieval import Committees, Finding, decide, reports
+from fieldstone.services.storage.schema import EGRESS, LEASE, RELEASE, SERVICE, STORAGE
+from fieldstone.services.storage.uniqueness import mark
+from fieldstone.units import PPM
+
+__all__ = ["check_fleet"]
+
+MOST_NAMED = 100  # failures, duplicates and refusals that a detail names; the counts are always whole
+
+
+@dataclass
+class _Reads:
+    """An epoch's decided test reads, by the device that was read and by the checker."""
+
+    good: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    bad: dict[str, list[Finding]] = field(default_factory=lambda: defaultdict(list))
+    agreed: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    dissented: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    silent: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    unasked: dict[str, int] = field(default_factory=dict)
+    bad_reports: dict[str, int] = field(default_factory=dict)
+    read_ms: dict[tuple[str, bytes], int] = field(default_factory=dict)
+    open_reports: pl.DataFrame = field(default_factory=pl.DataFrame)
+
+
+def check_fleet(whole: EpochInput, device_checks: pl.DataFrame) -> FleetVerdicts:
+    """Decide the verdicts, the usage, and what the next epoch must know."""
+    checks = device_checks.sort("device")
+    operators = dict(whole.registry.select("device", "operator").iter_rows())
+    held = unnest(checks, "held") if checks.height else pl.DataFrame(schema=HELD_SCHEMA)
+    held = held.select(list(HELD_SCHEMA)).cast(dict(HELD_SCHEMA)).sort("device", "share", "from_position")  # type: ignore[arg-type]
+    before = from_table(whole.carry.get("reputation"))
+    reads = _read_checks(whole, held, operators, before)
+    held = _with_reads(mark(held, operators, whole.params), reads)
+    standings = _standings(whole, checks, reads, before)
+    desk = _Desk(whole, checks, held, reads, standings)
+    verdicts = [desk.verdict(row) for row in checks.iter_rows(named=True)]
+    verdicts += [_stranger(device, whole.epoch) for device in sorted(_reporters(whole) - set(operators))]
+    table = pl.DataFrame(verdicts, schema=VERDICT_SCHEMA, orient="row").sort("device")
+    rounds = posed_rounds(whole)
+    carry = {
+        "holdings": _kept_holdings(held, kept_rounds(rounds, whole)),
+        "rounds": round_table(kept_rounds(rounds, whole)),
+        "answers": _carried(checks, "answers", ANSWER_SCHEMA, "number"),
+        "egress": _carried(checks, "egress", EGRESS_SCHEMA, "gateway"),
+        "reads": reads.open_reports,
+        "reputation": to_table(standings.values()),
+    }
+    return FleetVerdicts(table, {}, carry, desk.usage())
+
+
+def _read_checks(
+    whole: EpochInput, held: pl.DataFrame, operators: Mapping[str, str], before: Mapping[str, Standing]
+) -> _Reads:
+    found = _Reads()
+    within_ms = int(whole.params["check_within_s"]) * 1_000
+    read, found.bad_reports = reports(whole)
+    rounds = posed_rounds(whole)
+    deadline_ms = {one.asked.number: one.asked.issued_ms + within_ms for one in rounds}
+    judged = [one for one in rounds if whole.start_ms < deadline_ms[one.asked.number] <= whole.end_ms]
+    numbers = [one.asked.number for one in judged]
+    open_numbers = [number for number, moment in deadline_ms.items() if moment > whole.end_ms]
+    found.open_reports = read.filter(pl.col("number").is_in(open_numbers))
+    read = read.filter(pl.col("number").is_in(numbers))
+    committees = Committees(list(shelves(held.select(list(HOLDING_SCHEMA)))), operators, whole.params)
+    tasks = [task for one in judged for task in committees.tasks(one)]
+    weights = {device: one.checker.ppm for device, one in before.items()}
+    findings, found.unasked = decide(tasks, read, {n: deadline_ms[n] for n in numbers}, weights, whole.params)
+    issued_ms = {one.asked.number: one.asked.issued_ms for one in judged}
+    for one in findings:
+        provider = one.task.provider
+        for checker in one.silent:
+            found.silent[checker] += 1
+        if one.good is None:
+            continue
+        if one.good:
+            found.good[provider] += 1
+            found.read_ms[provider, one.task.share] = issued_ms[one.task.number]
+        else:
+            found.bad[provider].append(one)
+        for checker in one.agree:
+            found.agreed[checker] += 1
+        for checker in one.dissent:
+            found.dissented[checker] += 1
+    return found
+
+
+def _with_reads(held: pl.DataFrame, reads: _Reads) -> pl.DataFrame:
+    rows = [(device, share, moment) for (device, share), moment in reads.read_ms.items()]
+    new = pl.DataFrame(rows, schema={"device": pl.String(), "share": pl.Binary(), "now_ms": pl.Int64()}, orient="row")
+    joined = held.join(new, on=["device", "share"], how="left", maintain_order="left")
+    return joined.with_columns(read_ms=pl.coalesce("now_ms", "read_ms")).drop("now_ms")
+
+
+def _standings(
+    whole: EpochInput, checks: pl.DataFrame, reads: _Reads, before: Mapping[str, Standing]
+) -> dict[str, Standing]:
+    found = {}
+    params = whole.params
+    for device, rounds in checks.select("device", "rounds").iter_rows():
+        one = before.get(device) or starting(device, params)
+        for row in rounds:
+            one = one.after_round(row, params)
+        one = one.after_reads(reads.good.get(device, 0), len(reads.bad.get(device, ())), whole.end_ms, params)
+        one = one.after_checks(reads.agreed.get(device, 0), reads.dissented.get(device, 0), params)
+        found[device] = one.at_end(whole.end_ms, params)
+    return found
+
+
+class _Desk:
+    """Where one device after the other gets its verdict; sums per device are taken once for all."""
+
+    def __init__(
+        self,
+        whole: EpochInput,
+        checks: pl.DataFrame,
+        held: pl.DataFrame,
+        reads: _Reads,
+        standings: Mapping[str, Standing],
+    ) -> None:
+        self._whole, self._checks, self._reads, self._standings = whole, checks, reads, standings
+        counts = pl.col("flaw") == ""
+        own_ppm = int(whole.params["own_gateway_ppm"])
+        own = pl.col("own")
+        sums = held.group_by("device").agg(
+            shares=pl.len(),
+            due=pl.col("due_units").sum(),
+            proven=pl.col("proven_units").filter(counts & ~own).sum(),
+            own=pl.col("proven_units").filter(counts & own).sum(),
+            flawed=pl.col("due_units").filter(~counts).sum(),
+            stored_bytes=pl.col("size_bytes").filter(pl.col("until_position") == 2**62).sum(),
+        )
+        self._sums = {row["device"]: row for row in sums.iter_rows(named=True)}
+        self._own_ppm = own_ppm
+        flawed = held.filter(~counts).select("device", "flaw", "share")
+        self._flawed: dict[str, list[tuple[str, bytes]]] = defaultdict(list)
+        for device, flaw, share in flawed.iter_rows():
+            self._flawed[device].append((flaw, share))
+        paid = (
+            held.filter(counts & (pl.col("proven_units") > 0))
+            .group_by("gateway", "device")
+            .agg(pl.col("proven_units").sum())
+        )
+        self._paid = paid.sort("gateway", "device")
+        self._gateways, self._bad_leases = _gateway_counts(whole, checks)
+        self._quality: dict[str, int] = {}
+
+    def verdict(self, row: Mapping[str, Any]) -> tuple[Any, ...]:
+        """Return one device's row of VERDICT_SCHEMA."""
+        device, params = row["device"], self._whole.params
+        standing, sums = self._standings[device], self._sums.get(device)
+        rounds, failures = row["rounds"], row["failures"]
+        good, bad = self._reads.good.get(device, 0), self._reads.bad.get(device, [])
+        read_ppm = good * PPM // (good + len(bad)) if good + len(bad) else PPM
+        income_ppm = PPM - int(params["read_income_ppm"]) * (PPM - read_ppm) // PPM
+        if standing.state == DISQUALIFIED:
+            income_ppm = 0
+        self._quality[device] = income_ppm
+        quality_ppm = 0 if standing.state == SUSPENDED else income_ppm
+        quantity = due = proven = 0
+        if sums is not None:
+            due, proven = sums["due"], sums["proven"] + sums["own"]
+            quantity = sums["proven"] + sums["own"] * self._own_ppm // PPM
+        quantity += row["space_units"] * int(params["space_weight_ppm"]) // PPM
+        reasons = self._reasons(row, standing, sums, rounds, failures, bad)
+        enough = int(params["accept_from_ppm"])
+        if standing.state == DISQUALIFIED or quantity == 0:
+            verdict, quantity = "rejected", 0
+        elif quality_ppm >= enough and proven * PPM >= due * enough:
+            verdict = "accepted"
+        else:
+            verdict = "partial"
+        if verdict != "accepted" and not reasons:
+            reasons = ["NOT_ASKED"]
+        detail = self._detail(row, standing, sums, good, bad, read_ppm)
+        return (device, SERVICE, self._whole.epoch, quantity, quality_ppm, verdict, reasons, detail)
+
+    def _reasons(
+        self,
+        row: Mapping[str, Any],
+        standing: Standing,
+        sums: Mapping[str, Any] | None,
+        rounds: list[dict[str, Any]],
+        failures: list[dict[str, Any]],
+        bad: list[Finding],
+    ) -> list[str]:
+        device, reads = row["device"], self._reads
+        states = {one["state"] for one in rounds}
+        what = {one["what"] for one in failures}
+        flaws = {flaw for flaw, _ in self._flawed.get(device, ())}
+        agreed, dissented = reads.agreed.get(device, 0), reads.dissented.get(device, 0)
+        dissents = dissented and standing.checker.ppm < int(self._whole.params["checker_dissent_ppm"])
+        found = {
+            "DISQUALIFIED": standing.state == DISQUALIFIED,
+            "SUSPENDED": standing.state == SUSPENDED,
+            **{code: code in standing.causes for code in _CAUSES},
+            "WRONG_LEAF": "wrong" in what,
+            "MISSING_LEAF": "missing" in what,
+            "MISSED_ROUND": "silent" in states,
+            "LATE": any(one["late_ms"] for one in rounds),
+            "DUPLICATE_SEGMENT": "DUPLICATE_SEGMENT" in flaws,
+            "COPIED_SHARE": "COPIED_SHARE" in flaws,
+            "RETRIEVAL_FAILING": bool(bad),
+            "BAD_VOUCHER": row["bad_vouchers"] > 0,
+            "EGRESS_CAPPED": any(one["held_back_bytes"] for one in row["egress"]),
+            "BAD_LEASE": self._bad_leases.get(device, 0) > 0 or bool(row["refused"]),
+            "OWN_GATEWAY": sums is not None and sums["own"] > 0,
+            "DISSENTING_CHECKER": bool(dissents) or (dissented > agreed),
+            "CHECK_NOT_DONE": reads.silent.get(device, 0) > 0,
+            "UNASKED_CHECK": reads.unasked.get(device, 0) > 0,
+            "BAD_REPORT": row["bad_reports"] + reads.bad_reports.get(device, 0) > 0,
+            "SPACE_UNPROVEN": row["bad_space"] > 0,
+            "GATEWAY": sums is None and device in self._gateways,
+            "NO_HOLDINGS": sums is None and device not in self._gateways,
+            "NOT_ASKED": sums is not None and not rounds,
+        }
+        return [code for code, is_so in found.items() if is_so]
+
+    def _detail(
+        self,
+        row: Mapping[str, Any],
+        standing: Standing,
+        sums: Mapping[str, Any] | None,
+        good: int,
+        bad: list[Finding],
+        read_ppm: int,
+    ) -> str:
+        device, reads = row["device"], self._reads
+        rounds, failures = row["rounds"], row["failures"]
+        states: dict[str, int] = defaultdict(int)
+        for one in rounds:
+            states[one["state"]] += 1
+        tree: dict[str, Any] = {
+            "audit": {name: sum(one[name] for one in rounds) for name in ("asked", "right", "wrong", "missing")},
+            "rounds": dict(states),
+            "scores_ppm": {
+                "audit": standing.audit.ppm,
+                "availability": standing.online.ppm,
+                "checker": standing.checker.ppm,
+                "retrieval": standing.read.ppm,
+            },
+            "standing": {
+                "causes": list(standing.causes),
+                "clean_questions": standing.clean,
+                "cusum_micronats": standing.cusum,
+                "since_ms": standing.since_ms,
+                "state": standing.state,
+                **self._forecast(standing),
+            },
+            "test_reads": {"bad": len(bad), "good": good, "share_good_ppm": read_ppm},
+        }
+        if sums is not None:
+            tree["units"] = {
+                "due": sums["due"],
+                "not_counted": sums["flawed"],
+                "own_gateway": sums["own"],
+                "proven": sums["proven"] + sums["own"],
+            }
+            tree["shares"], tree["stored_bytes"] = sums["shares"], sums["stored_bytes"]
+        listed: dict[str, list[Any]] = {
+            "failures": [
+                {"leaf": one["leaf_index"], "round": one["number"], "share": one["share"].hex(), "what": one["what"]}
+                for one in failures
+            ],
+            "unpaid_rounds": [
+                {"late_ms": one["late_ms"], "round": one["number"], "state": one["state"]}
+                for one in rounds
+                if one["weight_ppm"] == 0
+            ],
+            "bad_reads": [
+                {
+                    "checkers": len(one.agree) + len(one.dissent),
+                    "leaf": one.task.leaf_index,
+                    "outcome": one.outcome,
+                    "round": one.task.number,
+                    "share": one.task.share.hex(),
+                }
+                for one in bad
+            ],
+            "duplicates": [{"reason": flaw, "share": share.hex()} for flaw, share in self._flawed.get(device, ())],
+            "refused_leases": [
+                {"cause": one["cause"], "gateway": one["gateway"], "share": one["share"].hex()}
+                for one in row["refused"]
+            ],
+            "egress": [one for one in row["egress"] if one["counted_bytes"] or one["held_back_bytes"]],
+        }
+        for name, entries in listed.items():
+            if entries:
+                tree[name] = entries[:MOST_NAMED]
+                tree[f"{name}_count"] = len(entries)
+        for name, count in (
+            ("bad_lease_lines", self._bad_leases.get(device, 0)),
+            ("bad_reports", row["bad_reports"] + reads.bad_reports.get(device, 0)),
+            ("checks_not_done", reads.silent.get(device, 0)),
+            ("checks_dissenting", reads.dissented.get(device, 0)),
+            ("checks_unasked", reads.unasked.get(device, 0)),
+        ):
+            if count:
+                tree[name] = count
+        return msgspec.json.encode(tree, order="sorted").decode()
+
+    def _forecast(self, standing: Standing) -> dict[str, int]:
+        """Say what comes next, before it comes: failures until the alarm, or when a suspension ends in disqualification."""
+        params = self._whole.params
+        if standing.state == SUSPENDED:
+            return {"disqualified_ms": standing.since_ms + int(params["appeal_s"]) * 1_000}
+        left = int(params["cusum_alarm_micronats"]) - standing.cusum
+        return {"failures_until_suspension": -(-left // max(1, int(params["cusum_wrong_micronats"])))}
+
+    def usage(self) -> pl.DataFrame:
+        """Return USAGE_SCHEMA. Call it after all verdicts."""
+        rows: list[tuple[str, str, str, int]] = []
+        for gateway, device, units in self._paid.iter_rows():
+            rows.append((gateway, device, STORAGE, units * self._quality[device] // PPM))
+        enrolled = set(self._whole.registry["device"].to_list())
+        for device, egress in self._checks.select("device", "egress").iter_rows():
+            if self._standings[device].state != DISQUALIFIED:
+                rows += [
+                    (one["gateway"], device, EGRESS, one["counted_bytes"])
+                    for one in egress
+                    if one["gateway"] in enrolled
+                ]
+        paid = [row for row in rows if row[3] > 0 and row[0] in enrolled]
+        return pl.DataFrame(paid, schema=USAGE_SCHEMA, orient="row").sort("payer", "device", "product")
+
+
+_CAUSES = ("DATA_LOSS", "LOW_AUDIT_SCORE", "LOW_AVAILABILITY", "LOW_RETRIEVAL_SCORE")
+
+
+def _gateway_counts(whole: EpochInput, checks: pl.DataFrame) -> tuple[set[str], dict[str, int]]:
+    """Return the gateways, and how many lines of theirs do not count: refused by a provider's part, or of no provider."""
+    gateways: set[str] = set()
+    bad: dict[str, int] = defaultdict(int)
+    enrolled = set(whole.registry["device"].to_list())
+    for kind, record in ((LEASE, records.Lease), (RELEASE, records.Release)):
+        table = whole.evidence.get(kind)
+        for device, body in () if table is None else table.select("device", "body").iter_rows():
+            gateways.add(device)
+            try:
+                shares = records.decode(body, record).shares  # type: ignore[attr-defined]
+            except Rejected:
+                bad[device] += 1
+                continue
+            bad[device] += sum(_provider_of(line) not in enrolled for line in shares)
+    if "holdings" in whole.carry:
+        gateways |= set(whole.carry["holdings"]["gateway"].to_list())
+    for refused in checks["refused"]:
+        for one in refused:
+            bad[one["gateway"]] += 1
+    return gateways, bad
+
+
+def _provider_of(line: Any) -> str:
+    if isinstance(line, tuple):
+        return str(line[0])
+    from fieldstone.identity import cose
+
+    try:
+        return records.decode(cose.parse(line.receipt).payload, records.ShareReceipt).provider
+    except Rejected:
+        return ""
+
+
+def _kept_holdings(held: pl.DataFrame, rounds: list[Posed]) -> pl.DataFrame:
+    """Return the live holdings, and the released ones that a round still open may have asked for."""
+    first = rounds[0].asked if rounds else None
+    still = pl.col("until_position") > (first.position if first is not None else 2**61)
+    table = held.filter(still).select(list(HOLDING_SCHEMA))
+    return table.sort("device", "share", "from_position")
+
+
+def _carried(checks: pl.DataFrame, column: str, schema: Mapping[str, Any], then: str) -> pl.DataFrame:
+    if not checks.height or not checks[column].list.len().sum():
+        return pl.DataFrame(schema=schema)
+    return unnest(checks, column).select(list(schema)).cast(dict(schema)).sort("device", then)  # type: ignore[arg-type]
+
+
+def _reporters(whole: EpochInput) -> set[str]:
+    return {device for table in whole.evidence.values() for device in table["device"].unique().to_list()}
+
+
+def _stranger(device: str, epoch: int) -> tuple[Any, ...]:
+    detail = msgspec.json.encode({"check": "enrolment"}).decode()
+    return (device, SERVICE, epoch, 0, 0, "rejected", ["NOT_ENROLLED"], detail)
