@@ -5,7 +5,10 @@ from __future__ import annotations
 from fieldstone.cli.lazy import LazyVerbs, group
 
 # verb → module in this package; the order is the order of `--help`
-VERBS: dict[str, str] = {}
+VERBS: dict[str, str] = {
+    "commp": "storage_commp",
+    "root": "storage_root",
+}
 
 
 class _Storage(LazyVerbs):
