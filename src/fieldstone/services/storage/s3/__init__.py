@@ -21,4 +21,18 @@ Every refusal is an `errors.S3Error`. A gateway handles one request in this orde
 | checksums | `promised(request)`, `running(algorithm) -> Digest`, `encode`, `decode`, `algorithm_named`, `multipart_type(algorithm, wanted)`, `composite(algorithm, digests) -> str`, `full_object(algorithm, [(digest, size)]) -> str` |
 | xml | `parse(document, root) -> Node` (`.child .all .value .required .only`), `write(root, pairs) -> bytes`, `boolean`, `integer`, `url_encoded` |
 | dates | `http_date(unix_s)`, `parse_http_date(text) -> unix_s or None`, `iso_date(unix_ms)`, `parse_iso_date(text) -> unix_ms or None` |
+| conditions | `check_read(request, etag, modified_ms)`, `check_write(request, current_etag or None)`, `check_copy_source(request, etag, modified_ms)`, `delete_conditions(request)`, `check_delete(etag, modified_ms, size, current)` |
+| ranges | `range_of(request, size, etag, modified_ms) -> (start, end) or None`, `read_range(value, size)`, `copy_range(value, size)`, `content_range(start, end, size)` |
+| metadata | `object_headers(request) -> ObjectHeaders(content, user, storage_class, website_redirect)`, `response_headers(stored)`, `overrides(request, anonymous=…)`, `directive(request, header)`, `user_metadata(request)` |
+| documents | `parse_delete(document) -> (deletions, quiet)`, `parse_complete(document) -> parts`, `part_number(text)`, `parse_create_bucket(document)` |
+| tagging | `parse(document, most=…)`, `parse_header(value)`, `write(tags)`, `check(pairs)` |
+| versioning | `version_id(unix_ns, random12)`, `check_id`, `parse(document) -> Status`, `write(status)`, `NULL` |
+| object_lock | `Retention(mode, until_ms)`, `DefaultRetention`, `parse_configuration`, `parse_retention`, `parse_legal_hold`, `of_headers(request, now_ms)`, `may_remove`, `may_change`, `bypasses`, `write_*` |
+| acl | `Acl(owner, grants)`, `Grant`, `canned`, `of_headers(request, owner, bucket_owner, names=…)`, `parse`, `write`, `allows(acl, account, permission)` |
+| public_access | `PublicAccessBlock`, `parse`, `write`, `Ownership`, `parse_ownership`, `write_ownership` |
+| policy | `parse(document, bucket) -> Policy`, `decide(policy, Question) -> allow, deny or none`, `is_public(policy)`, `resource_arn` |
+| access | `allowed(Caller, operation, Bucket, key, object_acl=…, versioned=…, action=…) -> bool`: policy, ACLs, ownership and public access block together; `ACTIONS` |
+| cors | `parse`, `write`, `find(rules, origin, method, headers)`, `response_headers`, `preflight(rules, origin, method, requested)` |
+| lifecycle | `parse`, `write`, `Facts`, `expired(rule, facts, now_ms)`, `upload_expired`, `expiry(rules, facts)`, `expiration_header` |
+| post_form | `boundary_of(content_type)`, `FormReader(boundary)`: `.feed`, `.form`, `.finish`; `verify(form, bucket, lookup, now_s) -> (Identity, bounds)`, `check_size(bounds, size)` |
 """
