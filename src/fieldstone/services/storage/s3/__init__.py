@@ -18,7 +18,7 @@ Every refusal is an `errors.S3Error`. A gateway handles one request in this orde
 | addressing | `target(request, base_domains) -> Target(level, operation, bucket, key, subresource, style)`, `Target.resource`, `OPERATIONS`, `check_bucket_name(name)`, `check_key(key)`, `copy_source(value) -> (bucket, key, version or None)` |
 | sigv4 | `Credential(access_key, secret_key, session_token=None)`, `Verifier(lookup: Callable[[str], Credential or None], *, regions, base_domains, allow_v2_query, allow_v2_header)`, `.verify(request, now_s) -> Identity(access_key or None, kind, payload, chunk_key)` |
 | bodies | `plan_body(request, identity, *, max_bytes) -> BodyPlan`, `BodyDecoder(plan, *, want_md5)`: `.feed(data) -> list[Buffer]`, `.finish() -> BodyFacts(size_bytes, md5, algorithm, checksum, checksum_stated)`, `.etag`; `decoded(source, decoder)` |
-| checksums | `promised(request)`, `running(algorithm) -> Digest`, `encode`, `decode`, `algorithm_named`, `multipart_type(algorithm, wanted)`, `composite(algorithm, digests) -> str`, `full_object(algorithm, [(digest, size)]) -> str` |
+| checksums | `promised(request)`, `encode`, `decode`, `algorithm_named`, `multipart_type(algorithm, wanted)`, `composite(algorithm, digests) -> str`, `full_object(algorithm, [(digest, size)]) -> str` |
 | xml | `parse(document, root) -> Node` (`.child .all .value .required .only`), `write(root, pairs) -> bytes`, `boolean`, `integer`, `url_encoded` |
 | dates | `http_date(unix_s)`, `parse_http_date(text) -> unix_s or None`, `iso_date(unix_ms)`, `parse_iso_date(text) -> unix_ms or None` |
 | conditions | `check_read(request, etag, modified_ms)`, `check_write(request, current_etag or None)`, `check_copy_source(request, etag, modified_ms)`, `delete_conditions(request)`, `check_delete(etag, modified_ms, size, current)` |
@@ -31,7 +31,6 @@ Every refusal is an `errors.S3Error`. A gateway handles one request in this orde
 | acl | `Acl(owner, grants)`, `Grant`, `canned`, `of_headers(request, owner, bucket_owner, names=…)`, `parse`, `write`, `allows(acl, account, permission)` |
 | public_access | `PublicAccessBlock`, `parse`, `write`, `Ownership`, `parse_ownership`, `write_ownership` |
 | policy | `parse(document, bucket) -> Policy`, `decide(policy, Question) -> allow, deny or none`, `is_public(policy)`, `resource_arn` |
-| access | `allowed(Caller, operation, Bucket, key, object_acl=…, versioned=…, action=…) -> bool`: policy, ACLs, ownership and public access block together; `ACTIONS` |
 | cors | `parse`, `write`, `find(rules, origin, method, headers)`, `response_headers`, `preflight(rules, origin, method, requested)` |
 | lifecycle | `parse`, `write`, `Facts`, `expired(rule, facts, now_ms)`, `upload_expired`, `expiry(rules, facts)`, `expiration_header` |
 | post_form | `boundary_of(content_type)`, `FormReader(boundary)`: `.feed`, `.form`, `.finish`; `verify(form, bucket, lookup, now_s) -> (Identity, bounds)`, `check_size(bounds, size)` |

@@ -18,6 +18,7 @@ import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
+from fieldstone.services.storage.codes import checksums as codes
 from fieldstone.services.storage.s3 import checksums
 from fieldstone.services.storage.s3.checksums import Algorithm
 from fieldstone.services.storage.s3.errors import S3Error
@@ -150,7 +151,7 @@ class BodyDecoder:
         self._framing = _ChunkFraming(plan) if plan.payload in STREAMING else None
         self._md5 = hashlib.md5(usedforsecurity=False) if want_md5 or plan.content_md5 is not None else None
         self._sha256 = hashlib.sha256() if plan.payload not in STREAMING and plan.payload != UNSIGNED else None
-        self._checksum = checksums.running(plan.algorithm)
+        self._checksum = codes.new(plan.algorithm)
 
     def feed(self, data: Buffer) -> list[Buffer]:
         """Take bytes off the socket, return the object's bytes in them.

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
-import zlib
-from collections.abc import Callable, Sequence
-from typing import Literal, Protocol
+from collections.abc import Sequence
+from typing import Literal
 
+from fieldstone.services.storage.codes import checksums as codes
 from fieldstone.services.storage.s3.errors import S3Error
 from fieldstone.services.storage.s3.wire import Request
 
@@ -29,37 +28,6 @@ MULTIPART_TYPES: dict[Algorithm, tuple[ChecksumType, ...]] = {
     "SHA1": ("COMPOSITE",),
     "SHA256": ("COMPOSITE",),
 }
-
-
-class Digest(Protocol):
-    """A running digest, as hashlib's."""
-
-    def update(self, data: bytes | memoryview, /) -> None: ...
-    def digest(self) -> bytes: ...
-
-
-class _Crc:
-    def __init__(self, function: Callable[..., int], size_bytes: int) -> None:
-        self._function, self._size_bytes, self._value = function, size_bytes, 0
-
-    def update(self, data: bytes | memoryview, /) -> None:
-        self._value = self._function(data, self._value)
-
-    def digest(self) -> bytes:
-        return self._value.to_bytes(self._size_bytes, "big")
-
-
-def running(algorithm: Algorithm) -> Digest:
-    """Start a digest."""
-    if algorithm == "SHA1":
-        return hashlib.sha1(usedforsecurity=False)
-    if algorithm == "SHA256":
-        return hashlib.sha256()
-    if algorithm == "CRC32":
-        return _Crc(zlib.crc32, 4)
-    from awscrt import checksums as crt  # type: ignore[import-untyped]
-
-    return _Crc(crt.crc32c, 4) if algorithm == "CRC32C" else _Crc(crt.crc64nvme, 8)
 
 
 def encode(digest: bytes) -> str:
@@ -138,7 +106,7 @@ def multipart_type(algorithm: Algorithm, wanted: str | None) -> ChecksumType:
 
 def composite(algorithm: Algorithm, parts: Sequence[bytes]) -> str:
     """Return the value of a composite multipart object: hash of the parts' digests, and their number."""
-    digest = running(algorithm)
+    digest = codes.new(algorithm)
     for part in parts:
         digest.update(part)
     return f"{encode(digest.digest())}-{len(parts)}"
@@ -149,18 +117,8 @@ def full_object(algorithm: Algorithm, parts: Sequence[tuple[bytes, int]]) -> str
 
     Errors: InvalidRequest for SHA1 and SHA256, which cannot be combined.
     """
-    from awscrt import checksums as crt
-
-    combine: Callable[[int, int, int], int] | None = {
-        "CRC32": crt.combine_crc32,
-        "CRC32C": crt.combine_crc32c,
-        "CRC64NVME": crt.combine_crc64nvme,
-    }.get(algorithm)
-    if combine is None:
+    if algorithm not in codes.FULL_OBJECT:
         raise S3Error(
             "InvalidRequest", f"The FULL_OBJECT checksum type cannot be used with the {algorithm.lower()} algorithm."
         )
-    value = 0
-    for digest, size_bytes in parts:
-        value = combine(value, int.from_bytes(digest, "big"), size_bytes)
-    return encode(value.to_bytes(DIGEST_BYTES[algorithm], "big"))
+    return encode(codes.combine(algorithm, parts))
