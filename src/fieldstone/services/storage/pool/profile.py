@@ -10,7 +10,7 @@ from fieldstone.errors import UsageError
 INLINE_BYTES = 4_096  # objects up to this size are kept encrypted in the catalogue's own row
 SEGMENT_BYTES = 64 * 2**20
 BLOCK_BYTES = 64 * 2**10
-LEAF_BYTES = 4_096  # of the fast tree: the compromise between hashing speed and proof size (reference 2.4)
+LEAF_BYTES = 16_384  # of the fast tree: what providers build by default; hashing is fastest with it (reference 4)
 WIDEST_AUTOMATIC = 40
 
 

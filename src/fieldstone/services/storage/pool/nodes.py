@@ -1,0 +1,270 @@
+"""The client of the providers' HTTP interface: signed orders out, share bytes and receipts back, and how each node does.
+
+    PUT, GET, DELETE /v1/shares/{share hex}     GET /v1/capacity     POST /v1/challenge     GET /healthz
+
+A node's failures are told apart (`NodeProblem.kind`), because only wrong bytes are fraud: offline and timeout may be a
+broken line, refused a full disk, missing a loss that the provider admits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import ssl
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+
+from fieldstone.clock import Clock
+from fieldstone.errors import Rejected, Retryable
+from fieldstone.identity.keys import Signer
+from fieldstone.services.storage import records
+from fieldstone.services.storage.pool.directory import Node
+from fieldstone.services.storage.pool.wire import Answer, Blocks, Line, Sink, WireProblem
+
+ORDER_LIFE_MS = 600_000
+LEAST_TIME_S = 15.0
+LEAST_BYTES_PER_S = 150_000  # slower than this is failed (reference 2.5)
+_SMOOTH = 0.2
+
+Kind = Literal["offline", "timeout", "refused", "missing", "full", "broken", "bad_receipt"]
+
+
+class NodeProblem(Retryable):
+    """A node did not do what was asked. `kind` says how, `code` is the provider's own reason if it gave one."""
+
+    def __init__(self, node: Node, kind: Kind, message: str, code: str = "") -> None:
+        self.node, self.kind, self.code = node, kind, code
+        super().__init__(f"node {node.url} ({node.did[-8:]}): {message}")
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """What a provider's error body may say."""
+
+    code: str = ""
+    detail: str = ""
+
+
+@dataclass(slots=True)
+class Health:
+    """How a node has done since this process started; times are smoothed. `offline_since_ms`: first failure in a row."""
+
+    answers: int = 0
+    failures: int = 0
+    failures_in_row: int = 0
+    wrong_bytes: int = 0
+    first_byte_s: float = 0.0
+    bytes_per_s: float = 0.0
+    last_answer_ms: int | None = None
+    offline_since_ms: int | None = None
+
+    def expected_s(self, size_bytes: int) -> float:
+        """Return how long a read of so many bytes usually takes; 0 when nothing is known."""
+        return self.first_byte_s + (size_bytes / self.bytes_per_s if self.bytes_per_s else 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A receipt that was checked: `message` as it was signed, `receipt` what it says."""
+
+    message: bytes
+    receipt: records.ShareReceipt
+
+
+class Nodes:
+    """All nodes this gateway talks to. `key` is the gateway's device key; `tls` for https addresses."""
+
+    def __init__(self, key: Signer, clock: Clock, tls: ssl.SSLContext | None = None) -> None:
+        self._key = key
+        self._clock = clock
+        self._tls = tls
+        self._lines: dict[str, Line] = {}
+        self._health: dict[str, Health] = {}
+        self.gateway = key.public.device_id
+
+    def health(self, device: str) -> Health:
+        """Return a node's record, a fresh one for a new node."""
+        return self._health.setdefault(device, Health())
+
+    async def put(self, node: Node, share: bytes, size_bytes: int, body: Callable[[], Blocks]) -> Held:
+        """Store a share; return the node's receipt, its signature and fields checked but not yet the commitment.
+
+        Raises NodeProblem.
+        """
+        order = self._order("put", node, share, end=size_bytes)
+        answer = await self._ask(node, "PUT", share, order, size_bytes, length=size_bytes, body=body)
+        try:
+            receipt = records.open_signed(answer.body, records.ShareReceipt, node.did, records.RECEIPT)
+        except Rejected as error:
+            raise self._failed(node, "bad_receipt", f"its receipt is not one: {error}") from None
+        claimed = (receipt.share, receipt.provider, receipt.gateway, receipt.size_bytes)
+        if claimed != (share, node.did, self.gateway, size_bytes):
+            raise self._failed(node, "bad_receipt", "its receipt is about something else than was sent")
+        return Held(answer.body, receipt)
+
+    async def get(self, node: Node, share: bytes, start: int, end: int, egress_bytes: int, sink: Sink) -> None:
+        """Read bytes `start` … `end` of a share into `sink`. `egress_bytes`: of `VoucherBook.order`. Raises NodeProblem."""
+        order = self._order("get", node, share, start=start, end=end, egress_bytes=egress_bytes)
+        answer = await self._ask(node, "GET", share, order, end - start, sink=sink)
+        if answer.length != end - start:
+            raise self._failed(node, "broken", f"it sent {answer.length} bytes of {end - start}")
+
+    async def delete(self, node: Node, share: bytes) -> None:
+        """Delete a share; one that the node does not hold counts as deleted. Raises NodeProblem."""
+        try:
+            await self._ask(node, "DELETE", share, self._order("delete", node, share), 0)
+        except NodeProblem as problem:
+            if problem.kind != "missing":
+                raise
+
+    async def capacity(self, node: Node) -> bytes:
+        """Return what the node says about its space, as it signed it. Raises NodeProblem."""
+        return (await self._exchange(node, 0, "GET", "/v1/capacity")).body
+
+    async def challenge(self, node: Node, body: bytes) -> bytes:
+        """Ask a live challenge (msgpack) and return the answer (msgpack). Raises NodeProblem."""
+
+        async def blocks() -> Blocks:
+            yield (memoryview(body),)
+
+        answer = await self._exchange(node, len(body), "POST", "/v1/challenge", length=len(body), body=blocks)
+        return answer.body
+
+    async def is_up(self, node: Node) -> bool:
+        """Ask whether a node lives, and take note."""
+        try:
+            await self._exchange(node, 0, "GET", "/healthz")
+        except NodeProblem:
+            return False
+        return True
+
+    def note_wrong_bytes(self, device: str) -> None:
+        """Count bytes that were proved wrong."""
+        self.health(device).wrong_bytes += 1
+
+    def close(self) -> None:
+        """Close all connections."""
+        for line in self._lines.values():
+            line.close()
+        self._lines.clear()
+
+    def _order(
+        self,
+        operation: Literal["put", "get", "delete"],
+        node: Node,
+        share: bytes,
+        *,
+        start: int = 0,
+        end: int = 0,
+        egress_bytes: int = 0,
+    ) -> str:
+        order = records.AccessOrder(
+            operation=operation,
+            gateway=self.gateway,
+            provider=node.did,
+            share=share,
+            expires_ms=self._clock.now_ms() + ORDER_LIFE_MS,
+            start=start,
+            end=end,
+            egress_bytes=egress_bytes,
+        )
+        message = records.sign(self._key, order, records.ACCESS)
+        return "Fieldstone " + base64.urlsafe_b64encode(message).rstrip(b"=").decode()
+
+    async def _ask(
+        self,
+        node: Node,
+        method: str,
+        share: bytes,
+        order: str,
+        size_bytes: int,
+        *,
+        length: int | None = None,
+        body: Callable[[], Blocks] | None = None,
+        sink: Sink | None = None,
+    ) -> Answer:
+        path = f"/v1/shares/{share.hex()}"
+        headers = (("authorization", order),)
+        return await self._exchange(node, size_bytes, method, path, headers, length=length, body=body, sink=sink)
+
+    async def _exchange(
+        self,
+        node: Node,
+        size_bytes: int,
+        method: str,
+        path: str,
+        headers: tuple[tuple[str, str], ...] = (),
+        *,
+        length: int | None = None,
+        body: Callable[[], Blocks] | None = None,
+        sink: Sink | None = None,
+    ) -> Answer:
+        line = self._lines.get(node.url)
+        if line is None:
+            line = self._lines[node.url] = Line(node.url, self._tls)
+        limit_s = max(LEAST_TIME_S, size_bytes / LEAST_BYTES_PER_S)
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(limit_s) as limit:
+                timed = _timed(body, limit, limit_s) if body is not None else None
+                answer = await line.request(method, path, headers, length=length, body=timed, sink=sink)
+        except TimeoutError:
+            raise self._failed(node, "timeout", f"{method} took longer than {limit_s:.0f} s") from None
+        except WireProblem as problem:
+            kind: Kind = "offline" if problem.kind == "offline" else "broken"
+            raise self._failed(node, kind, str(problem)) from None
+        self._answered(node, time.monotonic() - began, size_bytes)
+        if answer.status >= 300:
+            raise self._refused(node, method, answer)
+        return answer
+
+    def _answered(self, node: Node, took_s: float, size_bytes: int) -> None:
+        health = self.health(node.did)
+        health.answers += 1
+        health.failures_in_row = 0
+        health.offline_since_ms = None
+        health.last_answer_ms = self._clock.now_ms()
+        if size_bytes < 65_536:
+            health.first_byte_s = took_s if not health.first_byte_s else _blend(health.first_byte_s, took_s)
+        else:
+            speed = size_bytes / max(took_s - health.first_byte_s, took_s / 10, 1e-6)
+            health.bytes_per_s = speed if not health.bytes_per_s else _blend(health.bytes_per_s, speed)
+
+    def _failed(self, node: Node, kind: Kind, message: str, code: str = "") -> NodeProblem:
+        health = self.health(node.did)
+        health.failures += 1
+        health.failures_in_row += 1
+        if kind in ("offline", "timeout", "broken") and health.offline_since_ms is None:
+            health.offline_since_ms = self._clock.now_ms()
+        return NodeProblem(node, kind, message, code)
+
+    def _refused(self, node: Node, method: str, answer: Answer) -> NodeProblem:
+        try:
+            said = msgspec.json.decode(answer.body, type=Refusal)
+        except msgspec.DecodeError:
+            said = Refusal()
+        kind: Kind = "full" if answer.status == 507 else "missing" if answer.status in (404, 410) else "refused"
+        text = f"{method} was refused with {answer.status} {said.code[:40]} {said.detail[:200]}".strip()
+        return self._failed(node, kind, text, said.code[:40])
+
+
+def _timed(body: Callable[[], Blocks], limit: asyncio.Timeout, limit_s: float) -> Callable[[], Blocks]:
+    """Let the limit count only while the node is waited for, not while the next bytes are still being made."""
+
+    async def blocks() -> Blocks:
+        clock = asyncio.get_running_loop().time
+        limit.reschedule(None)
+        async for part in body():
+            limit.reschedule(clock() + limit_s)
+            yield part
+            limit.reschedule(None)
+        limit.reschedule(clock() + limit_s)
+
+    return blocks
+
+
+def _blend(old: float, new: float) -> float:
+    return old + _SMOOTH * (new - old)

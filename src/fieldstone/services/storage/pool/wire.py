@@ -1,0 +1,359 @@
+"""HTTP/1.1 to one provider with as few copies as asyncio allows: answers arrive in the caller's own memory.
+
+One request at a time per connection; connections are kept open and used again. Bodies of answers go into a `Sink`
+(share bytes, straight from the socket to their place in the stripe) or, up to 64 KiB, into `Answer.body`. Written
+blocks are handed to the transport as they are. TLS works the same way. No redirects, no compression, no proxies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from fieldstone.errors import Retryable
+
+CONNECT_S = 5.0
+IDLE_CONNECTIONS = 8  # kept open per provider
+_HEAD_BYTES = 16_384
+_SMALL_BODY_BYTES = 65_536
+_WRITE_HIGH_BYTES = 1_048_576
+
+Blocks = AsyncIterator[Sequence[memoryview]]
+
+
+class WireProblem(Retryable):
+    """The provider did not answer, broke off, or answered what is not HTTP. `kind`: offline | broken | protocol."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        self.kind = kind
+        super().__init__(message)
+
+
+class Sink(Protocol):
+    """Where the bytes of an answer go. `buffer`: room for the next ones (empty: full); `advance`: so many came."""
+
+    def buffer(self) -> memoryview: ...
+
+    def advance(self, count: int) -> None: ...
+
+
+@dataclass(slots=True)
+class Answer:
+    """Status, headers (lower case) and length of an answer; `body` unless it went into a sink."""
+
+    status: int
+    headers: dict[bytes, bytes]
+    length: int
+    body: bytes = b""
+
+
+class Connection(asyncio.BufferedProtocol):
+    """One connection. `exchange` sends a request and waits for its answer."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._head = bytearray(_HEAD_BYTES)
+        self._head_view = memoryview(self._head)
+        self._have = 0
+        self._answer: asyncio.Future[Answer] | None = None
+        self._current: Answer | None = None
+        self._left = 0
+        self._sink: Sink | None = None
+        self._into_sink = False
+        self._small = bytearray()
+        self._is_chunked = False
+        self._keep = True
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self.closed = self._loop.create_future()  # done when the transport has let go of every buffer
+
+    # ---- what the event loop calls ----
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        transport.set_write_buffer_limits(high=_WRITE_HIGH_BYTES)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        if self._current is None:
+            return self._head_view[self._have :]
+        if self._into_sink:
+            assert self._sink is not None
+            room = self._sink.buffer()
+            return room[: self._left] if len(room) > self._left else room
+        return self._head_view
+
+    def buffer_updated(self, nbytes: int) -> None:
+        if self._answer is None or self._answer.done():
+            self._fail("protocol", "sent bytes that nobody asked for")
+        elif self._current is None:
+            self._have += nbytes
+            self._read_head()
+        elif self._into_sink:
+            self._fill(nbytes)
+        else:
+            self._gather(self._head_view[:nbytes])
+
+    def eof_received(self) -> bool:
+        return False
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._keep = False
+        self._writable.set()
+        if not self.closed.done():
+            self.closed.set_result(None)
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(WireProblem("broken", f"the connection broke off: {error or 'closed'}"))
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
+
+    # ---- what the pool calls ----
+
+    @property
+    def is_free(self) -> bool:
+        """Whether another request can be sent."""
+        return self._keep and self._transport is not None and not self._transport.is_closing()
+
+    @property
+    def has_answer(self) -> bool:
+        """Whether the head of an answer to the last request has come."""
+        return self._current is not None
+
+    def abort(self) -> None:
+        """Break the connection off now."""
+        self._keep = False
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def exchange(self, head: bytes, body: Blocks | None, sink: Sink | None) -> Answer:
+        """Send a request and return the answer; a 2xx answer's bytes go into `sink`, which they must fit.
+
+        Raises WireProblem. After an exception or a cancellation the connection is broken off.
+        """
+        assert self._transport is not None
+        self._have, self._current, self._sink, self._small = 0, None, sink, bytearray()
+        answer = self._answer = self._loop.create_future()
+        finished = False
+        try:
+            self._transport.write(head)
+            if body is not None:
+                async for blocks in body:
+                    if answer.done() or not self.is_free:
+                        break
+                    for block in blocks:
+                        self._transport.write(block)
+                    if not self._writable.is_set():
+                        await self._writable.wait()
+                else:
+                    finished = True
+            else:
+                finished = True
+            return await answer
+        finally:
+            # an answer before the whole body was sent leaves bytes of it on the line
+            if not finished or not answer.done() or answer.cancelled() or answer.exception() or not self._keep:
+                self.abort()
+            self._answer = self._sink = None
+
+    # ---- reading an answer ----
+
+    def _read_head(self) -> None:
+        end = self._head.find(b"\r\n\r\n", 0, self._have)
+        if end < 0:
+            if self._have == _HEAD_BYTES:
+                self._fail("protocol", f"sent more than {_HEAD_BYTES} bytes of headers")
+            return
+        lines = bytes(self._head_view[:end]).split(b"\r\n")
+        version, _, rest = lines[0].partition(b" ")
+        if version not in (b"HTTP/1.1", b"HTTP/1.0") or not rest[:3].isdigit():
+            return self._fail("protocol", f"answered {lines[0][:80]!r}, which is not HTTP/1.1")
+        headers = {}
+        for line in lines[1:]:
+            name, colon, value = line.partition(b":")
+            if not colon:
+                return self._fail("protocol", f"sent {line[:80]!r} as a header")
+            headers[name.lower()] = value.strip()
+        status = int(rest[:3])
+        over = self._have - end - 4
+        if 100 <= status < 200:
+            self._head_view[:over] = bytes(self._head_view[end + 4 : self._have])
+            self._have = over
+            return self._read_head()
+        self._begin_body(Answer(status, headers, 0), over, bytes(self._head_view[end + 4 : self._have]))
+        return None
+
+    def _begin_body(self, answer: Answer, over: int, rest: bytes) -> None:
+        self._keep = answer.headers.get(b"connection", b"").lower() != b"close"
+        self._is_chunked = answer.headers.get(b"transfer-encoding", b"").lower() == b"chunked"
+        length = answer.headers.get(b"content-length", b"0" if answer.status == 204 else b"")
+        self._into_sink = self._sink is not None and 200 <= answer.status < 300
+        if self._is_chunked and not self._into_sink:
+            self._left = _SMALL_BODY_BYTES
+        elif length.isdigit() and len(length) < 16 and not self._is_chunked:
+            self._left = answer.length = int(length)
+            if over > self._left:
+                return self._fail("protocol", f"sent {over - self._left} bytes more than it announced")
+        else:
+            return self._fail("protocol", "sent an answer without a content-length")
+        if not self._into_sink and self._left > _SMALL_BODY_BYTES:
+            return self._fail("protocol", f"sent {self._left} bytes where a short answer was due")
+        self._current = answer
+        if self._left == 0 and not self._is_chunked:
+            return self._finish()
+        if not rest:
+            return None
+        if not self._into_sink:
+            return self._gather(memoryview(rest))
+        at = 0
+        while at < len(rest):
+            room = self.get_buffer(0)
+            part = min(len(room), len(rest) - at)
+            if part == 0:
+                return self._fail("protocol", f"sent {self._left} bytes more than were asked for")
+            room[:part] = rest[at : at + part]
+            at += part
+            self._fill(part)
+        return None
+
+    def _fill(self, count: int) -> None:
+        assert self._sink is not None
+        self._sink.advance(count)
+        self._left -= count
+        if self._left == 0:
+            self._finish()
+        elif not len(self._sink.buffer()):
+            self._fail("protocol", f"sent {self._left} bytes more than were asked for")
+
+    def _gather(self, part: memoryview) -> None:
+        self._small += part
+        if self._is_chunked:
+            if len(self._small) > _SMALL_BODY_BYTES:
+                return self._fail("protocol", "sent a long answer where a short one was due")
+            try:
+                body = _dechunk(bytes(self._small))
+            except ValueError:
+                return self._fail("protocol", "sent a chunked body that is none")
+            if body is None:
+                return None
+            self._small = bytearray(body)
+            return self._finish()
+        self._left -= len(part)
+        if self._left < 0:
+            return self._fail("protocol", f"sent {-self._left} bytes more than it announced")
+        if self._left == 0:
+            return self._finish()
+        return None
+
+    def _finish(self) -> None:
+        assert self._current is not None and self._answer is not None
+        self._current.body = bytes(self._small)
+        if not self._answer.done():
+            self._answer.set_result(self._current)
+
+    def _fail(self, kind: str, message: str) -> None:
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(WireProblem(kind, message))
+        self.abort()
+
+
+def _dechunk(raw: bytes) -> bytes | None:
+    """Return the body of a chunked answer, None while its end is missing. Raises ValueError."""
+    body, at = bytearray(), 0
+    while True:
+        line_end = raw.find(b"\r\n", at)
+        if line_end < 0:
+            return None
+        size = int(raw[at:line_end].partition(b";")[0], 16)
+        if size < 0 or size > _SMALL_BODY_BYTES:
+            raise ValueError(size)
+        start = line_end + 2
+        if size == 0:
+            return bytes(body) if raw.find(b"\r\n", start) == start else None
+        if len(raw) < start + size + 2:
+            return None
+        body += raw[start : start + size]
+        at = start + size + 2
+
+
+@dataclass(slots=True)
+class Line:
+    """All connections to one provider. `url` is its address without path."""
+
+    url: str
+    tls: ssl.SSLContext | None = None
+    _idle: deque[Connection] = field(default_factory=deque)
+    _busy: set[Connection] = field(default_factory=set)
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        headers: Sequence[tuple[str, str]] = (),
+        *,
+        length: int | None = None,
+        body: Callable[[], Blocks] | None = None,
+        sink: Sink | None = None,
+    ) -> Answer:
+        """Send one request and return its answer. Raises WireProblem.
+
+        A request whose kept connection had gone is sent again, so it must be harmless twice; `body` makes its bytes anew.
+        """
+        parts = urlsplit(self.url)
+        lines = [f"{method} {path} HTTP/1.1", f"host: {parts.netloc}", *(f"{name}: {value}" for name, value in headers)]
+        if length is not None:
+            lines.append(f"content-length: {length}")
+        head = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+        while True:
+            connection, is_kept = await self._take()
+            try:
+                answer = await connection.exchange(head, body() if body is not None else None, sink)
+            except WireProblem as problem:
+                # the provider closed a kept connection just as we used it; nothing of an answer has come
+                if is_kept and problem.kind == "broken" and not connection.has_answer:
+                    continue
+                raise
+            finally:
+                self._busy.discard(connection)
+            if connection.is_free and len(self._idle) < IDLE_CONNECTIONS:
+                self._idle.append(connection)
+            else:
+                connection.abort()
+            return answer
+
+    async def _take(self) -> tuple[Connection, bool]:
+        while self._idle:
+            connection = self._idle.pop()  # the one used last: the others may be closed by age
+            if connection.is_free:
+                self._busy.add(connection)
+                return connection, True
+        parts = urlsplit(self.url)
+        is_tls = parts.scheme == "https"
+        port = parts.port or (443 if is_tls else 80)
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                _, connection = await loop.create_connection(
+                    Connection, parts.hostname, port, ssl=(self.tls or ssl.create_default_context()) if is_tls else None
+                )
+        except TimeoutError:
+            raise WireProblem("offline", f"{self.url} did not take a connection within {CONNECT_S:.0f} s") from None
+        except OSError as error:
+            raise WireProblem("offline", f"{self.url} cannot be reached: {error.strerror or error}") from None
+        self._busy.add(connection)
+        return connection, False
+
+    def close(self) -> None:
+        """Break all connections off."""
+        for connection in (*self._idle, *self._busy):
+            connection.abort()
+        self._idle.clear()
