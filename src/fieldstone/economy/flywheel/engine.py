@@ -73,9 +73,8 @@ class Prepared:
         if len(sizes) != 1 or 0 in sizes:
             raise UsageError(f"vary needs columns of one length, one value per run, not {sorted(sizes)}")
         rows = sizes.pop()
-        grown = replace(
-            self, **{name: self._rows(name, rows) for name in ("parameters", "cohorts", "segments", "regions")}
-        )
+        arrays = (self._rows(name, rows) for name in ("parameters", "cohorts", "segments", "regions"))
+        grown = Prepared(self.scenario, self.tables, *arrays)
         for key, column in columns.items():
             _assign(grown, key, column, relative)
         return grown
@@ -180,15 +179,15 @@ def scenario_of(prepared: Prepared, run: int) -> Scenario:
 
     row = run if len(prepared.parameters) > 1 else 0
     plain = prepared.parameters[row]
-    parts = {part: part_of(getattr(prepared.scenario, part), plain, f"{part}_") for part in _PARTS}
-    groups = {
+    changed: dict[str, Any] = {part: part_of(getattr(prepared.scenario, part), plain, f"{part}_") for part in _PARTS}
+    changed |= {
         group: tuple(
             part_of(item, record)
             for item, record in zip(getattr(prepared.scenario, group), getattr(prepared, group)[row], strict=True)
         )
         for group in ("regions", "cohorts", "segments")
     }
-    return replace(prepared.scenario, **parts, **groups)
+    return replace(prepared.scenario, **changed)
 
 
 def _plain(
