@@ -33,6 +33,28 @@ class Status(IntEnum):
     DISPUTED = 5
 
 
+class Outcome(IntEnum):
+    """How a dispute ended (`Rewards.disputes`). VOID: the record fell for another reason."""
+
+    OPEN = 1
+    UPHELD = 2
+    REJECTED = 3
+    EXPIRED = 4
+    VOID = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Dispute:
+    """An objection to an epoch's root. `deadline_s`: chain time until which the verifiers can decide."""
+
+    number: int
+    epoch: int
+    disputer: str
+    bond_base: int
+    deadline_s: int
+    outcome: Outcome
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """One epoch on chain. `total_base`: sum of all cumulative leaves; `activation_s`: chain time it pays from."""
@@ -183,6 +205,23 @@ class Settlement:
     def bonded(self, owner: str, key: bytes = NO_ROOT) -> int:
         """Return base units bonded for a device (32-byte key) or, with the zero key, for the operator."""
         return int(self.stake.read(self.port, "bonded", owner, key))
+
+    def bond_of(self, owner: str, key: bytes = NO_ROOT) -> dict[str, int]:
+        """Return a bond: `staked_base`, `unbonding_base`, `ready_s` (chain time it can be withdrawn from), `open_cases`."""
+        names = ("staked_base", "unbonding_base", "ready_s", "open_cases")
+        return dict(zip(names, map(int, self.stake.read(self.port, "bonds", owner, key)), strict=True))
+
+    def dispute_of(self, dispute: int) -> Dispute:
+        """Return a dispute. Raises UsageError when there is none of that number."""
+        disputer, bond, epoch, deadline, outcome = self.rewards.read(self.port, "disputes", dispute)
+        if not outcome:
+            raise UsageError(f"there is no dispute {dispute}")
+        return Dispute(dispute, int(epoch), str(disputer), int(bond), int(deadline), Outcome(outcome))
+
+    @property
+    def sender(self) -> str:
+        """The address whose wallet sends. Raises UsageError without one."""
+        return self._writer()[1].address
 
     def digest_to_sign(self, epoch: int, root: bytes, data_hash: bytes, total_base: int) -> bytes:
         """Return the 32 bytes that verifiers sign to post `epoch` now (`digest.root_digest`)."""

@@ -30,6 +30,8 @@ VERBS: dict[str, str] = {
     "verify": "verify",
     "market": "market",
     "claim": "claim",
+    "bond": "bond",
+    "dispute": "dispute",
     "merkle": "merkle",
     "policy": "policy",
     "payback": "payback",

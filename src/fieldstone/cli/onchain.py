@@ -1,0 +1,64 @@
+"""What the verbs that send transactions share: the network's contracts by way of a node, and the sender's outbox."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from fieldstone.chain.deploy import Addresses
+    from fieldstone.chain.settlement import Settlement
+
+DEFAULT_NODE = "http://127.0.0.1:8080"
+NodeUrl = Annotated[str, typer.Option("--node", help="A node of the network; it names the contracts.")]
+Rpc = Annotated[str, typer.Option("--rpc", help="JSON-RPC address of the chain (default: the node's /rpc).")]
+Contracts = Annotated[Path | None, typer.Option("--contracts", help="Addresses file, if no node shall be asked.")]
+WalletFile = Annotated[Path, typer.Option("--wallet", metavar="FILE", help="The wallet that sends and pays.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def reader(node: str, rpc: str, contracts: Path | None) -> Settlement:
+    """Return the network's contracts for looking only. Raises UsageError, Retryable."""
+    from fieldstone.chain.deploy import Addresses
+    from fieldstone.chain.rpc import RpcPort
+    from fieldstone.chain.settlement import Settlement
+
+    addresses = Addresses.load(contracts) if contracts is not None else _ask(node)
+    return Settlement(RpcPort(rpc or f"{node.rstrip('/')}/rpc", expected_chain_id=addresses.chain_id), addresses)
+
+
+@contextmanager
+def writer(node: str, rpc: str, contracts: Path | None, wallet: Path) -> Iterator[Settlement]:
+    """Enter the network's contracts with a wallet that sends. Its transactions are kept beside it, each sent once."""
+    from fieldstone.chain.outbox import Outbox
+    from fieldstone.chain.settlement import Settlement
+    from fieldstone.clock import SystemClock
+    from fieldstone.identity.wallet import Wallet
+
+    looking = reader(node, rpc, contracts)
+    outbox = Outbox(wallet.with_name(f"{wallet.stem}.outbox.sqlite3"), clock=SystemClock())
+    try:
+        settlement = Settlement(looking.port, looking.addresses, outbox=outbox, signer=Wallet.load(wallet))
+        settlement.recover()
+        yield settlement
+    finally:
+        outbox.close()
+
+
+def _ask(node: str) -> Addresses:
+    import httpx
+
+    from fieldstone.chain.deploy import Addresses
+    from fieldstone.errors import Retryable, UsageError
+
+    try:
+        answer = httpx.get(f"{node.rstrip('/')}/v1/network", timeout=30)
+        return Addresses(**answer.json()["contracts"])
+    except httpx.HTTPError as error:
+        raise Retryable(f"{node} did not answer: {error}; is the node up, and is --node right?") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{node} is no node of a Fieldstone network: {error!r}") from None
