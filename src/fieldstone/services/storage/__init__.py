@@ -66,5 +66,11 @@ class Storage:
 
         return challenges(so_far, asked)
 
+    def directory(self, so_far: EpochInput) -> Mapping[str, Mapping[str, Any]]:
+        """Return where providers are reached: `directory.directory`."""
+        from fieldstone.services.storage.directory import directory
+
+        return directory(so_far)
+
 
 service = Storage()

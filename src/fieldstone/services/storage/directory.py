@@ -10,8 +10,8 @@ import polars as pl
 from fieldstone.errors import Rejected
 from fieldstone.services.contract import EpochInput
 from fieldstone.services.storage.records import Announcement, decode
+from fieldstone.services.storage.schema import ANNOUNCE
 
-ANNOUNCE = "announce"
 ANNOUNCED = "announced"  # the table that is carried
 ANNOUNCED_SCHEMA: dict[str, pl.DataType] = {
     "device": pl.String(),

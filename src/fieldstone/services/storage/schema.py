@@ -17,8 +17,10 @@ KIB_S_PER_GIB_MONTH = GIB // 1_024 * MONTH_S
 
 STORAGE, EGRESS, PERMANENT = "storage", "egress", "permanent"
 LEASE, RELEASE, EGRESS_CLAIM, PROOF, CHECK, SPACE = "lease", "release", "egress", "proof", "check", "space"
+ANNOUNCE = "announce"
 
 DOCUMENTS: dict[str, Document] = {
+    ANNOUNCE: Document(1_024, "Where gateways reach a provider, and how much it can take."),
     LEASE: Document(262_144, "A gateway pays for these shares from now on: the providers' signed receipts."),
     RELEASE: Document(262_144, "A gateway no longer pays for these shares."),
     EGRESS_CLAIM: Document(262_144, "A provider's newest cumulative voucher of each gateway that read from it."),
