@@ -26,9 +26,10 @@ if TYPE_CHECKING:
     from fieldstone.services.storage.pool.directory import Directory, Node
     from fieldstone.services.storage.pool.lease import LeaseReporter
     from fieldstone.services.storage.pool.pool import Pool
-    from fieldstone.services.storage.pool.repair import Repair
+    from fieldstone.services.storage.pool.repair import Repair, RepairRules
     from fieldstone.services.storage.pool.sweep import Sweeper
     from fieldstone.services.storage.pool.tables import create_tables
+    from fieldstone.services.storage.pool.watch import Watch
 
 _HOME = {
     "Directory": "directory",
@@ -36,7 +37,9 @@ _HOME = {
     "Node": "directory",
     "Pool": "pool",
     "Repair": "repair",
+    "RepairRules": "repair",
     "Sweeper": "sweep",
+    "Watch": "watch",
     "create_tables": "tables",
 }
 
@@ -49,9 +52,11 @@ __all__ = [
     "Pool",
     "Profile",
     "Repair",
+    "RepairRules",
     "SegmentRef",
     "Stored",
     "Sweeper",
+    "Watch",
     "automatic",
     "create_tables",
     "profile_named",

@@ -59,6 +59,7 @@ class Health:
     first_byte_s: float = 0.0
     bytes_per_s: float = 0.0
     last_answer_ms: int | None = None
+    last_failure_ms: int = 0
     offline_since_ms: int | None = None
 
     def expected_s(self, size_bytes: int) -> float:
@@ -237,6 +238,7 @@ class Nodes:
         health = self.health(node.did)
         health.failures += 1
         health.failures_in_row += 1
+        health.last_failure_ms = self._clock.now_ms()
         if kind in ("offline", "timeout", "broken") and health.offline_since_ms is None:
             health.offline_since_ms = self._clock.now_ms()
         return NodeProblem(node, kind, message, code)

@@ -180,10 +180,10 @@ def load(connection: Connection, segment_id: bytes) -> Segment | None:
     return Segment(row.id, row.size_bytes, layout, row.leaf_bytes, row.wrapped_key, shares)
 
 
-def mark(connection: Connection, share_id: bytes, state: str, now_ms: int) -> None:
-    """Set a held share's state: `corrupt` or `lost`. Repair regenerates it."""
+def mark(connection: Connection, share_id: bytes, state: str, now_ms: int) -> bool:
+    """Set a held share's state: `corrupt` or `lost`; repair regenerates it. False when it is not held any more."""
     held = (share.c.id == share_id) & (share.c.state == "held")
-    connection.execute(share.update().where(held).values(state=state, changed_ms=now_ms))
+    return connection.execute(share.update().where(held).values(state=state, changed_ms=now_ms)).rowcount == 1
 
 
 def note_incident(connection: Connection, device: str, share_id: bytes, kind: str, detail: str, now_ms: int) -> None:

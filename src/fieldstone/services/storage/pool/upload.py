@@ -15,14 +15,16 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Protocol
 
 from fieldstone.errors import Retryable
-from fieldstone.services.storage.pool.coding import CodedSegment
+from fieldstone.services.storage.codes.stripes import Layout
 from fieldstone.services.storage.pool.directory import Node
 from fieldstone.services.storage.pool.nodes import NodeProblem, Nodes
 from fieldstone.services.storage.pool.placement import Placement
 from fieldstone.services.storage.pool.profile import Profile
 from fieldstone.services.storage.pool.segments import Share
+from fieldstone.services.storage.pool.wire import Blocks
 
 GRACE = 0.25  # part of the time so far that the last ones get once enough are there
 SHORTEST_GRACE_S, LONGEST_GRACE_S = 0.05, 0.5
@@ -49,13 +51,26 @@ class NotStored(Retryable):
         super().__init__(f"{have} shares of a segment were stored, {need} are needed: try again later.{last}")
 
 
+class Coded(Protocol):
+    """Shares that can be sent: a segment being coded, or shares that repair has regenerated."""
+
+    layout: Layout
+
+    @property
+    def is_whole(self) -> bool: ...
+
+    def blocks(self, number: int) -> Blocks: ...
+
+    def root(self, number: int, leaf_bytes: int) -> bytes: ...
+
+
 class Upload:
     """The upload of one segment. `plan` writes further shares down before they are sent to."""
 
     def __init__(
         self,
         nodes: Nodes,
-        coded: CodedSegment,
+        coded: Coded,
         profile: Profile,
         placement: Placement,
         plan: Callable[[Sequence[Share]], Awaitable[None]],

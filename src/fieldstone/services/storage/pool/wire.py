@@ -142,7 +142,8 @@ class Connection(asyncio.BufferedProtocol):
         """
         assert self._transport is not None
         self._have, self._current, self._sink, self._small = 0, None, sink, bytearray()
-        answer = self._answer = self._loop.create_future()
+        answer: asyncio.Future[Answer] = self._loop.create_future()
+        self._answer = answer
         finished = False
         try:
             self._transport.write(head)
@@ -343,7 +344,10 @@ class Line:
         try:
             async with asyncio.timeout(CONNECT_S):
                 _, connection = await loop.create_connection(
-                    Connection, parts.hostname, port, ssl=(self.tls or ssl.create_default_context()) if is_tls else None
+                    Connection,
+                    parts.hostname or "",
+                    port,
+                    ssl=(self.tls or ssl.create_default_context()) if is_tls else None,
                 )
         except TimeoutError:
             raise WireProblem("offline", f"{self.url} did not take a connection within {CONNECT_S:.0f} s") from None
