@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import dataclasses
+
+import polars as pl
+
+from fieldstone.services.contract import DOCUMENT_SCHEMA, REGISTRY_SCHEMA, EpochInput
+from fieldstone.services.storage.directory import ANNOUNCED, announced, directory
+from fieldstone.services.storage.records import Announcement, encode
+
+
+def told(*rows: tuple[str, bytes]) -> EpochInput:
+    documents = [(device, 1_000, 1_000 + n, n + 1, body) for n, (device, body) in enumerate(rows)]
+    table = pl.DataFrame(documents, schema=DOCUMENT_SCHEMA, orient="row")
+    return EpochInput(1, 0, 10_000, pl.DataFrame(schema=REGISTRY_SCHEMA), {"announce": table}, {})
+
+
+def at(url: str, capacity_bytes: int = 10) -> bytes:
+    return encode(Announcement(url=url, capacity_bytes=capacity_bytes))
+
+
+def test_the_newest_announcement_counts() -> None:
+    found = directory(
+        told(("a", at("http://10.0.0.1:9000")), ("b", at("http://10.0.0.2:9000")), ("a", at("https://a.net:1")))
+    )
+    assert {device: facts["url"] for device, facts in found.items()} == {
+        "a": "https://a.net:1",
+        "b": "http://10.0.0.2:9000",
+    }
+
+
+def test_what_cannot_be_read_leaves_the_one_before() -> None:
+    hostile = [
+        b"",
+        b"\xff" * 40,
+        at("http://10.0.0.1:1")[:-1],
+        encode(Announcement(url="javascript:alert(1)", capacity_bytes=1)),
+    ]
+    found = directory(told(("a", at("http://10.0.0.1:9000")), *(("a", body) for body in hostile)))
+    assert found["a"]["url"] == "http://10.0.0.1:9000"
+
+
+def test_announcements_are_carried_from_epoch_to_epoch() -> None:
+    first = told(("a", at("http://10.0.0.1:9000", 7)))
+    second = dataclasses.replace(told(("b", at("http://10.0.0.2:9000"))), carry={ANNOUNCED: announced(first)})
+    assert announced(second)["device"].to_list() == ["a", "b"]
+    assert announced(second)["capacity_bytes"].to_list() == [7, 10]
