@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,6 +44,7 @@ class Incoming:
         self._taken = 0
         self._checked = Checked()
         self._is_over = False
+        self._lock = threading.Lock()  # `abort` may come while a thread still writes: its descriptor must not be reused
         self.reserved = reserved
         self.held = held
 
@@ -51,24 +53,33 @@ class Incoming:
 
         Raises Rejected DISK_FULL or STORE_UNAVAILABLE; then `abort`.
         """
-        self._hasher.update(piece)
-        self._taken += len(piece)
-        if self._temporary is None:
-            return
-        try:
-            if self._fd < 0:
-                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-                self._fd = os.open(self._temporary, flags, 0o600)
-            _write_all(self._fd, piece)
-        except OSError as error:
-            raise disk_refusal(error, self._share.hex()) from None
+        with self._lock:
+            if self._is_over:
+                return
+            self._hasher.update(piece)
+            self._taken += len(piece)
+            if self._temporary is None:
+                return
+            try:
+                if self._fd < 0:
+                    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+                    self._fd = os.open(self._temporary, flags, 0o600)
+                _write_all(self._fd, piece)
+            except OSError as error:
+                raise disk_refusal(error, self._share.hex()) from None
 
     def finish(self) -> Future[Row]:
         """Sync the file and enter the share; the future gives its row once it is durable. Touches the disk.
 
         Raises Rejected: WRONG_LENGTH, SHARE_CONFLICT, SHARE_DAMAGED (send it again), DISK_FULL, STORE_UNAVAILABLE; then `abort`.
         """
+        with self._lock:
+            return self._finish()
+
+    def _finish(self) -> Future[Row]:
         subject = self._share.hex()
+        if self._is_over:
+            raise refuse("STORE_UNAVAILABLE", subject, "the upload was given up")
         if self._taken != self._size:
             raise refuse("WRONG_LENGTH", subject, f"{self._taken} bytes came, {self._size} were announced")
         tree = self._hasher.finish()
@@ -131,9 +142,10 @@ class Incoming:
 
     def abort(self) -> None:
         """Forget what came so far. Safe to call at any time."""
-        if self._is_over:
-            return
-        self._is_over = True
+        with self._lock:
+            if self._is_over:
+                return
+            self._is_over = True
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1

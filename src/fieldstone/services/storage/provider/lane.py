@@ -1,0 +1,377 @@
+"""Share bytes straight between socket and file: a fast lane through uvicorn for plain PUT and GET of shares.
+
+Through ASGI each byte of a body is copied four times before it is hashed, and each 64 KiB costs several turns of the
+event loop. Here a PUT's bytes are read by the kernel into the buffer that is hashed and written, woken up once per
+quarter MiB (`SO_RCVLOWAT`), and a GET's go out by `sendfile`. Only requests that are complete, plain and have nothing
+but well-known headers go this way; everything else, and everything over TLS, is handed to httptools unchanged. Both
+ways ask the same `Door`.
+
+Slow clients: a request's head has 15 s, a body the Door's patience, an answer 30 s without progress.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import http
+import os
+import select
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from fieldstone.errors import Rejected
+from fieldstone.services.storage.provider.door import Answer, Door, FileRange, Gone
+
+HEAD_PATIENCE_S = 15.0
+SEND_PATIENCE_S = 30.0
+
+_PUT, _GET = b"PUT /v1/shares/", b"GET /v1/shares/"
+_VERSION = b" HTTP/1.1"
+_LONGEST_HEAD = 8_192
+_WAKE_BYTES = 262_144
+_SEND_BYTES = 1_048_576
+_MOST_DROPPED_BYTES = 16_777_216  # of a refused body: closing at once would destroy the answer on its way (RST)
+_POLL_MS = 20
+_HARMLESS = frozenset({b"host", b"user-agent", b"accept", b"accept-encoding", b"content-type"})
+_STATUS_LINE = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in http.HTTPStatus}
+
+
+def read_head(head: bytes) -> tuple[str, bytes | None, int | None] | None:
+    """Read a request's head (request line after `PUT /v1/shares/`): name, authorization, length. None: not plain."""
+    line, *lines = head.split(b"\r\n")
+    if not line.endswith(_VERSION):
+        return None
+    seen: dict[bytes, bytes] = {}
+    for text in lines:
+        name, colon, value = text.partition(b":")
+        name, value = name.lower(), value.strip(b" \t")
+        if not colon or name in seen or any(byte < 0x20 or byte > 0x7E for byte in value):
+            return None
+        seen[name] = value
+    order, length = seen.pop(b"authorization", None), seen.pop(b"content-length", None)
+    if seen.pop(b"connection", b"keep-alive").lower() != b"keep-alive" or b"host" not in seen:
+        return None
+    if not seen.keys() <= _HARMLESS or (length is not None and (not length.isdigit() or len(length) > 12)):
+        return None
+    try:
+        share = line[: -len(_VERSION)].decode("ascii")
+    except UnicodeDecodeError:
+        return None
+    return share, order, None if length is None else int(length)
+
+
+def lane(door: Door) -> type[asyncio.Protocol]:
+    """Return the protocol class for uvicorn's `http=`."""
+    senders = ThreadPoolExecutor(8, thread_name_prefix="send")
+
+    class ShareLane(HttpToolsProtocol):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self._busy = False  # a request is answered here, not by httptools
+            self._partial = False  # httptools has seen part of a request
+            self._closing = False
+            self._backlog = b""
+            self._head_timer: asyncio.TimerHandle | None = None
+
+        # what the transport and httptools call
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            self._start_head_timer()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._stop_head_timer()
+            self._unset_keepalive_if_required()
+            super().connection_lost(exc)
+
+        def data_received(self, data: bytes) -> None:
+            if self._busy:  # a pipelined request: wait for its turn
+                self._backlog += data
+                self.flow.pause_reading()
+                return
+            if self._is_plain(data):
+                end = data.find(b"\r\n\r\n", 0, _LONGEST_HEAD)
+                head = read_head(data[len(_PUT) : end]) if end > 0 else None
+                rest = data[end + 4 :]
+                if head is not None and self._fits(data, head[2], rest):
+                    self._begin()
+                    body = _Body(self, rest, head[2] or 0)  # made now: it stops the reading before more comes
+                    work = self._serve(data.startswith(_PUT), *head, body)
+                    task = self.loop.create_task(work)
+                    self.tasks.add(task)
+                    task.add_done_callback(self.tasks.discard)
+                    return
+            super().data_received(data)
+
+        def on_message_begin(self) -> None:
+            self._partial = True
+            if self._head_timer is None:
+                self._start_head_timer()
+            super().on_message_begin()
+
+        def on_headers_complete(self) -> None:
+            self._stop_head_timer()
+            super().on_headers_complete()
+
+        def on_message_complete(self) -> None:
+            self._partial = False
+            self._stop_head_timer()
+            super().on_message_complete()
+
+        def on_response_complete(self) -> None:
+            super().on_response_complete()
+            if self._partial and self._head_timer is None:  # refused: the rest of its body is dropped, for a while
+                self._start_head_timer()
+
+        def shutdown(self) -> None:
+            if self._busy:
+                self._closing = True
+            else:
+                super().shutdown()
+
+        # the lane
+
+        def _is_plain(self, data: bytes) -> bool:
+            if not data.startswith((_PUT, _GET)) or self._partial or self.pipeline or self.scheme != "http":
+                return False
+            if self.cycle is not None and not self.cycle.response_complete:
+                return False
+            crowded = self.limit_concurrency is not None and len(self.connections) >= self.limit_concurrency
+            return not crowded and self.transport.get_write_buffer_size() == 0
+
+        def _fits(self, data: bytes, length: int | None, rest: bytes) -> bool:
+            if data.startswith(_PUT):
+                return length is not None and len(rest) <= length
+            return not length and not rest
+
+        def _begin(self) -> None:
+            self._stop_head_timer()
+            self._unset_keepalive_if_required()
+            self._busy = True
+
+        async def _serve(self, is_put: bool, name: str, order: bytes | None, length: int | None, body: _Body) -> None:
+            try:
+                answer = await (door.put(name, order, length, body) if is_put else door.get(name, order))
+            except Rejected as error:
+                answer = door.problem(error)
+            except Gone:
+                self._leave()
+                return
+            except BaseException:
+                self._leave()
+                raise
+            if body.left > _MOST_DROPPED_BYTES:
+                self._closing = True
+            try:
+                if answer.file is None:
+                    self.transport.write(self._head(answer, len(answer.body)) + answer.body)
+                else:
+                    await self._send(answer, answer.file)
+            except (OSError, TimeoutError):
+                self._leave()
+                return
+            finally:
+                if answer.file is not None:
+                    answer.file.opened.close()
+            if body.left and not self._closing and not await body.drop():
+                self._closing = True
+            self._end()
+
+        async def _send(self, answer: Answer, file: FileRange) -> None:
+            descriptor = os.dup(self.transport.get_extra_info("socket").fileno())
+            try:
+                head = self._head(answer, file.end - file.start)
+                offset = await self.loop.run_in_executor(senders, _send_head, descriptor, head, file)
+                while offset < file.end:
+                    await _writable(self.loop, descriptor)
+                    offset = await self.loop.run_in_executor(senders, _send_file, descriptor, file, offset)
+            finally:
+                os.close(descriptor)
+
+        def _head(self, answer: Answer, length: int) -> bytes:
+            lines = [_STATUS_LINE[answer.status]]
+            lines += [b"%s: %s\r\n" % header for header in self.server_state.default_headers]
+            lines += [f"{name}: {value}\r\n".encode() for name, value in answer.headers]
+            if self._closing:
+                lines.append(b"connection: close\r\n")
+            lines.append(b"content-type: %s\r\ncontent-length: %d\r\n\r\n" % (answer.media_type.encode(), length))
+            return b"".join(lines)
+
+        def _leave(self) -> None:
+            self._busy = False
+            self.transport.abort()
+
+        def _end(self) -> None:
+            self._busy = False
+            self.server_state.total_requests += 1
+            if self.transport.is_closing():
+                return
+            if self._closing:
+                self.transport.close()
+                return
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+            self.flow.resume_reading()
+            if self._backlog:
+                backlog, self._backlog = self._backlog, b""
+                self.data_received(backlog)
+
+        def _start_head_timer(self) -> None:
+            self._head_timer = self.loop.call_later(HEAD_PATIENCE_S, self.timeout_keep_alive_handler)
+
+        def _stop_head_timer(self) -> None:
+            if self._head_timer is not None:
+                self._head_timer.cancel()
+                self._head_timer = None
+
+    return ShareLane
+
+
+class _Body(asyncio.BufferedProtocol):
+    """A request's body: takes the connection's reading over while a buffer is filled."""
+
+    def __init__(self, owner: Any, first: bytes, length: int) -> None:
+        self._owner, self._transport = owner, owner.transport
+        self._first = memoryview(first)
+        self._view = memoryview(b"")
+        self._at = 0
+        self._filled: asyncio.Future[None] | None = None
+        self.left = length
+        if length > len(first):
+            owner.flow.pause_reading()
+
+    async def fill(self, view: memoryview) -> None:
+        """Fill `view`. Raises Gone."""
+        part = self._first[: len(view)]
+        view[: len(part)] = part
+        self._first = self._first[len(part) :]
+        self._at = len(part)
+        if self._at < len(view):
+            self._view = view
+            self._filled = asyncio.get_running_loop().create_future()
+            self._wake_at(len(view) - self._at)
+            self._transport.set_protocol(self)
+            self._owner.flow.resume_reading()
+            try:
+                await self._filled
+            finally:
+                self._owner.flow.pause_reading()
+                self._transport.set_protocol(self._owner)
+                self._view, self._filled = memoryview(b""), None
+                if not self._transport.is_closing():
+                    self._wake_at(1)
+        self.left -= len(view)
+
+    async def drop(self) -> bool:
+        """Read the rest and forget it; say whether it came in time."""
+        scratch = memoryview(bytearray(min(self.left, _WAKE_BYTES)))
+        try:
+            async with asyncio.timeout(HEAD_PATIENCE_S):
+                while self.left:
+                    await self.fill(scratch[: min(self.left, len(scratch))])
+        except (Gone, TimeoutError):
+            return False
+        return True
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Return where the next bytes go: never more than is asked for, so a next request stays in the socket."""
+        return self._view[self._at :]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Take note of bytes that came."""
+        self._at += nbytes
+        left = len(self._view) - self._at
+        if left == 0:
+            self._owner.flow.pause_reading()
+            if self._filled is not None and not self._filled.done():
+                self._filled.set_result(None)
+        elif left < _WAKE_BYTES:
+            self._wake_at(left)
+
+    def eof_received(self) -> bool:
+        """The client will send no more: the body is short."""
+        self._fail()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell whoever fills, and the protocol that owns the connection."""
+        self._fail()
+        self._owner.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Hand on."""
+        self._owner.pause_writing()
+
+    def resume_writing(self) -> None:
+        """Hand on."""
+        self._owner.resume_writing()
+
+    def shutdown(self) -> None:
+        """Hand on."""
+        self._owner.shutdown()
+
+    def _fail(self) -> None:
+        if self._filled is not None and not self._filled.done():
+            self._filled.set_exception(Gone())
+
+    def _wake_at(self, count: int) -> None:
+        """Be woken when so many bytes have come, not for each packet; only a hint, so failures do not matter."""
+        wanted = min(count, _WAKE_BYTES)
+        with contextlib.suppress(OSError):
+            self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, wanted)
+
+
+def _send_head(descriptor: int, head: bytes, file: FileRange) -> int:
+    connection = socket.socket(fileno=descriptor)
+    try:
+        while head:
+            try:
+                head = head[connection.send(head, socket.MSG_MORE) :]
+            except BlockingIOError:
+                if not _poll(descriptor, int(SEND_PATIENCE_S * 1_000)):
+                    raise TimeoutError from None
+    finally:
+        connection.detach()
+    return _send_file(descriptor, file, file.start)
+
+
+def _send_file(descriptor: int, file: FileRange, offset: int) -> int:
+    """Send what the socket takes now, waiting for a moment at a time; return how far it came. Raises OSError."""
+    while offset < file.end:
+        try:
+            sent = os.sendfile(descriptor, file.opened.fd, offset, min(_SEND_BYTES, file.end - offset))
+        except BlockingIOError:
+            if not _poll(descriptor, _POLL_MS):
+                return offset
+            continue
+        if sent == 0:
+            raise OSError(errno.EIO, "the file ended early")
+        offset += sent
+    return offset
+
+
+def _poll(descriptor: int, wait_ms: int) -> bool:
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
+    return bool(poll.poll(wait_ms))
+
+
+async def _writable(loop: asyncio.AbstractEventLoop, descriptor: int) -> None:
+    """Wait until the socket takes more. Raises TimeoutError."""
+    ready = loop.create_future()
+    loop.add_writer(descriptor, _set, ready)
+    try:
+        async with asyncio.timeout(SEND_PATIENCE_S):
+            await ready
+    finally:
+        loop.remove_writer(descriptor)
+
+
+def _set(ready: asyncio.Future[None]) -> None:
+    if not ready.done():
+        ready.set_result(None)
