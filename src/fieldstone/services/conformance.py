@@ -2,6 +2,9 @@
 
 Each function checks one promise of `contract.py` and raises `ConformanceError` that says which promise was broken, on which
 device. `inputs` are epochs that the service can be shown: ordinary ones and odd ones (gaps, one device, bad numbers).
+
+An active service is asked more (`check_active`): a round asks the same of everybody who works it out, whatever came after
+it; garbage in a document is a reason, never an exception; usage has a price, a payer and a device that earned it.
 """
 
 from __future__ import annotations
@@ -16,7 +19,15 @@ from typing import Any
 import polars as pl
 
 from fieldstone.errors import CheckFailed
-from fieldstone.services.contract import REGISTRY_SCHEMA, VERDICT_SCHEMA, EpochInput, FleetVerdicts, Service
+from fieldstone.services.contract import (
+    CHALLENGE_SCHEMA,
+    REGISTRY_SCHEMA,
+    USAGE_SCHEMA,
+    VERDICT_SCHEMA,
+    EpochInput,
+    FleetVerdicts,
+    Service,
+)
 from fieldstone.units import PPM
 
 __all__ = ["ConformanceError", "check", "run", "table_bytes"]
@@ -40,6 +51,8 @@ def check(
         verdicts = run(service, whole)
         check_verdicts(service, whole, verdicts)
         check_sellable(service, whole, verdicts)
+        check_usage(service, whole, verdicts)
+        check_active(service, whole)
         check_determinism(service, whole)
         check_partitions(service, whole, part_counts, seed)
     check_empty(service, examples[0])
@@ -56,7 +69,11 @@ def check_description(service: Service) -> None:
     """Names, units, reasons and products are complete; parameters are plain data of a known version."""
     _promise(service.name.isidentifier() and service.name.islower(), "the name is lower-case letters")
     _promise(bool(service.quantity_unit), "the quantity has a unit")
-    _promise(bool(service.kinds), "there is a report kind")
+    _promise(bool(service.kinds or service.documents), "there is a report kind")
+    both = sorted(set(service.kinds) & set(service.documents))
+    _promise(not both, f"kinds {both} are readings or documents, not both")
+    for kind, document in service.documents.items():
+        _promise(document.max_bytes > 0 and bool(document.description), f"document {kind} has a size and a description")
     for kind, columns in service.kinds.items():
         names = [column.name for column in columns]
         _promise(len(set(names)) == len(names), f"kind {kind}: column names are unique")
@@ -68,11 +85,15 @@ def check_description(service: Service) -> None:
         _promise(bool(reason.meaning and reason.remedy), f"reason {code} has a meaning and a remedy")
     for product in service.products:
         _promise(product.price_micro_usd >= 0 and bool(product.unit), f"product {product.name} has a unit and a price")
+        _promise(product.usage_per_unit >= 0, f"product {product.name} has a number of smallest units, or 0")
+    names = [product.name for product in service.products]
+    _promise(len(set(names)) == len(names), "product names are unique")
     _promise(bool(service.rule_versions), "there is a rule version")
     for version in service.rule_versions:
         params = service.default_params(version)
         _promise(json.loads(json.dumps(params)) == params, f"parameters of rule version {version} are plain data")
         _promise(params == service.default_params(version), "default parameters are the same at every call")
+        _promise(service.round_s(params) >= 0, "the time between rounds is not negative")
 
 
 def check_verdicts(service: Service, whole: EpochInput, result: FleetVerdicts) -> None:
@@ -112,6 +133,67 @@ def check_sellable(service: Service, whole: EpochInput, result: FleetVerdicts) -
         _promise(not table["device"].is_in(rejected.implode()).any(), "nothing of a rejected device is sold")
         keys = whole.evidence[kind].select("device", "t_ms")
         _promise(table.join(keys, on=["device", "t_ms"], how="anti").is_empty(), "only evidence is sold")
+
+
+def check_usage(service: Service, whole: EpochInput, result: FleetVerdicts) -> None:
+    """Usage is of metered products, by known devices that were not rejected for it, positive, once per line, sorted."""
+    table = result.usage
+    _promise(dict(table.schema) == dict(USAGE_SCHEMA), f"usage columns are {list(USAGE_SCHEMA)}")
+    keys = table.select("payer", "device", "product").rows()
+    _promise(keys == sorted(set(keys)), "usage has one line per payer, device and product, sorted")
+    _promise(bool((table["units"] > 0).all()), "usage is positive")
+    metered = {product.name for product in service.products if product.usage_per_unit}
+    _promise(set(table["product"].to_list()) <= metered, f"usage is of the metered products {sorted(metered)}")
+    known = set(whole.registry["device"].to_list())
+    _promise(set(table["payer"].to_list()) <= known, "who pays for usage is enrolled")
+    _promise(set(table["device"].to_list()) <= known, "who is paid for usage is enrolled")
+
+
+def check_active(service: Service, whole: EpochInput) -> None:
+    """Challenges are pure and blind to what came after them; documents may hold anything."""
+    for asked in whole.rounds:
+        table = service.challenges(whole, asked)
+        _promise(dict(table.schema) == dict(CHALLENGE_SCHEMA), f"challenge columns are {list(CHALLENGE_SCHEMA)}")
+        devices = table["device"].to_list()
+        _promise(devices == sorted(set(devices)), f"round {asked.number}: one row per device, sorted")
+        _promise(
+            set(devices) <= set(whole.registry["device"]), f"round {asked.number}: only enrolled devices are asked"
+        )
+        _promise(bool((table["body"].bin.size() > 0).all()), f"round {asked.number}: who is asked nothing has no row")
+        then = _as_of(whole, asked.position)
+        for seen in (whole, then):
+            again = service.challenges(seen, asked)
+            promise = f"round {asked.number} asks the same whenever it is worked out"
+            _promise(table_bytes(again) == table_bytes(table), promise)
+    if not whole.rounds:
+        return
+    other = dataclasses.replace(whole.rounds[-1], seed=bytes(byte ^ 0xFF for byte in whole.rounds[-1].seed))
+    table = service.challenges(whole, whole.rounds[-1])
+    same = table.height and table_bytes(service.challenges(whole, other)) == table_bytes(table)
+    _promise(not same, "another seed asks something else")
+    check_garbage(service, whole)
+
+
+def check_garbage(service: Service, whole: EpochInput) -> None:
+    """A document that holds anything at all is judged, not raised; whoever sent it keeps its verdict."""
+    for kind in service.documents:
+        table = whole.evidence[kind]
+        if not table.height:
+            continue
+        for body in (b"", b"\xc1", b"\x93\x00", b"\xff" * 64):
+            row = table[:1].with_columns(body=pl.lit(body), position=pl.col("position") * 0 + 2**40)
+            spoiled = dataclasses.replace(whole, evidence={**whole.evidence, kind: pl.concat([table, row])})
+            check_verdicts(service, spoiled, run(service, spoiled))
+
+
+def _as_of(whole: EpochInput, position: int) -> EpochInput:
+    """Return what was known when the journal was at `position`."""
+    evidence = {
+        kind: table.filter(pl.col("position") < position) if "position" in table.columns else table
+        for kind, table in whole.evidence.items()
+    }
+    rounds = tuple(one for one in whole.rounds if one.position < position)
+    return dataclasses.replace(whole, evidence=evidence, rounds=rounds)
 
 
 def check_determinism(service: Service, whole: EpochInput) -> None:
@@ -186,6 +268,7 @@ def _same(one: FleetVerdicts, other: FleetVerdicts, promise: str) -> None:
         left, right = (result.verdicts.rows() for result in (one, other))
         differing = [a[0] for a, b in zip(left, right, strict=False) if a != b]
         raise ConformanceError(f"{promise}: verdicts differ for {differing[:5]}")
+    _promise(one.usage.equals(other.usage), f"{promise}: usage")
     for name, left_tables, right_tables in (
         ("sellable", one.sellable, other.sellable),
         ("carry", one.carry, other.carry),

@@ -10,6 +10,9 @@ so a device with twice the bytes is asked about them twice as thinly, whatever i
 id ‖ i) mod leafCount; the bias of the remainder is below leaves/2⁶⁴.) The set of leaves is frozen at the position, before
 the seed was known: adding or dropping shares cannot move a question.
 
+In about every `check_every_rounds`-th round one more leaf of a device is drawn, for checkers to read (`retrieval`). The
+device has to prove that leaf in the round after, so what the checkers got can be compared with what is true.
+
 Silence does not make a question go away: while a device answers nothing at all, the questions of up to `reask_rounds`
 earlier rounds are asked again, those of the newest round first. Who is silent whenever a round hits what he dropped
 would have to be silent nearly always.
@@ -50,9 +53,11 @@ __all__ = [
     "posed_rounds",
     "round_table",
     "shelves",
+    "tested",
 ]
 
 CONTEXT = b"fieldstone/storage/challenge/v1\0"
+TEST_CONTEXT = b"fieldstone/storage/check-leaf/v1\0"
 ROUND_SCHEMA: dict[str, pl.DataType] = {
     "number": pl.Int64(),
     "position": pl.Int64(),
@@ -61,6 +66,7 @@ ROUND_SCHEMA: dict[str, pl.DataType] = {
     # how it was asked then: settings and standing may have changed when it is judged
     "questions": pl.Int64(),
     "often_questions": pl.Int64(),
+    "check_every": pl.Int64(),
     "suspects": pl.List(pl.String()),
     "excluded": pl.List(pl.String()),
 }
@@ -81,6 +87,7 @@ class Posed:
     asked: Round
     questions: int
     often_questions: int
+    check_every: int
     suspects: frozenset[str]
     excluded: frozenset[str]
 
@@ -140,6 +147,20 @@ def shelves(holdings: pl.DataFrame) -> Iterator[Shelf]:
         yield Shelf(names[start], shares, leaves[start:end], low[start:end], high[start:end])
 
 
+def tested(shelf: Shelf, posed: Posed) -> tuple[int, int] | None:
+    """Return (place on the shelf, leaf index) that checkers read from the device in a round, None when they read none."""
+    seed = posed.asked.seed
+    if shelf.device in posed.excluded or draw(TEST_CONTEXT + b"when", seed, shelf.device, 1, posed.check_every)[0]:
+        return None
+    held = shelf.held(posed.asked.position)
+    if not held.size:
+        return None
+    edges = np.cumsum(shelf.leaves[held])
+    number = draw(TEST_CONTEXT, seed, shelf.device, 1, int(edges[-1]))[0]
+    row = int(np.searchsorted(edges, number, side="right"))
+    return int(held[row]), int(number - (edges[row] - shelf.leaves[held][row]))
+
+
 class Asking:
     """What rounds ask of devices: rounds in order, those of the carry first, and who was heard in which."""
 
@@ -171,6 +192,9 @@ class Asking:
         position = self.rounds[place].asked.position
         found = dict.fromkeys(self._own(shelf, self.rounds[place]))
         if found:
+            read = self.tested_before(shelf, number)
+            if read is not None and shelf.until_position[read[0]] > position:
+                found[read] = None
             for earlier in reversed(self.rounds[max(0, place - self._reask) : place]):
                 if self.heard(shelf.device, earlier.asked.number, position):
                     break
@@ -179,6 +203,15 @@ class Asking:
                     break
                 found.update(dict.fromkeys((row, leaf) for row, leaf in again if shelf.until_position[row] > position))
         return list(found)
+
+    def tested_before(self, shelf: Shelf, number: int) -> tuple[int, int] | None:
+        """Return what checkers read from the device in the round before `number`: it has to prove that now."""
+        place = self._place[number]
+        return tested(shelf, self.rounds[place - 1]) if place else None
+
+    def before(self, number: int) -> int:
+        """Return the number of the round before."""
+        return self.rounds[self._place[number] - 1].asked.number
 
     def _own(self, shelf: Shelf, posed: Posed) -> list[tuple[int, int]]:
         held = shelf.held(posed.asked.position)
@@ -218,7 +251,7 @@ def posed_rounds(inp: EpochInput, asked: Round | None = None) -> list[Posed]:
     """Return the rounds that the carry keeps and those of the epoch up to `asked`, in order, and how they were asked."""
     kept = inp.carry.get("rounds", pl.DataFrame(schema=ROUND_SCHEMA))
     rounds = [
-        Posed(Round(*row[:4]), row[4], row[5], frozenset(row[6] or ()), frozenset(row[7] or ()))
+        Posed(Round(*row[:4]), row[4], row[5], row[6], frozenset(row[7] or ()), frozenset(row[8] or ()))
         for row in kept.select(list(ROUND_SCHEMA)).iter_rows()
     ]
     suspects: frozenset[str] = frozenset()
@@ -229,10 +262,11 @@ def posed_rounds(inp: EpochInput, asked: Round | None = None) -> list[Posed]:
         suspects = frozenset(standing.filter(odd)["device"].to_list())
         excluded = frozenset(standing.filter(pl.col("state") == "disqualified")["device"].to_list())
     seldom, often = per_round(inp.params, often=False), per_round(inp.params, often=True)
+    every = int(inp.params["check_every_rounds"])
     new = [one for one in inp.rounds if asked is None or one.number < asked.number]
     if asked is not None:
         new.append(asked)
-    return [*rounds, *(Posed(one, seldom, often, suspects, excluded) for one in new)]
+    return [*rounds, *(Posed(one, seldom, often, every, suspects, excluded) for one in new)]
 
 
 def _heard(inp: EpochInput, rounds: Sequence[Posed], before: int | None) -> dict[tuple[str, int], int]:
@@ -277,7 +311,7 @@ def round_table(rounds: Sequence[Posed]) -> pl.DataFrame:
     rows = [
         (
             *(one.asked.number, one.asked.position, one.asked.issued_ms, one.asked.seed),
-            *(one.questions, one.often_questions, sorted(one.suspects), sorted(one.excluded)),
+            *(one.questions, one.often_questions, one.check_every, sorted(one.suspects), sorted(one.excluded)),
         )
         for one in rounds
     ]

@@ -27,6 +27,7 @@ from fieldstone.errors import Rejected
 from fieldstone.services.contract import EpochInput
 from fieldstone.services.storage import records
 from fieldstone.services.storage.challenge import Asking, Posed, Shelf, peek_number, shelves
+from fieldstone.services.storage.codes.fast_tree import leaf_hash
 from fieldstone.services.storage.codes.fast_tree import verify as verify_leaf
 from fieldstone.services.storage.egress import EGRESS_STRUCT, count_egress
 from fieldstone.services.storage.holdings import FOREVER, HOLDING_SCHEMA, REFUSED_SCHEMA, device_keys, fold
@@ -36,11 +37,13 @@ from fieldstone.units import PPM
 __all__ = ["ANSWER_SCHEMA", "HELD_SCHEMA", "check_devices", "partitions", "unnest"]
 
 # Outcomes of questions in rounds that the next epoch may still need, by their place in the round's list.
+NO_TRUTH = bytes(32)  # the device answered, but did not prove the leaf that checkers read: nobody can have read it well
 ANSWER_SCHEMA: dict[str, pl.DataType] = {
     "device": pl.String(),
     "number": pl.Int64(),
     "right": pl.List(pl.Int64()),
     "wrong": pl.List(pl.Int64()),
+    "truth": pl.Binary(),  # hash of the leaf that checkers read in the round before, as proven here; empty: none
 }
 HELD_SCHEMA: dict[str, pl.DataType] = {
     **HOLDING_SCHEMA,
@@ -58,6 +61,7 @@ _ROUND = {
     "state": pl.String(),
     "weight_ppm": pl.Int64(),
 }
+_TRUTH = {"number": pl.Int64(), "answer": pl.Binary()}
 _FAILURE = {
     "share": pl.Binary(),
     "leaf_index": pl.Int64(),
@@ -75,6 +79,7 @@ CHECK_SCHEMA: dict[str, pl.DataType] = {
     "bad_space": pl.Int64(),
     "rounds": pl.List(pl.Struct(_ROUND)),
     "failures": pl.List(pl.Struct(_FAILURE)),
+    "truths": pl.List(pl.Struct(_TRUTH)),
     "answers": pl.List(pl.Struct({k: v for k, v in ANSWER_SCHEMA.items() if k != "device"})),
     "egress": pl.List(EGRESS_STRUCT),
     "refused": pl.List(pl.Struct(_REFUSED)),
@@ -171,6 +176,7 @@ def check_devices(part: EpochInput) -> pl.DataFrame:
                 "bad_space": bad_space,
                 "rounds": audit.rounds,
                 "failures": audit.failures,
+                "truths": audit.truths,
                 "answers": audit.answers,
                 "egress": egress.rows,
                 "refused": [dict(zip(_REFUSED, row, strict=True)) for row in refused[device]],
@@ -199,6 +205,7 @@ class _Audit:
     table: pl.DataFrame
     rounds: list[dict[str, Any]] = field(default_factory=list)
     failures: list[dict[str, Any]] = field(default_factory=list)
+    truths: list[dict[str, Any]] = field(default_factory=list)
     answers: list[dict[str, Any]] = field(default_factory=list)
     bad_reports: int = 0
 
@@ -211,6 +218,7 @@ class _Answers:
     wrong: set[int] = field(default_factory=set)
     heard: bool = False
     late_ms: int = 0
+    truth: bytes = b""
 
 
 def _audit(
@@ -219,7 +227,7 @@ def _audit(
     shelf: Shelf,
     table: pl.DataFrame,
     proofs: list[tuple[int, bytes]],
-    earlier: Mapping[int, tuple[list[int], list[int]]],
+    earlier: Mapping[int, tuple[list[int], list[int], bytes]],
 ) -> _Audit:
     found = _Audit(table)
     within_ms = int(part.params["answer_within_s"]) * 1_000
@@ -231,9 +239,9 @@ def _audit(
             if asked:
                 questions[one.asked.number] = asked
     answers = {number: _Answers() for number in questions}
-    for number, (right, wrong) in earlier.items():
+    for number, (right, wrong, truth) in earlier.items():
         if number in answers:
-            answers[number] = _Answers(set(right), set(wrong), True)
+            answers[number] = _Answers(set(right), set(wrong), True, truth=truth)
     found.bad_reports = _take_proofs(asking, shelf, table, proofs, questions, answers, within_ms)
     judged = [one for one in open_rounds if one.asked.issued_ms + within_ms <= part.end_ms]
     proven_ms, failed_ms = table["proven_ms"].to_numpy().copy(), table["failed_ms"].to_numpy().copy()
@@ -247,6 +255,11 @@ def _audit(
         row, failures = _judge(one, questions[number], answers[number], until_ms, within_ms)
         weights.append(row["weight_ppm"])
         found.rounds.append(row)
+        read = asking.tested_before(shelf, number)
+        if answers[number].heard and read in questions[number] and not answers[number].truth:
+            answers[number].truth = NO_TRUTH
+        if answers[number].truth:
+            found.truths.append({"number": asking.before(number), "answer": answers[number].truth})
         for place in answers[number].right:
             proven_ms[questions[number][place][0]] = issued_ms
         for (share_place, leaf), what in failures:
@@ -260,14 +273,22 @@ def _audit(
     found.table = table.with_columns(
         proven_ms=proven_ms,
         failed_ms=failed_ms,
-        proven_units=np.where(lost, 0, proven),
+        proven_units=(paid := np.where(lost, 0, proven)),
+        paid_units=table["paid_units"].to_numpy() + paid,
         due_units=due,
     )
     keep = {one.asked.number for one in kept_rounds(asking.rounds, part)}
     numbers = {number for number in keep if asking.heard(shelf.device, number, FOREVER)} if shelf.shares else set()
     for number in sorted(numbers):
         one_answer = answers.get(number, _Answers())
-        found.answers.append({"number": number, "right": sorted(one_answer.right), "wrong": sorted(one_answer.wrong)})
+        found.answers.append(
+            {
+                "number": number,
+                "right": sorted(one_answer.right),
+                "wrong": sorted(one_answer.wrong),
+                "truth": one_answer.truth,
+            }
+        )
     return found
 
 
@@ -320,6 +341,7 @@ def _take_proofs(
             continue
         state.heard = True
         asked, place_of = questions[answer.number], places[answer.number]
+        read = asking.tested_before(shelf, answer.number)
         for proof in answer.proofs:
             place = place_of.get((proof.share, proof.leaf_index))
             if place is None or place in state.right or place in state.wrong:
@@ -327,6 +349,8 @@ def _take_proofs(
             row = asked[place][0]
             holds = verify_leaf(roots[row], sizes[row], leaf_sizes[row], proof.leaf_index, proof.leaf, proof.path)
             (state.right if holds else state.wrong).add(place)
+            if holds and asked[place] == read:
+                state.truth = leaf_hash(proof.leaf)
     return bad
 
 
@@ -427,11 +451,11 @@ def _by_device_table(holdings: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame
         yield str(device), table
 
 
-def _carried_answers(part: EpochInput) -> dict[str, dict[int, tuple[list[int], list[int]]]]:
-    found: dict[str, dict[int, tuple[list[int], list[int]]]] = defaultdict(dict)
+def _carried_answers(part: EpochInput) -> dict[str, dict[int, tuple[list[int], list[int], bytes]]]:
+    found: dict[str, dict[int, tuple[list[int], list[int], bytes]]] = defaultdict(dict)
     if "answers" in part.carry:
-        for device, number, right, wrong in part.carry["answers"].select(list(ANSWER_SCHEMA)).iter_rows():
-            found[device][number] = (right, wrong)
+        for device, number, right, wrong, truth in part.carry["answers"].select(list(ANSWER_SCHEMA)).iter_rows():
+            found[device][number] = (right, wrong, truth)
     return found
 
 

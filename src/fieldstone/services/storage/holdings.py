@@ -46,6 +46,7 @@ HOLDING_SCHEMA: dict[str, pl.DataType] = {
     "proven_ms": pl.Int64(),  # when the newest round was issued whose question about this share was answered; 0: never
     "failed_ms": pl.Int64(),  # …was not, or wrongly
     "read_ms": pl.Int64(),  # …when a committee of checkers read it well
+    "paid_units": pl.Int64(),  # KiB-seconds proven since the lease
 }
 REFUSED_SCHEMA: dict[str, pl.DataType] = {
     "gateway": pl.String(),
@@ -195,7 +196,7 @@ class _Book:
             self._refuse(gateway, provider, share, position, cause)
             return
         row = [provider, share, gateway, line.segment, line.index, claimed.size_bytes, claimed.leaf_bytes, claimed.root]
-        row += [position, received_ms, FOREVER, FOREVER, 0, 0, 0]
+        row += [position, received_ms, FOREVER, FOREVER, 0, 0, 0, 0]
         self._rows.append(row)
         self._live[provider, share] = row
         self._roots[provider, claimed.root] = share

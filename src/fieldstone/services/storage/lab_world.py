@@ -38,10 +38,6 @@ class Share:
     content: bytes  # 32 bytes that the content follows from
     tree: Tree
 
-    def bytes(self) -> bytes:
-        """Return the share's true content."""
-        return blake3(self.content).digest(length=self.tree.size_bytes)
-
     def leaf(self, index: int) -> bytes:
         """Return one leaf of the true content."""
         low, high = leaf_range(self.tree.size_bytes, self.tree.leaf_bytes, index)
@@ -238,7 +234,7 @@ class World:
         rounds: list[Round] = []
         step_ms = int(self.params["round_s"]) * 1_000
         due: list[tuple[int, int, str, str, bytes]] = []  # received, order, kind, device, body
-        while self.now_ms + step_ms <= end_ms:
+        while self.now_ms + step_ms < end_ms:
             self.now_ms += step_ms
             self._deliver(due, self.now_ms)
             self.position += 1

@@ -5,9 +5,11 @@ seed. A seat goes to whoever holds a leaf drawn from all leaves of the network: 
 not, so an attacker's chance of a seat is his share of the bytes, however many names he gives himself. Every operator
 has one seat at most, the device's own operator none. Nobody chooses, and the device cannot ask who.
 
-The read itself is an ordinary signed order for ordinary bytes. The verdict of a committee is the weighted majority of
+The read itself is an ordinary signed order for ordinary bytes. What is read by whom follows from public data, so a
+device that works it out can tell a test by its leaf; see the limits in the rules' page. The verdict of a committee is the weighted majority of
 the reports that came in time; a tie, or fewer than `committee_quorum` reports, decides nothing. A good report carries
-the hash of the leaf: reports that say "ok" but name different bytes do not agree. Who contradicts a majority weighs less
+the hash of the leaf. The device has to prove that leaf in the next round, so an "ok" for other bytes is "wrong" whoever
+says it; where no proof came, reports that say "ok" but name different bytes do not agree. Who contradicts a majority weighs less
 in later committees; weights start equal and fade back with agreement.
 
 P(a majority of bad checkers) at a share c of bad bytes (5 seats): c = 10 % → 0.86 %, c = 30 % → 16.3 % (reference 2.9).
@@ -18,6 +20,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -26,12 +29,11 @@ import polars as pl
 from fieldstone.errors import Rejected
 from fieldstone.services.contract import EpochInput
 from fieldstone.services.storage import records
-from fieldstone.services.storage.challenge import Posed, Shelf, draw
+from fieldstone.services.storage.challenge import Posed, Shelf, draw, tested
 from fieldstone.services.storage.schema import CHECK
 
 __all__ = ["READ_SCHEMA", "Committees", "Finding", "Task", "decide", "reports"]
 
-LEAF_CONTEXT = b"fieldstone/storage/check-leaf/v1\0"
 SEAT_CONTEXT = b"fieldstone/storage/check-seats/v1\0"
 _DRAWS_PER_SEAT = 8
 
@@ -78,7 +80,6 @@ class Committees:
     def __init__(self, shelves: Sequence[Shelf], operators: Mapping[str, str], params: Mapping[str, Any]) -> None:
         self._shelves = [shelf for shelf in shelves if shelf.device in operators]
         self._operators = operators
-        self._every = int(params["check_every_rounds"])
         self._seats = int(params["committee"])
 
     def tasks(self, posed: Posed) -> Iterator[Task]:
@@ -93,17 +94,13 @@ class Committees:
             dtype=np.int64,
         )
         edges = np.cumsum(sizes)
-        for place, shelf in enumerate(self._shelves):
-            if not sizes[place] or draw(SEAT_CONTEXT + b"when", asked.seed, shelf.device, 1, self._every)[0]:
+        for shelf in self._shelves:
+            read = tested(shelf, posed)
+            if read is None:
                 continue
-            leaves = shelf.leaves[held[place]]
-            own = np.cumsum(leaves)
-            number = draw(LEAF_CONTEXT, asked.seed, shelf.device, 1, int(own[-1]))[0]
-            row = int(np.searchsorted(own, number, side="right"))
             checkers = self._committee(asked.seed, shelf.device, edges)
             if checkers:
-                share = shelf.shares[int(held[place][row])]
-                yield Task(asked.number, shelf.device, share, int(number - (own[row] - leaves[row])), checkers)
+                yield Task(asked.number, shelf.device, shelf.shares[read[0]], read[1], checkers)
 
     def _committee(self, seed: bytes, device: str, edges: np.ndarray[Any, Any]) -> tuple[str, ...]:
         numbers = draw(SEAT_CONTEXT, seed, device, _DRAWS_PER_SEAT * self._seats, int(edges[-1]))
@@ -145,10 +142,11 @@ def decide(
     deadline_ms: Mapping[int, int],
     weights: Mapping[str, int],
     params: Mapping[str, Any],
+    truths: Mapping[tuple[str, int], bytes] = MappingProxyType({}),
 ) -> tuple[list[Finding], dict[str, int]]:
     """Return a finding per task, and per device how many reports no task asked for. The first report of a seat counts.
 
-    `deadline_ms`: round → last moment at which a report is received in time. `weights`: checker → ppm, default 10⁶.
+    `truths`: (provider, round) → hash of the leaf as the device proved it. `deadline_ms`: round → last moment at which a report is received in time. `weights`: checker → ppm, default 10⁶.
     """
     seats = {(checker, t.number, t.provider, t.share, t.leaf_index) for t in tasks for checker in t.checkers}
     numbers = {task.number for task in tasks} | set(deadline_ms)
@@ -162,6 +160,8 @@ def decide(
         elif received_ms <= deadline_ms[number]:
             if outcome == "ok" and total_ms > slow_ms:
                 outcome = "slow"
+            if outcome == "ok" and truths.get((provider, number), answer) != answer:
+                outcome = "wrong"
             said.setdefault(seat, (outcome, answer if outcome == "ok" else b""))
     quorum = min(int(params["committee_quorum"]), int(params["committee"]))
     return [_decide(task, said, weights, quorum) for task in tasks], {k: n for k, n in unasked.items() if n}

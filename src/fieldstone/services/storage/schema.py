@@ -51,7 +51,7 @@ PRODUCTS: tuple[Product, ...] = (
         PERMANENT,
         "Permanent storage",
         "GiB",
-        1_056_000,
+        2_655_833,
         "Pay once: an endowment pays proven storage and repair for as long as it lasts. The assumptions and the years "
         "covered are in every quote (`storage.endowment`).",
     ),

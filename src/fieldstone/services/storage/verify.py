@@ -23,8 +23,9 @@ from fieldstone.services.contract import USAGE_SCHEMA, VERDICT_SCHEMA, EpochInpu
 from fieldstone.services.storage import records
 from fieldstone.services.storage.challenge import Posed, posed_rounds, round_table, shelves
 from fieldstone.services.storage.devices import ANSWER_SCHEMA, HELD_SCHEMA, kept_rounds, unnest
+from fieldstone.services.storage.directory import ANNOUNCED, announced
 from fieldstone.services.storage.egress import EGRESS_SCHEMA
-from fieldstone.services.storage.holdings import HOLDING_SCHEMA
+from fieldstone.services.storage.holdings import FOREVER, HOLDING_SCHEMA
 from fieldstone.services.storage.reputation import DISQUALIFIED, SUSPENDED, Standing, from_table, starting, to_table
 from fieldstone.services.storage.retrieval import Committees, Finding, decide, reports
 from fieldstone.services.storage.schema import EGRESS, LEASE, RELEASE, SERVICE, STORAGE
@@ -58,7 +59,7 @@ def check_fleet(whole: EpochInput, device_checks: pl.DataFrame) -> FleetVerdicts
     held = unnest(checks, "held") if checks.height else pl.DataFrame(schema=HELD_SCHEMA)
     held = held.select(list(HELD_SCHEMA)).cast(dict(HELD_SCHEMA)).sort("device", "share", "from_position")  # type: ignore[arg-type]
     before = from_table(whole.carry.get("reputation"))
-    reads = _read_checks(whole, held, operators, before)
+    reads = _read_checks(whole, checks, held, operators, before)
     held = _with_reads(mark(held, operators, whole.params), reads)
     standings = _standings(whole, checks, reads, before)
     desk = _Desk(whole, checks, held, reads, standings)
@@ -73,27 +74,39 @@ def check_fleet(whole: EpochInput, device_checks: pl.DataFrame) -> FleetVerdicts
         "egress": _carried(checks, "egress", EGRESS_SCHEMA, "gateway"),
         "reads": reads.open_reports,
         "reputation": to_table(standings.values()),
+        ANNOUNCED: announced(whole),
     }
     return FleetVerdicts(table, {}, carry, desk.usage())
 
 
 def _read_checks(
-    whole: EpochInput, held: pl.DataFrame, operators: Mapping[str, str], before: Mapping[str, Standing]
+    whole: EpochInput,
+    checks: pl.DataFrame,
+    held: pl.DataFrame,
+    operators: Mapping[str, str],
+    before: Mapping[str, Standing],
 ) -> _Reads:
+    """Decide the test reads of the rounds whose next round was judged in this epoch: it proves what was read."""
     found = _Reads()
     within_ms = int(whole.params["check_within_s"]) * 1_000
     read, found.bad_reports = reports(whole)
     rounds = posed_rounds(whole)
     deadline_ms = {one.asked.number: one.asked.issued_ms + within_ms for one in rounds}
-    judged = [one for one in rounds if whole.start_ms < deadline_ms[one.asked.number] <= whole.end_ms]
+    answered_ms = [one.asked.issued_ms + int(whole.params["answer_within_s"]) * 1_000 for one in rounds[1:]]
+    judged = [one for one, moment in zip(rounds, answered_ms, strict=False) if whole.start_ms < moment <= whole.end_ms]
     numbers = [one.asked.number for one in judged]
-    open_numbers = [number for number, moment in deadline_ms.items() if moment > whole.end_ms]
+    open_numbers = [
+        one.asked.number for one, moment in zip(rounds, [*answered_ms, FOREVER], strict=False) if moment > whole.end_ms
+    ]
     found.open_reports = read.filter(pl.col("number").is_in(open_numbers))
     read = read.filter(pl.col("number").is_in(numbers))
     committees = Committees(list(shelves(held.select(list(HOLDING_SCHEMA)))), operators, whole.params)
     tasks = [task for one in judged for task in committees.tasks(one)]
     weights = {device: one.checker.ppm for device, one in before.items()}
-    findings, found.unasked = decide(tasks, read, {n: deadline_ms[n] for n in numbers}, weights, whole.params)
+    proven = unnest(checks, "truths") if checks.height and checks["truths"].list.len().sum() else None
+    truths = {} if proven is None else {(device, number): answer for device, number, answer in proven.iter_rows()}
+    deadlines = {number: deadline_ms[number] for number in numbers}
+    findings, found.unasked = decide(tasks, read, deadlines, weights, whole.params, truths)
     issued_ms = {one.asked.number: one.asked.issued_ms for one in judged}
     for one in findings:
         provider = one.task.provider
@@ -156,7 +169,7 @@ class _Desk:
             proven=pl.col("proven_units").filter(counts & ~own).sum(),
             own=pl.col("proven_units").filter(counts & own).sum(),
             flawed=pl.col("due_units").filter(~counts).sum(),
-            stored_bytes=pl.col("size_bytes").filter(pl.col("until_position") == 2**62).sum(),
+            stored_bytes=pl.col("size_bytes").filter(pl.col("until_position") == FOREVER).sum(),
         )
         self._sums = {row["device"]: row for row in sums.iter_rows(named=True)}
         self._own_ppm = own_ppm

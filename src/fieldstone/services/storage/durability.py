@@ -1,0 +1,231 @@
+"""How likely is data lost, and when to repair: the binomial figure, and a simulation in which failures come together.
+
+Independent: each of n shares is lost with probability p within one repair interval; an object is lost when fewer than k
+are left: P = Σ_{i<k} C(n, i) (1−p)^i p^(n−i)   (reference 2.1's table). Every published "eleven nines" is this number.
+
+Correlated: shares share operators, network prefixes, regions and hardware makers, and whole groups fail at once. The
+simulation draws group failures and single failures over the placement as it is, so two objects of one profile differ
+when their shares stand differently. A result is hits of trials with Wilson's interval, never a bare zero (0 of 5,000 means
+"below 0.08 %", no more); seed and rates are part of the answer.
+
+Integers decide nothing here: these are predictions, printed with their model, and no reward depends on them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fieldstone.errors import UsageError
+
+__all__ = [
+    "DEFAULT_RATES",
+    "Placement",
+    "Prediction",
+    "Rates",
+    "RepairPlan",
+    "group_cap",
+    "independent_loss",
+    "plan_repair",
+    "repair_cost",
+    "simulate",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Failures for ever, per year: of one share's disk, and of everything in a group at once. Sources in `source`."""
+
+    disk: float
+    operator: float
+    prefix: float
+    region: float
+    maker: float
+    source: str
+
+
+DEFAULT_RATES = Rates(
+    disk=0.02,
+    operator=0.05,
+    prefix=0.01,
+    region=0.002,
+    maker=0.001,
+    source="disk: annualised failure rate of large public fleets, 1–2 %; operators, prefixes, regions, makers: own "
+    "assumptions to be replaced by the network's own history",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where one live share stands. Equal texts are one group; "" is a group of its own."""
+
+    operator: str
+    prefix: str = ""
+    region: str = ""
+    maker: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """P(loss within the horizon): `probability` = hits/trials, Wilson's 95 % interval, mean repaired shares a year."""
+
+    probability: float
+    low: float
+    high: float
+    hits: int
+    trials: int
+    seed: int
+    repaired_shares_per_year: float
+
+
+def group_cap(k: int, n: int) -> int:
+    """Return how many shares of one segment an operator, prefix or maker may hold: max(1, ⌊(n−k)/4⌋) (reference 2.1)."""
+    return max(1, (n - k) // 4)
+
+
+def independent_loss(k: int, alive: int, p: float) -> float:
+    """Return P(fewer than `k` of `alive` shares survive) when each is lost with probability `p`, independently."""
+    if not 0 <= p <= 1 or k < 1 or alive < 0:
+        raise UsageError(f"no loss probability for k={k}, {alive} shares, p={p}")
+    if alive < k:
+        return 1.0
+    # from the smallest term up, so that terms of 10⁻⁸⁰ are not lost
+    return float(sum(math.comb(alive, i) * (1 - p) ** i * p ** (alive - i) for i in range(k)))
+
+
+def simulate(
+    k: int,
+    shares: Sequence[Placement],
+    *,
+    n: int | None = None,
+    repair_at: int | None = None,
+    repair_days: float = 3.0,
+    years: float = 1.0,
+    rates: Rates = DEFAULT_RATES,
+    trials: int = 20_000,
+    seed: int = 1,
+) -> Prediction:
+    """Simulate one object's shares over `years` in steps of `repair_days`. The same seed gives the same answer.
+
+    In each step groups and disks fail for ever; if at least k are left and at most `repair_at` (default half way between
+    k and n), the missing ones are made again on new operators of their own in the same regions. Fewer than k: lost.
+    """
+    n = len(shares) if n is None else n
+    repair_at = (k + n) // 2 if repair_at is None else repair_at
+    if not 1 <= k <= n or trials < 1 or repair_days <= 0:
+        raise UsageError(f"no simulation for k={k}, n={n}, {trials} trials, repair every {repair_days} days")
+    dice = np.random.default_rng(seed)
+    step = repair_days / 365.0
+    steps = max(1, round(years / step))
+    slots = [*shares, *([Placement("")] * max(0, n - len(shares)))][:n]
+    disk = -math.expm1(-rates.disk * step)
+    groups = [
+        (_groups([getattr(one, name) for one in slots]), -math.expm1(-getattr(rates, name) * step), name)
+        for name in ("operator", "prefix", "region", "maker")
+    ]
+    alive = np.zeros((trials, n), dtype=bool)
+    alive[:, : min(len(shares), n)] = True
+    # a repaired share stands with a new operator on a new prefix: only region and maker still bind it
+    fresh = np.zeros((trials, n), dtype=bool)
+    lost = alive.sum(axis=1) < k
+    repaired = 0
+    for _ in range(steps):
+        if not lost.all():
+            fail = dice.random((trials, n)) < disk
+            for numbers, chance, name in groups:
+                struck = dice.random((trials, int(numbers.max()) + 1)) < chance
+                hit = struck[:, numbers]
+                if name in ("operator", "prefix"):
+                    hit = np.where(fresh, dice.random((trials, n)) < chance, hit)
+                fail |= hit
+            alive &= ~fail
+            left = alive.sum(axis=1)
+            lost |= left < k
+            mend = ~lost & (left <= repair_at)
+            if mend.any():
+                new = mend[:, None] & ~alive
+                repaired += int(new.sum())
+                fresh |= new
+                alive |= new
+    hits = int(lost.sum())
+    low, high = _wilson(hits, trials)
+    return Prediction(hits / trials, low, high, hits, trials, seed, repaired / trials / years)
+
+
+@dataclass(frozen=True, slots=True)
+class RepairPlan:
+    """`threshold`: repair when this many shares or fewer are left. `loss`: per year, independent model."""
+
+    threshold: int
+    loss_per_year: float
+    repairs_per_year: float
+    repaired_bytes_per_year: float
+    read_bytes_per_repair: float
+
+
+def plan_repair(
+    k: int,
+    n: int,
+    *,
+    share_bytes: int,
+    yearly_loss: float,
+    target_per_year: float,
+    repair_days: float = 3.0,
+) -> RepairPlan:
+    """Return the lowest threshold (the fewest repairs) whose predicted loss per year is at most `target_per_year`.
+
+    Loss: from `threshold` shares, fewer than k survive one repair interval. The worst start is taken for every interval,
+    so the figure is an upper bound under independence. A repair reads k shares and writes n − threshold. When no
+    threshold below n reaches the target, n − 1 is returned with what it gives: compare `loss_per_year`.
+    """
+    p = -math.expm1(math.log1p(-yearly_loss) * repair_days / 365.0) if yearly_loss < 1 else 1.0
+    intervals = 365.0 / repair_days
+    plan = None
+    for threshold in range(k, n):
+        loss = -math.expm1(intervals * math.log1p(-min(independent_loss(k, threshold + 1, p), 1 - 1e-16)))
+        # shares are lost one by one from n to the threshold: Σ 1/(i · rate) years between repairs
+        rate = -math.log1p(-yearly_loss) if yearly_loss < 1 else 1.0
+        years_between = sum(1 / (i * rate) for i in range(threshold + 1, n + 1))
+        repairs = 1 / years_between
+        plan = RepairPlan(threshold, loss, repairs, repairs * (n - threshold) * share_bytes, k * share_bytes)
+        if loss <= target_per_year:
+            break
+    if plan is None:
+        raise UsageError(f"a {k}-of-{n} code has nothing to repair from: n must exceed k")
+    return plan
+
+
+def repair_cost(k: int, n: int, alive: int, *, share_bytes: int, egress_micro_usd_per_gib: int) -> int:
+    """Return micro-dollars of one repair: k shares read at the egress price (writes are free), rounded up.
+
+    Per repaired byte it is k/(n − alive) of that, so early repairs of few shares are the dear ones.
+    """
+    if not k <= alive < n:
+        raise UsageError(f"nothing to repair with {alive} of {n} shares, {k} needed")
+    return -(-k * share_bytes * egress_micro_usd_per_gib // 2**30)
+
+
+def loss_order(segments: Mapping[str, tuple[int, int]], p: float) -> list[str]:
+    """Return segment names, most endangered first: by P(loss before the next pass), not by shares missing.
+
+    `segments`: name → (k, live shares). Reason: one share missing of 4/6 is worse than ten of 20/40.
+    """
+    return sorted(segments, key=lambda name: (-independent_loss(*segments[name], p), name))
+
+
+def _groups(names: list[str]) -> NDArray[np.int64]:
+    """Number equal names alike; every empty name is a group of its own."""
+    numbers: dict[str, int] = {}
+    return np.array([numbers.setdefault(name or f"\0{place}", len(numbers)) for place, name in enumerate(names)])
+
+
+def _wilson(hits: int, count: int) -> tuple[float, float]:
+    z2 = 1.959964**2
+    p = hits / count
+    centre = (p + z2 / (2 * count)) / (1 + z2 / count)
+    half = math.sqrt(z2) / (1 + z2 / count) * math.sqrt(p * (1 - p) / count + z2 / (4 * count * count))
+    return (max(0.0, centre - half) if hits else 0.0), min(1.0, centre + half)
