@@ -1,0 +1,182 @@
+"""Tables of the catalogue: who may do what, which buckets there are, and which bytes every version of a key stands for.
+
+Keys are bytes (UTF-8), so that both databases order them as S3 does. Times are Unix milliseconds. A version's row holds
+what a listing shows; what only a read needs (its content) stands in a table of its own, so that listings stay small.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Engine,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    inspect,
+    select,
+    text,
+)
+
+from fieldstone.errors import EnvironmentProblem
+
+VERSION = 1
+
+metadata = MetaData()
+
+# SQLite counts up by itself only for a column typed exactly INTEGER.
+_Serial = BigInteger().with_variant(Integer(), "sqlite")
+
+# One row per name: `schema` is the version of these tables; `accounts` and `buckets` rise with every change of an
+# account or key, of a bucket or its settings, so that every gateway notices what another one changed.
+state = Table(
+    "s3_state",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", BigInteger, nullable=False),
+)
+
+account = Table(
+    "s3_account",
+    metadata,
+    Column("id", Text, primary_key=True),  # the canonical user id: 64 hex digits, or as imported
+    Column("name", Text, nullable=False, unique=True),  # display name
+    Column("email", Text, nullable=False),  # may be empty; a grantee may be named by it
+    Column("created_ms", BigInteger, nullable=False),
+)
+
+access_key = Table(
+    "s3_access_key",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("account_id", Text, ForeignKey("s3_account.id"), nullable=False),
+    # nonce ‖ AES-256-GCM(secret): SigV4 is an HMAC, so the secret itself is needed to check a signature
+    Column("secret", LargeBinary, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("revoked_ms", BigInteger),
+    Index("ix_s3_access_key_account", "account_id"),
+)
+
+bucket = Table(
+    "s3_bucket",
+    metadata,
+    Column("id", _Serial, primary_key=True, autoincrement=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("owner", Text, ForeignKey("s3_account.id"), nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("versioning", Text, nullable=False),  # '' (never) | Enabled | Suspended
+    Column("object_lock", Boolean, nullable=False),
+    Index("ix_s3_bucket_owner", "owner", "name"),
+    sqlite_autoincrement=True,  # ids are never used again: a late request must not meet another bucket
+)
+
+# acl, policy, cors, lifecycle, tagging, object-lock, … : the document as the protocol parts write it
+bucket_setting = Table(
+    "s3_bucket_setting",
+    metadata,
+    Column("bucket_id", BigInteger, ForeignKey("s3_bucket.id"), primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("body", LargeBinary, nullable=False),
+)
+
+version = Table(
+    "s3_version",
+    metadata,
+    Column("id", _Serial, primary_key=True, autoincrement=True),  # newest of a key = greatest
+    Column("bucket_id", BigInteger, ForeignKey("s3_bucket.id"), nullable=False),
+    Column("key", LargeBinary, nullable=False),
+    Column("version_id", Text, nullable=False),  # 'null', or an opaque random text
+    Column("state", Integer, nullable=False),  # 0 older version | 1 current object | 2 current delete marker
+    Column("marker", Boolean, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("etag", Text, nullable=False),  # without quotes
+    Column("modified_ms", BigInteger, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("storage_class", Text, nullable=False),
+    Column("checksum", Text, nullable=False),  # '' or ALGORITHM:TYPE:base64
+    Column("headers", LargeBinary, nullable=False),  # msgpack [[name, value], …], as they are answered
+    Column("tags", LargeBinary),  # msgpack {key: value}
+    Column("acl", LargeBinary),
+    Column("retain_mode", Text),  # GOVERNANCE | COMPLIANCE
+    Column("retain_until_ms", BigInteger),
+    Column("legal_hold", Boolean, nullable=False),
+    Index("ix_s3_version_order", "bucket_id", "key", "id"),
+    Index(
+        "ux_s3_version_current",
+        "bucket_id",
+        "key",
+        unique=True,
+        sqlite_where=text("state > 0"),
+        postgresql_where=text("state > 0"),
+    ),
+    Index(
+        "ux_s3_version_id",
+        "version_id",
+        unique=True,
+        sqlite_where=text("version_id <> 'null'"),
+        postgresql_where=text("version_id <> 'null'"),
+    ),
+    sqlite_autoincrement=True,
+)
+
+content = Table(
+    "s3_content",
+    metadata,
+    Column("version", BigInteger, ForeignKey("s3_version.id"), primary_key=True),
+    Column("extents", LargeBinary, nullable=False),  # `content.encode`
+    Column("parts", LargeBinary),  # msgpack [[number, size, checksum], …] of a multipart object
+)
+
+upload = Table(
+    "s3_upload",
+    metadata,
+    Column("id", _Serial, primary_key=True, autoincrement=True),
+    Column("upload_id", Text, nullable=False, unique=True),
+    Column("bucket_id", BigInteger, ForeignKey("s3_bucket.id"), nullable=False),
+    Column("key", LargeBinary, nullable=False),
+    Column("initiator", Text, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("attributes", LargeBinary, nullable=False),  # msgpack of rows.Attributes
+    Column("checksum_algorithm", Text, nullable=False),  # '' or CRC32 …
+    Column("checksum_type", Text, nullable=False),  # '' | COMPOSITE | FULL_OBJECT
+    # msgpack of what Complete answered: a client that missed the answer may ask again
+    Column("completed", LargeBinary),
+    Column("completed_ms", BigInteger),
+    Index("ix_s3_upload_key", "bucket_id", "key", "id"),
+    Index("ix_s3_upload_completed", "completed_ms"),
+    sqlite_autoincrement=True,
+)
+
+part = Table(
+    "s3_part",
+    metadata,
+    Column("upload", BigInteger, ForeignKey("s3_upload.id"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("etag", Text, nullable=False),
+    Column("checksum", Text, nullable=False),
+    Column("modified_ms", BigInteger, nullable=False),
+    Column("extents", LargeBinary, nullable=False),
+)
+
+
+def create_tables(engine: Engine) -> None:
+    """Create what is missing. Raises EnvironmentProblem when the tables are of a newer version than this program."""
+    with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            # two gateways that start together must not both create
+            connection.execute(text("SELECT pg_advisory_xact_lock(:id)"), {"id": 0x4673_7333_6361_7431})
+        if not inspect(connection).has_table("s3_state"):
+            metadata.create_all(connection)
+            first = {"schema": VERSION, "accounts": 0, "buckets": 0}
+            connection.execute(state.insert(), [{"name": name, "value": value} for name, value in first.items()])
+        found = connection.execute(select(state.c.value).where(state.c.name == "schema")).scalar_one()
+    if found > VERSION:
+        raise EnvironmentProblem(
+            f"the catalogue has schema {found}, newer than this program's {VERSION}; install the version that wrote it"
+        )

@@ -1,0 +1,192 @@
+"""Enter the catalogue's database from an event loop that must not block.
+
+SQLite has one writer at a time and its cost is the sync at commit, so one thread takes what writers have queued and
+commits it together: each piece of work in a savepoint of its own, nobody is answered before the commit is on disk.
+PostgreSQL groups commits itself; there a few threads write, each its own transaction.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from fieldstone.errors import Retryable
+from fieldstone.state.engine import reading
+
+T = TypeVar("T")
+
+GROUP_LIMIT = 256
+POSTGRES_WRITERS = 8
+READERS = 4
+_RETRIES = 6
+_PASSING_PG = {"40001", "40P01", "55P03"}  # serialization failure, deadlock, lock not available
+
+
+@dataclass(slots=True)
+class _Work:
+    call: Callable[[Connection], Any]
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[Any]
+
+
+class Store:
+    """Readers and writers of one database. `write` returns after the commit is durable."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.is_sqlite = engine.dialect.name == "sqlite"
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="catalogue-read")
+        self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
+        self._closed = False
+        self._near: Connection | None = None
+        if self.is_sqlite:
+            self._writers = None
+            self._thread = threading.Thread(target=self._commit_groups, name="catalogue-write", daemon=True)
+            self._thread.start()
+        else:
+            self._writers = ThreadPoolExecutor(POSTGRES_WRITERS, thread_name_prefix="catalogue-write")
+
+    async def write(self, call: Callable[[Connection], T]) -> T:
+        """Run `call` in a transaction and return its result when that is committed; its exception undoes its work only.
+
+        `call` may be run again when the database asks for it, so it must have no other effects. Raises Retryable.
+        """
+        if self._closed:
+            raise Retryable("the catalogue is closing; try again")
+        loop = asyncio.get_running_loop()
+        if self._writers is not None:
+            # A client that hangs up must not leave us unsure whether the write happened: it runs to its end.
+            return await asyncio.shield(loop.run_in_executor(self._writers, self._write_now, call))
+        future: asyncio.Future[T] = loop.create_future()
+        self._queue.put(_Work(call, loop, future))
+        return await asyncio.shield(future)
+
+    async def read(self, call: Callable[[Connection], T]) -> T:
+        """Run `call` in a read transaction on a thread. Raises Retryable."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self.read_now, call)
+
+    async def look(self, call: Callable[[Connection], T]) -> T:
+        """Read a few rows by their keys: from SQLite at once (some microseconds, readers never wait), else as `read`."""
+        if not self.is_sqlite:
+            return await self.read(call)
+        near = self._near
+        if near is None:
+            near = self._near = self.engine.connect().execution_options(fieldstone_read_only=True)
+        try:
+            result = call(near)
+            near.rollback()
+            return result
+        except OperationalError as error:
+            near.rollback()
+            raise Retryable(f"the catalogue did not answer: {error.orig}; try again") from error
+        except BaseException:
+            near.rollback()
+            raise
+
+    def read_now(self, call: Callable[[Connection], T]) -> T:
+        """Run `call` in a read transaction on this thread. Raises Retryable."""
+        with reading(self.engine) as connection:
+            return call(connection)
+
+    def write_now(self, call: Callable[[Connection], T]) -> T:
+        """Run `call` in a transaction on this thread (start-up, command line). Raises Retryable."""
+        return self._write_now(call)
+
+    def close(self) -> None:
+        """Finish what is queued and stop the threads."""
+        self._closed = True
+        if self._writers is not None:
+            self._writers.shutdown()
+        else:
+            self._queue.put(None)
+            self._thread.join()
+        self._readers.shutdown()
+        if self._near is not None:
+            self._near.close()
+
+    def _write_now(self, call: Callable[[Connection], T]) -> T:
+        for attempt in range(_RETRIES):
+            try:
+                with self.engine.begin() as connection:
+                    return call(connection)
+            except DBAPIError as error:
+                if not self._passing(error) or attempt == _RETRIES - 1:
+                    raise Retryable(f"the catalogue did not answer: {error.orig}; try again") from error
+                time.sleep(0.01 * 2**attempt)
+        raise AssertionError("unreachable")
+
+    def _passing(self, error: DBAPIError) -> bool:
+        return not self.is_sqlite and getattr(error.orig, "sqlstate", None) in _PASSING_PG
+
+    def _commit_groups(self) -> None:
+        while True:
+            first = self._queue.get()
+            if first is None:
+                return
+            group, last = self._gather(first)
+            self._commit(group)
+            if last:
+                return
+
+    def _gather(self, first: _Work) -> tuple[list[_Work], bool]:
+        group = [first]
+        while len(group) < GROUP_LIMIT:
+            try:
+                work = self._queue.get_nowait()
+            except queue.Empty:
+                return group, False
+            if work is None:
+                return group, True
+            group.append(work)
+        return group, False
+
+    def _commit(self, group: list[_Work]) -> None:
+        outcomes: list[tuple[_Work, Any, BaseException | None]] = []
+        try:
+            with self.engine.begin() as connection:
+                for work in group:
+                    connection.exec_driver_sql("SAVEPOINT work")
+                    try:
+                        outcomes.append((work, work.call(connection), None))
+                    except Exception as error:
+                        connection.exec_driver_sql("ROLLBACK TO work")
+                        outcomes.append((work, None, error))
+                    connection.exec_driver_sql("RELEASE work")
+        except Exception as error:
+            failure = Retryable(f"the catalogue could not write: {error}; try again")
+            failure.__cause__ = error
+            outcomes = [(work, None, failure) for work in group]
+        for work, result, problem in outcomes:
+            if isinstance(problem, OperationalError):
+                problem = Retryable(f"the catalogue could not write: {problem.orig}; try again")
+            try:
+                work.loop.call_soon_threadsafe(_resolve, work.future, result, problem)
+            except RuntimeError:  # the loop is gone: nobody waits any more
+                continue
+
+
+def _resolve(future: asyncio.Future[Any], result: Any, problem: BaseException | None) -> None:
+    if future.done():
+        return
+    if problem is not None:
+        future.set_exception(problem)
+    else:
+        future.set_result(result)
+
+
+def lock_key(connection: Connection, bucket_id: int, key: bytes) -> None:
+    """Let one transaction at a time decide about a key. SQLite has one writer anyway."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(
+            text("SELECT pg_advisory_xact_lock(hashtextextended(encode(:key, 'hex'), :bucket))"),
+            {"key": key, "bucket": bucket_id},
+        )

@@ -1,0 +1,198 @@
+"""CopyObject and UploadPartCopy: no byte moves, the copy's extents name the same segments."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+
+import msgspec
+from sqlalchemy import Connection
+
+from fieldstone.services.storage.catalog.content import Content
+from fieldstone.services.storage.catalog.rows import Attributes, NewVersion, Version, Written
+from fieldstone.services.storage.catalog.uploads import find_upload, put_part
+from fieldstone.services.storage.catalog.versions import find_version, hold_version, put_version
+from fieldstone.services.storage.s3 import checksums, tagging
+from fieldstone.services.storage.s3.addressing import copy_source
+from fieldstone.services.storage.s3.conditions import check_copy_source
+from fieldstone.services.storage.s3.dates import iso_date
+from fieldstone.services.storage.s3.errors import S3Error
+from fieldstone.services.storage.s3.metadata import directive, object_headers, response_headers
+from fieldstone.services.storage.s3.ranges import copy_range
+from fieldstone.services.storage.s3.server.access import acl_for_write, authorise_object, may_list
+from fieldstone.services.storage.s3.server.exchange import Answer, Call, Headers
+from fieldstone.services.storage.s3.server.multipart import part_number
+from fieldstone.services.storage.s3.server.reads import stream
+from fieldstone.services.storage.s3.server.reception import digest_of
+from fieldstone.services.storage.s3.server.writes import (
+    check_early,
+    lock_of,
+    stated_attributes,
+    write_check,
+    written_headers,
+)
+
+LARGEST_COPY_BYTES = 5 << 30
+
+
+async def find_source(call: Call) -> tuple[Call, Version]:
+    """Return the source of a copy, as a call on its bucket, and the version; the requester may read it.
+
+    Errors: NoSuchBucket, NoSuchKey, NoSuchVersion, AccessDenied, InvalidRequest (a delete marker), PreconditionFailed.
+    """
+    bucket, key, version_id = copy_source(call.header("x-amz-copy-source") or "")
+    view = await call.gateway.bucket(bucket)
+    source = replace(call, target=replace(call.target, bucket=bucket, key=key), view=view)
+    encoded = key.encode()
+    found = await call.gateway.store.look(lambda c: find_version(c, view.row.id, encoded, version_id, content=True))
+    authorise_object(source, "GetObject", found)
+    if found is None:
+        if not may_list(source):
+            raise S3Error("AccessDenied")
+        raise S3Error("NoSuchKey" if version_id is None else "NoSuchVersion", detail={"Key": key})
+    if found.marker:
+        if version_id is not None:
+            raise S3Error(
+                "InvalidRequest", "The source of a copy request may not specifically refer to a delete marker."
+            )
+        raise S3Error("NoSuchKey", detail={"Key": key})
+    check_copy_source(call.request, found.etag, found.modified_ms)
+    return source, found
+
+
+async def copy_object(call: Call) -> Answer:
+    """CopyObject."""
+    gateway = call.gateway
+    request = call.request
+    source, found = await find_source(call)
+    if found.size_bytes > LARGEST_COPY_BYTES:
+        raise S3Error(
+            "InvalidRequest",
+            "The specified copy source is larger than the maximum allowable size for a copy source: 5368709120",
+        )
+    replace_metadata = directive(request, "x-amz-metadata-directive") == "REPLACE"
+    same = (source.bucket_id, source.key) == (call.bucket_id, call.key)
+    if same and found.is_current and not replace_metadata and not _changes_something(call):
+        raise S3Error(
+            "InvalidRequest",
+            "This copy request is illegal because it is trying to copy an object to itself without changing the"
+            " object's metadata, storage class, website redirect location or encryption attributes.",
+        )
+    attributes = await _attributes(call, found, replace_metadata)
+    check = write_check(request)
+    await check_early(call, check)
+    content = found.content()
+    checksum = await _checksum(source, found, content)
+    new = NewVersion(attributes, content, found.etag, gateway.now_ms(), checksum, tuple(found.parts()))
+    if "-" in found.etag:
+        # the parts of a copy are one: its ETag stays, as nobody could tell an MD5 without reading all bytes again
+        new = replace(new, parts=())
+    bucket_id, key = call.bucket_id, call.key
+
+    def write(connection: Connection) -> Written:
+        hold_version(connection, found.id)
+        return put_version(connection, gateway.pool, bucket_id, key, new, check)
+
+    written = await gateway.store.write(write)
+    fields = [("LastModified", iso_date(written.modified_ms)), ("ETag", f'"{written.etag}"'), *_named(checksum)]
+    answer = Answer.document("CopyObjectResult", fields)
+    answer.headers += [h for h in written_headers(call, written) if h[0] != b"etag"]
+    answer.headers += _source_version(source, found)
+    return answer
+
+
+def _changes_something(call: Call) -> bool:
+    names = (b"x-amz-storage-class", b"x-amz-website-redirect-location", b"x-amz-server-side-encryption")
+    return any(name in call.request.headers for name in names)
+
+
+def _source_version(source: Call, found: Version) -> Headers:
+    if not source.bucket.row.versioning:
+        return []
+    return [(b"x-amz-copy-source-version-id", found.version_id.encode())]
+
+
+async def _attributes(call: Call, found: Version, replace_metadata: bool) -> Attributes:
+    request = call.request
+    if replace_metadata:
+        attributes = await stated_attributes(call)
+    else:
+        stated = object_headers(request)
+        mode, until_ms, hold = lock_of(call)
+        kept = [
+            (n, v)
+            for n, v in found.header_list()
+            if n not in ("x-amz-storage-class", "x-amz-website-redirect-location")
+        ]
+        asked = response_headers(stated)
+        kept += [(n, asked[n]) for n in ("x-amz-storage-class", "x-amz-website-redirect-location") if n in asked]
+        attributes = Attributes(
+            owner=call.account_id,
+            headers=tuple(kept),
+            storage_class=stated.storage_class,
+            acl=await acl_for_write(call),
+            retain_mode=mode,
+            retain_until_ms=until_ms,
+            legal_hold=hold,
+        )
+    if directive(request, "x-amz-tagging-directive") == "REPLACE":
+        value = request.header("x-amz-tagging")
+        tags = tagging.parse_header(value) if value is not None else None
+    else:
+        tags = found.tag_map()
+    return msgspec.structs.replace(attributes, tags=tags or None)
+
+
+async def _checksum(source: Call, found: Version, content: Content) -> str:
+    """Return the copy's checksum: the source's, or one of another algorithm where the request asks, by reading."""
+    wanted = source.request.header("x-amz-checksum-algorithm")
+    if wanted is None:
+        return found.checksum if ":FULL_OBJECT:" in found.checksum else ""
+    algorithm = checksums.algorithm_named(wanted)
+    if found.checksum.startswith(f"{algorithm}:FULL_OBJECT:"):
+        return found.checksum
+    digest = await digest_of(algorithm, stream(source, content, 0, found.size_bytes))
+    return f"{algorithm}:FULL_OBJECT:{digest}"
+
+
+def _named(checksum: str) -> list[tuple[str, str]]:
+    if not checksum:
+        return []
+    algorithm, kind, value = checksum.split(":")
+    return [(f"Checksum{algorithm}", value), ("ChecksumType", kind)]
+
+
+async def upload_part_copy(call: Call) -> Answer:
+    """UploadPartCopy."""
+    gateway = call.gateway
+    number = part_number(call)
+    upload_id = call.request.parameter("uploadId") or ""
+    bucket_id, key = call.bucket_id, call.key
+    upload = await gateway.store.look(lambda c: find_upload(c, bucket_id, key, upload_id))
+    source, found = await find_source(call)
+    start, end = copy_range(call.header("x-amz-copy-source-range"), found.size_bytes)
+    content = found.content().slice(start, end)
+    # An MD5 of a range would mean to read it all: the part's ETag names what was copied instead.
+    whole = (start, end) == (0, found.size_bytes)
+    etag, checksum = found.etag if whole and "-" not in found.etag else "", ""
+    if upload.checksum_algorithm:
+        algorithm = checksums.algorithm_named(upload.checksum_algorithm)
+        if whole and found.checksum.startswith(f"{algorithm}:FULL_OBJECT:"):
+            checksum = found.checksum.split(":")[2]
+        else:
+            checksum = await digest_of(algorithm, stream(source, content, 0, content.size_bytes))
+    if not etag:
+        etag = hashlib.md5(f"{found.id}:{found.etag}:{start}-{end}".encode(), usedforsecurity=False).hexdigest()
+    now_ms = gateway.now_ms()
+
+    def write(connection: Connection) -> None:
+        hold_version(connection, found.id)
+        put_part(connection, gateway.pool, upload, number, etag, checksum, content, now_ms)
+
+    await gateway.store.write(write)
+    fields = [("LastModified", iso_date(now_ms)), ("ETag", f'"{etag}"')]
+    if checksum:
+        fields.append((f"Checksum{upload.checksum_algorithm}", checksum))
+    answer = Answer.document("CopyPartResult", fields)
+    answer.headers += _source_version(source, found)
+    return answer

@@ -1,0 +1,177 @@
+"""What all requests of a gateway share: catalogue, pool, and what is remembered of keys and buckets.
+
+Keys and buckets are remembered until their generation in the database changes. SQLite is asked at every request (some
+microseconds); PostgreSQL at most once per `LOOK_AGAIN_S`, so a change by another gateway is seen within that time, while
+a change through this one is seen at once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, TypeVar
+
+from sqlalchemy import Connection
+
+from fieldstone.clock import Clock, SystemClock
+from fieldstone.services.storage.catalog.accounts import (
+    Credentials,
+    SecretBox,
+    find_account,
+    generations,
+    list_accounts,
+    load_credentials,
+)
+from fieldstone.services.storage.catalog.buckets import find_bucket
+from fieldstone.services.storage.catalog.rows import Account, Bucket
+from fieldstone.services.storage.catalog.store import Store
+from fieldstone.services.storage.pool import Profile, Stored
+from fieldstone.services.storage.s3 import sigv4
+from fieldstone.services.storage.s3.errors import S3Error
+from fieldstone.services.storage.s3.server import decision
+from fieldstone.services.storage.s3.server.metrics import Metrics
+
+LOOK_AGAIN_S = 1.0
+T = TypeVar("T")
+
+
+class BytesPool(Protocol):
+    """What the gateway asks of the pool (`pool.Pool` is one; tests have one on a folder)."""
+
+    async def write(
+        self, source: AsyncIterator[bytes | memoryview], *, profile: Profile, size_hint: int | None
+    ) -> Stored: ...
+    def read(self, stored: Stored, start: int, end: int) -> AsyncIterator[bytes]: ...
+    def adopt(self, connection: Connection, stored: Stored) -> None: ...
+    def drop(self, connection: Connection, stored: Stored) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayOptions:
+    """`base_domains`: hosts below which a bucket is named by the host. `etag`: `opaque` spares the MD5 of uploads; such
+    ETags end in -1, so that clients do not take them for one. `allow_v2_header`: old clients' signatures (unsafe)."""
+
+    profile: Profile
+    region: str = "us-east-1"
+    base_domains: tuple[str, ...] = ()
+    etag: Literal["md5", "opaque"] = "md5"
+    allow_v2_header: bool = False
+    body_timeout_s: float = 60.0
+
+
+@dataclass(slots=True)
+class BucketView:
+    """A bucket with its parsed settings, each parsed when first asked for."""
+
+    row: Bucket
+    # what `decision` asks of it, built at the first question
+    access: decision.Bucket | None = None
+    _parsed: dict[str, Any] = field(default_factory=dict)
+
+    def setting(self, name: str, parse: Callable[[bytes], T]) -> T | None:
+        """Return a setting's document as `parse` reads it, None when it is not set."""
+        body = self.row.settings.get(name)
+        if body is None:
+            return None
+        found = self._parsed.get(name)
+        if found is None:
+            found = self._parsed[name] = parse(body)
+        return found
+
+
+class Gateway:
+    """The shared state of one process."""
+
+    def __init__(
+        self, store: Store, pool: BytesPool, box: SecretBox, options: GatewayOptions, clock: Clock | None = None
+    ) -> None:
+        self.store = store
+        self.pool = pool
+        self.options = options
+        self.clock = clock or SystemClock()
+        self.metrics = Metrics()
+        self.verifier = sigv4.Verifier(
+            self.signing_credential,
+            base_domains=options.base_domains,
+            allow_v2_header=options.allow_v2_header,
+        )
+        self._box = box
+        self._keys: dict[str, Credentials] = {}
+        self._signing: dict[str, sigv4.Credential] = {}
+        self._buckets: dict[str, BucketView] = {}
+        self._accounts: dict[str, Account] = {}
+        self._names: tuple[dict[str, str], dict[str, str]] | None = None
+        self._generations = (-1, -1)
+        self._looked_s = 0.0
+        self._reloaded_s = 0.0
+
+    def now_ms(self) -> int:
+        return self.clock.now_ms()
+
+    async def refresh(self, *, at_once: bool = False) -> None:
+        """Forget what other processes changed."""
+        if not self.store.is_sqlite and not at_once:
+            now_s = time.monotonic()
+            if now_s - self._looked_s < LOOK_AGAIN_S:
+                return
+            self._looked_s = now_s
+        found = await self.store.look(generations)
+        if found == self._generations:
+            return
+        if found[0] != self._generations[0]:
+            self._keys = await self.store.look(lambda c: load_credentials(c, self._box))
+            self._signing = {k.access_key: sigv4.Credential(k.access_key, k.secret) for k in self._keys.values()}
+            self._accounts, self._names = {}, None
+        self._buckets = {}
+        self._generations = found
+
+    async def refresh_for_unknown_key(self) -> None:
+        """Look again, at most every second, before a key is refused that another gateway may just have made."""
+        now_s = time.monotonic()
+        if not self.store.is_sqlite and now_s - self._reloaded_s >= LOOK_AGAIN_S:
+            self._reloaded_s = now_s
+            await self.refresh(at_once=True)
+
+    async def bucket(self, name: str) -> BucketView:
+        """Return a bucket. Errors: NoSuchBucket."""
+        found = self._buckets.get(name)
+        if found is None:
+            row = await self.store.look(lambda c: find_bucket(c, name))
+            if row is None:
+                raise S3Error("NoSuchBucket", detail={"BucketName": name})
+            found = self._buckets[name] = BucketView(row)
+        return found
+
+    async def change(self, call: Callable[[Connection], T]) -> T:
+        """Write something that changes keys, buckets or settings, and see it at once."""
+        result = await self.store.write(call)
+        await self.refresh(at_once=True)
+        return result
+
+    def account_of_key(self, access_key: str | None) -> Account | None:
+        """Return whose key it is; None for an anonymous request."""
+        found = self._keys.get(access_key) if access_key is not None else None
+        return found.account if found else None
+
+    async def account(self, account_id: str) -> Account | None:
+        """Return the account of a canonical id."""
+        found = self._accounts.get(account_id)
+        if found is None:
+            found = await self.store.look(lambda c: find_account(c, account_id))
+            if found is not None:
+                self._accounts[account_id] = found
+        return found
+
+    async def account_names(self) -> tuple[dict[str, str], dict[str, str]]:
+        """Return canonical id → display name and email → canonical id of all accounts."""
+        found = self._names
+        if found is None:
+            accounts = await self.store.look(list_accounts)
+            names = {account.id: account.name for account in accounts}
+            found = self._names = names, {account.email: account.id for account in accounts if account.email}
+        return found
+
+    def signing_credential(self, access_key: str) -> sigv4.Credential | None:
+        """Return a key with its secret, None for an unknown one."""
+        return self._signing.get(access_key)

@@ -1,0 +1,109 @@
+"""PutObject: what a writer states, the bytes, one transaction that makes them the key's current version."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+
+from fieldstone.services.storage.catalog.rows import Attributes, NewVersion, Version, Written
+from fieldstone.services.storage.catalog.versions import current_of, put_version
+from fieldstone.services.storage.s3 import object_lock, tagging
+from fieldstone.services.storage.s3.bodies import BodyFacts
+from fieldstone.services.storage.s3.conditions import check_write
+from fieldstone.services.storage.s3.errors import S3Error
+from fieldstone.services.storage.s3.metadata import object_headers, response_headers
+from fieldstone.services.storage.s3.server.access import acl_for_write
+from fieldstone.services.storage.s3.server.exchange import Answer, Call, Headers
+from fieldstone.services.storage.s3.server.reads import checksum_headers
+from fieldstone.services.storage.s3.server.reception import take_in
+from fieldstone.services.storage.s3.wire import Request
+
+
+async def stated_attributes(call: Call) -> Attributes:
+    """Read what the request's headers state about the object to come.
+
+    Errors: MetadataTooLarge, InvalidStorageClass, InvalidTag, InvalidArgument, InvalidRequest (lock without a bucket
+    that has it).
+    """
+    request = call.request
+    stated = object_headers(request)
+    tags = request.header("x-amz-tagging")
+    mode, until_ms, hold = lock_of(call)
+    return Attributes(
+        owner=call.account_id,
+        headers=tuple(response_headers(stated).items()),
+        storage_class=stated.storage_class,
+        tags=(tagging.parse_header(tags) or None) if tags is not None else None,
+        acl=await acl_for_write(call),
+        retain_mode=mode,
+        retain_until_ms=until_ms,
+        legal_hold=hold,
+    )
+
+
+def lock_of(call: Call) -> tuple[str | None, int | None, bool]:
+    """Return (mode, until Unix ms, legal hold) of the request's headers or else of the bucket's default."""
+    retention, hold = object_lock.of_headers(call.request, call.now_ms)
+    row = call.bucket.row
+    if not row.object_lock:
+        if retention is not None or hold is not None:
+            raise S3Error("InvalidRequest", "Bucket is missing Object Lock Configuration")
+        return None, None, False
+    if retention is None:
+        default = call.bucket.setting("object-lock", object_lock.parse_configuration)
+        retention = default.retention(call.now_ms) if default is not None else None
+    if retention is None:
+        return None, None, bool(hold)
+    return retention.mode, retention.until_ms, bool(hold)
+
+
+def write_check(request: Request) -> Callable[[Version | None], None] | None:
+    """Return the request's conditions as the catalogue asks them in its transaction; None where there are none."""
+    if b"if-match" not in request.headers and b"if-none-match" not in request.headers:
+        return None
+    return lambda current: check_write(request, current.etag if current is not None else None)
+
+
+async def check_early(call: Call, check: Callable[[Version | None], None] | None) -> None:
+    """Refuse a conditional write before its body is sent, where it would fail anyway."""
+    if check is None:
+        return
+    found = await call.gateway.store.look(lambda c: current_of(c, call.bucket_id, call.key))
+    check(None if found is None or found.marker else found)
+
+
+def etag_of(call: Call, facts: BodyFacts) -> str:
+    """Return the MD5, or where it is spared a text that no client takes for one."""
+    return facts.etag if call.gateway.options.etag == "md5" else f"{secrets.token_hex(16)}-1"
+
+
+def written_headers(call: Call, written: Written) -> Headers:
+    """Return the headers of an answer to a write."""
+    headers: Headers = [
+        (b"etag", b'"' + written.etag.encode() + b'"'),
+        (b"x-amz-server-side-encryption", b"AES256"),
+        *checksum_headers(written.checksum),
+    ]
+    if written.show_version:
+        headers.append((b"x-amz-version-id", written.version_id.encode()))
+    return headers
+
+
+async def put_object(call: Call) -> Answer:
+    """PutObject."""
+    gateway = call.gateway
+    attributes = await stated_attributes(call)
+    check = write_check(call.request)
+    await check_early(call, check)
+    content, facts = await take_in(call)
+    new = NewVersion(
+        attributes,
+        content,
+        etag_of(call, facts),
+        gateway.now_ms(),
+        f"{facts.algorithm}:FULL_OBJECT:{facts.checksum}",
+    )
+    bucket_id, key = call.bucket_id, call.key
+    written = await gateway.store.write(lambda c: put_version(c, gateway.pool, bucket_id, key, new, check))
+    headers = written_headers(call, written)
+    return Answer(200, headers)

@@ -1,0 +1,165 @@
+"""A pool on a folder: the real pool's interface, durable in the same way, without providers.
+
+python -m tests.services.storage.folder_pool DIR [--database URL]   serves a gateway on it, prints its endpoint
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import secrets
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from sqlalchemy import BigInteger, Column, Connection, Engine, LargeBinary, MetaData, Table, Text, select
+
+from fieldstone.errors import Retryable
+from fieldstone.services.storage.pool import INLINE_BYTES, Profile, SegmentRef, Stored
+
+metadata = MetaData()
+segment = Table(
+    "test_segment",
+    metadata,
+    Column("id", LargeBinary, primary_key=True),
+    Column("state", Text, nullable=False),  # pending | live | dropped
+    Column("uses", BigInteger, nullable=False),
+)
+
+
+class FolderPool:
+    """Segments are files; counts are rows. `fail` makes the next writes or reads fail as a short network does."""
+
+    def __init__(self, engine: Engine, folder: Path, segment_bytes: int = 4 << 20) -> None:
+        self.engine = engine
+        self.folder = folder
+        self.segment_bytes = segment_bytes
+        self.failing = False
+        folder.mkdir(parents=True, exist_ok=True)
+        metadata.create_all(engine)
+
+    async def write(
+        self, source: AsyncIterator[bytes | memoryview], *, profile: Profile, size_hint: int | None = None
+    ) -> Stored:
+        if self.failing:
+            raise Retryable("too few storage nodes; try again")
+        held = bytearray()
+        refs: list[SegmentRef] = []
+        async for piece in source:
+            held += piece
+            while len(held) >= self.segment_bytes:
+                refs.append(await self._store(bytes(held[: self.segment_bytes])))
+                del held[: self.segment_bytes]
+        if not refs and len(held) <= INLINE_BYTES:
+            return Stored(len(held), (), bytes(held))
+        if held:
+            refs.append(await self._store(bytes(held)))
+        return Stored(sum(ref.size_bytes for ref in refs), tuple(refs))
+
+    async def _store(self, data: bytes) -> SegmentRef:
+        segment_id = secrets.token_bytes(16)
+
+        def put() -> None:
+            with self.engine.begin() as connection:
+                connection.execute(segment.insert().values(id=segment_id, state="pending", uses=0))
+            path = self.folder / segment_id.hex()
+            with path.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+
+        await asyncio.to_thread(put)
+        return SegmentRef(segment_id, len(data))
+
+    async def read(self, stored: Stored, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
+        end = stored.size_bytes if end is None else end
+        if self.failing:
+            raise Retryable("too few shares can be had; try again")
+        if stored.inline is not None:
+            yield stored.inline[start:end]
+            return
+        before = 0
+        for ref in stored.segments:
+            low, high = max(start - before, 0), min(end - before, ref.size_bytes)
+            before += ref.size_bytes
+            if low < high:
+                with (self.folder / ref.id.hex()).open("rb") as file:
+                    file.seek(low)
+                    left = high - low
+                    while left:
+                        data = file.read(min(left, 1 << 20))
+                        left -= len(data)
+                        yield data
+
+    def adopt(self, connection: Connection, stored: Stored) -> None:
+        for ref in stored.segments:
+            where = (segment.c.id == ref.id, segment.c.state != "dropped")
+            done = connection.execute(segment.update().where(*where).values(state="live", uses=segment.c.uses + 1))
+            if done.rowcount != 1:
+                raise Retryable(f"segment {ref.id.hex()} is gone")
+
+    def drop(self, connection: Connection, stored: Stored) -> None:
+        for ref in stored.segments:
+            where = (segment.c.id == ref.id, segment.c.uses > 0)
+            done = connection.execute(segment.update().where(*where).values(uses=segment.c.uses - 1))
+            assert done.rowcount == 1, "a segment was dropped more often than it was adopted"
+            idle = segment.update().where(segment.c.id == ref.id, segment.c.uses == 0)
+            connection.execute(idle.values(state="dropped"))
+
+    def uses(self) -> dict[bytes, int]:
+        """Return how often every segment that was ever adopted is used."""
+        with self.engine.connect() as connection:
+            rows = connection.execute(select(segment.c.id, segment.c.uses).where(segment.c.state != "pending"))
+            return {row[0]: row[1] for row in rows}
+
+
+def main() -> None:
+    """Serve until a signal; the first line on stdout is JSON with endpoint and credentials."""
+    import uvloop
+
+    from fieldstone.node.logs import configure
+    from fieldstone.services.storage.catalog.accounts import SecretBox, create_account, list_accounts
+    from fieldstone.services.storage.catalog.schema import create_tables
+    from fieldstone.services.storage.catalog.store import Store
+    from fieldstone.services.storage.s3.server.gateway import Gateway, GatewayOptions
+    from fieldstone.services.storage.s3.server.run import listen, serve
+    from fieldstone.state.engine import connect_state
+
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("dir", type=Path)
+    arguments.add_argument("--database", default=None)
+    arguments.add_argument("--port", type=int, default=0)
+    given = arguments.parse_args()
+    configure("warning")
+    engine = connect_state(given.database or given.dir / "gateway.db")
+    create_tables(engine)
+    store = Store(engine)
+    box = SecretBox(b"\1" * 32)
+
+    def accounts(connection: Connection) -> None:
+        if not list_accounts(connection):
+            create_account(connection, box, "main", account_id="a" * 64, access_key="MAINKEY", secret="main-secret")
+            create_account(
+                connection,
+                box,
+                "alt",
+                account_id="b" * 64,
+                email="alt@example.org",
+                access_key="ALTKEY",
+                secret="alt-secret",
+            )
+
+    store.write_now(accounts)
+    pool = FolderPool(engine, given.dir / "segments")
+    gateway = Gateway(store, pool, box, GatewayOptions(Profile("1/1", 1, 1), base_domains=("s3.localhost",)))
+    listener, admin = listen("127.0.0.1", given.port), listen("127.0.0.1", 0)
+    ports = [s.getsockname()[1] for s in (listener, admin)]
+    named = {"endpoint": f"http://127.0.0.1:{ports[0]}", "admin": f"http://127.0.0.1:{ports[1]}"}
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve(gateway, listener, admin=admin, ready=lambda: print(json.dumps(named), flush=True)))
+    store.close()
+
+
+if __name__ == "__main__":
+    main()
