@@ -1,0 +1,131 @@
+"""Storage codes: CPU time per core of erasure code, commitments, trees, audits, encryption, beside zfec and hashlib.
+
+Run: python bench/storage_codes.py   (about two minutes). The peer zfec runs in its own Python when ZFEC_PYTHON names one that
+has it (`python -m venv x && x/bin/pip install zfec`); without it its column is empty. All figures are CPU seconds of one
+thread (`time.process_time`), best of three, so they hold on a busy machine; compare ratios between machines.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+from fieldstone.services.storage.codes import arweave, cipher, commp, fast_tree, sia
+from fieldstone.services.storage.codes.erasure import Code
+
+MB = 1e6
+ZFEC = """
+import os, sys, time, zfec
+k, n, length = map(int, sys.argv[1:])
+data = [os.urandom(length) for _ in range(k)]
+encoder, best = zfec.Encoder(k, n), 0
+for _ in range(3):
+    start = time.process_time()
+    encoder.encode(data)
+    best = max(best, k * length / 1e6 / (time.process_time() - start))
+print(best)
+"""
+
+
+def best_rate(work: Callable[[], object], amount: float, least_seconds: float = 0.3) -> float:
+    """Return amount per CPU second, best of three runs of at least `least_seconds` each."""
+    work()
+    best = 0.0
+    for _ in range(3):
+        start, done = time.process_time(), 0.0
+        while (spent := time.process_time() - start) < least_seconds:
+            work()
+            done += amount
+        best = max(best, done / spent)
+    return best
+
+
+def zfec_rate(k: int, n: int) -> float | None:
+    python = os.environ.get("ZFEC_PYTHON")
+    if not python:
+        return None
+    # few bytes: zfec is slow
+    done = subprocess.run(
+        [python, "-c", ZFEC, str(k), str(n), str(256 * 1024)], capture_output=True, text=True, timeout=120
+    )
+    return float(done.stdout) if done.returncode == 0 else None
+
+
+def erasure_codes() -> None:
+    print("erasure code, MB of source per CPU second (blocks of 64 KiB; decode: as many data shares lost as possible)")
+    print(f"{'k/n':>8} {'encode':>9} {'decode':>9} {'portable':>9} {'zfec':>9} {'ratio':>7}")
+    for k, n in ((29, 80), (20, 40), (10, 30), (16, 20), (4, 6)):
+        length = 64 * 1024
+        data = [random.randbytes(length) for _ in range(k)]
+        machine, portable = Code(k, n), Code(k, n, portable=True)
+        shares = dict(enumerate([*data, *machine.encode(data)]))
+        have = {i: shares[i] for i in range(n - k, n)}
+        lost = [i for i in range(k) if i not in have]
+        size = k * length / MB
+        encode = best_rate(lambda m=machine, d=data: m.encode(d), size)  # type: ignore[misc]
+        decode = best_rate(lambda m=machine, h=have, w=lost: m.decode(h, w), size)  # type: ignore[misc]
+        slow = best_rate(lambda m=portable, d=data: m.encode(d), size, 0.05)  # type: ignore[misc]
+        peer = zfec_rate(k, n)
+        columns = f"{k:>5}/{n:<2} {encode:9.0f} {decode:9.0f} {slow:9.0f}"
+        print(columns + (f" {peer:9.0f} {encode / peer:6.1f}x" if peer else f" {'-':>9} {'-':>7}"))
+
+
+def hashing() -> None:
+    import hashlib
+
+    data = random.randbytes(16 * 1024 * 1024)
+    size = len(data) / MB
+    print("\nhashing and encryption, MB per CPU second")
+    rows: list[tuple[str, Callable[[], object], float]] = [
+        ("hashlib SHA-256, for scale", lambda: hashlib.sha256(data).digest(), size),
+        ("CommP", lambda: commp.commit(data), size),
+        ("fast tree, 16 KiB leaves", lambda: fast_tree.Tree.build(data, 16384), size),
+        ("fast tree, 4 KiB leaves", lambda: fast_tree.Tree.build(data, 4096), size),
+        ("fast tree, 1 KiB leaves", lambda: fast_tree.Tree.build(data, 1024), size),
+        ("Arweave data_root", lambda: arweave.build(data), size),
+        ("Sia sector root", lambda: sia.sector_root(data[: sia.SECTOR_BYTES]), sia.SECTOR_BYTES / MB),
+    ]
+    machine = cipher.SegmentCipher(bytes(32), bytes(16))
+    sealed = machine.seal(data)
+    rows += [("cipher, seal", lambda: machine.seal(data), size), ("cipher, open", lambda: machine.open(sealed), size)]
+    for name, work, amount in rows:
+        print(f"{name:<28} {best_rate(work, amount):9.0f}")
+
+
+def audits() -> None:
+    print("\naudits verified per CPU second")
+    for leaf_bytes, leaves in ((16384, 1 << 16), (4096, 1 << 16), (1024, 1 << 12)):
+        leaf = random.randbytes(leaf_bytes)
+        height = leaves.bit_length() - 1
+        path = [random.randbytes(32) for _ in range(height)]
+        top, index = fast_tree.leaf_hash(leaf), random.randrange(leaves)
+        for level, sibling in enumerate(path):
+            top = fast_tree.node_hash(sibling, top) if index >> level & 1 else fast_tree.node_hash(top, sibling)
+        size = leaves * leaf_bytes
+        root = fast_tree.commitment_of(size, leaf_bytes, top)
+        assert fast_tree.verify(root, size, leaf_bytes, index, leaf, path)
+        rate = best_rate(lambda a=(root, size, leaf_bytes, index, leaf, path): fast_tree.verify(*a), 1)  # type: ignore[misc]
+        print(f"fast tree, {leaf_bytes // 1024:>2} KiB leaf, {height} levels {rate:12.0f}")
+    claims = []
+    for _ in range(2048):
+        leaf, path, index = bytes(32), [random.randbytes(32) for _ in range(30)], random.randrange(1 << 30)
+        claims.append(commp.Claim(bytes(32), 30, index, leaf, path))
+    rate = best_rate(lambda: commp.verify_all(claims), len(claims))
+    print(f"CommP, 30 levels, together     {rate:9.0f}")
+    print(f"CommP, 30 levels, one by one   {best_rate(lambda: commp.verify(*claims[0]), 1):9.0f}")
+
+
+def main() -> int:
+    """Print the tables."""
+    erasure_codes()
+    hashing()
+    audits()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,163 @@
+"""The audit tree: what a proof proves, and everything a prover could try instead."""
+
+from __future__ import annotations
+
+import random
+from itertools import pairwise
+
+import pytest
+from blake3 import blake3
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from fieldstone.errors import UsageError
+from fieldstone.services.storage.codes import fast_tree
+from fieldstone.services.storage.codes.fast_tree import Hasher, Kept, Tree, leaf_range, path_length, verify
+
+LEAF = 64
+
+
+def plain_commitment(data: bytes, leaf_bytes: int) -> bytes:
+    """Reference 3.1 word by word, as slowly as it reads."""
+    parts = [data[i : i + leaf_bytes] for i in range(0, len(data), leaf_bytes)] or [b""]
+    level = [blake3(b"\0" + part).digest() for part in parts]
+    while len(level) > 1:
+        pairs = [level[i : i + 2] for i in range(0, len(level), 2)]
+        level = [blake3(b"\1" + b"".join(pair)).digest() if len(pair) == 2 else pair[0] for pair in pairs]
+    shape = b"\2" + bytes([1]) + leaf_bytes.to_bytes(4, "little") + len(data).to_bytes(8, "little")
+    return blake3(shape + level[0]).digest()
+
+
+@settings(max_examples=150, deadline=None)
+@given(size=st.integers(0, 3000), leaf_bytes=st.integers(1, 300), seed=st.integers(0, 99))
+@example(size=0, leaf_bytes=64, seed=0)
+@example(size=65 * 64, leaf_bytes=64, seed=0)
+def test_every_leaf_is_proved(size: int, leaf_bytes: int, seed: int) -> None:
+    data = random.Random(seed).randbytes(size)
+    tree = Tree.build(data, leaf_bytes)
+    assert tree.commitment == plain_commitment(data, leaf_bytes)
+    count = fast_tree.leaf_count(size, leaf_bytes)
+    for index in {0, count - 1, seed % count}:
+        start, end = leaf_range(size, leaf_bytes, index)
+        path = tree.proof(index)
+        assert len(path) == path_length(size, leaf_bytes, index)
+        assert verify(tree.commitment, size, leaf_bytes, index, data[start:end], path)
+
+
+@settings(max_examples=100, deadline=None)
+@given(size=st.integers(0, 5000), cuts=st.lists(st.integers(0, 5000), max_size=8), seed=st.integers(0, 99))
+def test_pieces_hash_like_the_whole(size: int, cuts: list[int], seed: int) -> None:
+    data = random.Random(seed).randbytes(size)
+    hasher = Hasher(LEAF)
+    borders = [0, *sorted(min(cut, size) for cut in cuts), size]
+    for start, end in pairwise(borders):
+        hasher.update(memoryview(data)[start:end])
+    assert hasher.finish() == Tree.build(data, LEAF)
+
+
+@settings(max_examples=150, deadline=None)
+@given(size=st.integers(0, 5000), group=st.sampled_from([1, 64, 128, 512, 10**6]), seed=st.integers(0, 99))
+def test_kept_levels_and_one_group_give_the_same_path(size: int, group: int, seed: int) -> None:
+    data = random.Random(seed).randbytes(size)
+    tree = Tree.build(data, LEAF)
+    kept = tree.keep(group)
+    assert kept.commitment == tree.commitment
+    index = seed % fast_tree.leaf_count(size, LEAF)
+    start, end = kept.group_range(index)
+    assert end - start <= max(group, LEAF)
+    assert kept.path(index, data[start:end]) == tree.proof(index)
+
+
+def test_kept_levels_cost_little() -> None:
+    tree = Tree.build(bytes(4 * 1024 * 1024))
+    assert len(tree.keep().nodes) < 4 * 1024 * 1024 * 0.0006
+
+
+def test_rotten_bytes_or_nodes_are_noticed_before_a_wrong_proof_is_sent() -> None:
+    data = random.Random(0).randbytes(40 * LEAF)
+    kept = Tree.build(data, LEAF).keep(4 * LEAF)
+    start, end = kept.group_range(9)
+    group = bytearray(data[start:end])
+    group[3] ^= 1
+    assert kept.path(9, group) is None
+    rotten = Kept(kept.size_bytes, kept.leaf_bytes, kept.height, bytes(32) * (len(kept.nodes) // 32))
+    assert rotten.path(9, data[start:end]) is None
+
+
+def proof_of(size: int, index: int) -> tuple[bytes, bytes, tuple[bytes, ...], Tree]:
+    data = random.Random(size).randbytes(size)
+    tree = Tree.build(data, LEAF)
+    start, end = leaf_range(size, LEAF, index)
+    return tree.commitment, data[start:end], tree.proof(index), tree
+
+
+def test_changed_proofs_are_refused() -> None:
+    commitment, leaf, path, _ = proof_of(37 * LEAF + 5, 11)
+    size = 37 * LEAF + 5
+    assert verify(commitment, size, LEAF, 11, leaf, path)
+    wrong = bytes([leaf[0] ^ 1]) + leaf[1:]
+    for bad in (
+        (bytes(32), size, LEAF, 11, leaf, path),
+        (commitment, size + 1, LEAF, 11, leaf, path),
+        (commitment, size, LEAF * 2, 11, leaf, path),
+        (commitment, size, LEAF, 10, leaf, path),
+        (commitment, size, LEAF, 11 + 64, leaf, path),
+        (commitment, size, LEAF, -1, leaf, path),
+        (commitment, size, LEAF, 38, leaf, path),
+        (commitment, size, LEAF, 11, wrong, path),
+        (commitment, size, LEAF, 11, leaf[:-1], path),
+        (commitment, size, LEAF, 11, leaf + b"\0", path),
+        (commitment, size, LEAF, 11, leaf, path[:-1]),
+        (commitment, size, LEAF, 11, leaf, (*path, bytes(32))),
+        (commitment, size, LEAF, 11, leaf, (*path[:-1], path[-1] + b"\0")),
+        (commitment, size, LEAF, 11, leaf, (*path[:2], path[2] + path[3], *path[4:], b"")),
+        (commitment, size, 0, 11, leaf, path),
+        (commitment, -1, LEAF, 0, b"", ()),
+        (commitment, 2**64, LEAF, 11, leaf, path),
+    ):
+        assert not verify(*bad), bad
+
+
+@settings(max_examples=200, deadline=None)
+@given(size=st.integers(1, 3000), seed=st.integers(0, 2**20))
+def test_no_flipped_bit_passes(size: int, seed: int) -> None:
+    generator = random.Random(seed)
+    index = generator.randrange(fast_tree.leaf_count(size, LEAF))
+    commitment, leaf, path, _ = proof_of(size, index)
+    changed = bytearray(leaf + b"".join(path))
+    changed[generator.randrange(len(changed))] ^= 1 << generator.randrange(8)
+    parts = bytes(changed[len(leaf) :])
+    forged = tuple(parts[i : i + 32] for i in range(0, len(parts), 32))
+    assert not verify(commitment, size, LEAF, index, bytes(changed[: len(leaf)]), forged)
+
+
+def test_an_inner_node_cannot_pose_as_a_leaf() -> None:
+    """With leaves of 64 bytes a pair of node hashes has the length of a leaf: only the domains tell them apart."""
+    data = random.Random(3).randbytes(4 * LEAF)
+    tree = Tree.build(data, LEAF)
+    pair = tree.levels[0][:64]
+    assert not verify(tree.commitment, 4 * LEAF, LEAF, 0, pair, tree.proof(0)[1:])
+    half = fast_tree.commitment_of(2 * LEAF, LEAF, tree.top)
+    assert not verify(tree.commitment, 2 * LEAF, LEAF, 0, pair, tree.proof(0)[1:])
+    assert half != tree.commitment
+
+
+def test_the_length_is_bound_even_when_the_leaves_are_the_same() -> None:
+    commitment, leaf, path, tree = proof_of(3 * LEAF, 2)
+    assert tree.top == Tree.build(random.Random(3 * LEAF).randbytes(3 * LEAF), LEAF).top
+    assert verify(commitment, 3 * LEAF, LEAF, 2, leaf, path)
+    # leaf 2 of 3 and leaf 1 of 2 hang at the same place: only the bound length tells them apart
+    assert not verify(commitment, 2 * LEAF, LEAF, 1, leaf, path)
+
+
+def test_impossible_shapes_are_refused() -> None:
+    with pytest.raises(UsageError):
+        Tree.build(b"", 0)
+    with pytest.raises(UsageError):
+        Hasher(2**32)
+    with pytest.raises(UsageError):
+        Tree.build(bytes(100), LEAF).proof(2)
+    with pytest.raises(UsageError, match="build the tree again"):
+        Kept(100 * LEAF, LEAF, 2, bytes(64))
+    with pytest.raises(UsageError, match="needs bytes"):
+        Tree.build(bytes(100), LEAF).keep().path(0, bytes(7))
