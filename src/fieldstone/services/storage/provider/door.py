@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import mmap
 import os
 import time
 from collections.abc import Callable
@@ -31,7 +32,9 @@ LIVE, CAPACITY = b"fieldstone/storage/live/v1\0", b"fieldstone/storage/capacity/
 MOST_CHALLENGES = 5_000
 LARGEST_CHALLENGE = 262_144
 
-_PIECE_BYTES = 1_048_576
+_PIECE_BYTES = 4_194_304
+_SPARE_BYTES = 262_144  # behind a piece: room for the trailer, so that it goes out in the same write
+_READ_AHEAD_BYTES = 262_144
 _SLOWEST_BYTES_S = 32_768
 _PATIENCE_S = 15.0
 
@@ -104,10 +107,10 @@ class Door:
         *,
         largest_share_bytes: int = 268_435_456,
         threads: int = 4,
-        most_pieces: int = 64,
+        most_pieces: int = 16,
         metrics: Metrics | None = None,
     ) -> None:
-        """`most_pieces`: MiB of bodies in memory at a time; more uploads wait, and their senders with them."""
+        """`most_pieces`: 4 MiB each, of bodies in memory at a time; more uploads wait, and their senders with them."""
         self.store, self.key = store, key
         self.provider = key.public.device_id
         self.metrics = metrics or Metrics(store)
@@ -116,7 +119,7 @@ class Door:
         self._gate = Gate(self.provider, gateways, store.clock)
         self._largest = largest_share_bytes
         self._pieces = asyncio.Semaphore(most_pieces)
-        self._spare: list[bytearray] = []
+        self._spare: list[mmap.mmap] = []  # page-aligned, as writing past the page cache wants it
         self._challenging = asyncio.Semaphore(2)
         self._challenge_wait = 0
         self._capacity: tuple[float, Answer] = (-1.0, Answer(500))
@@ -145,11 +148,11 @@ class Door:
             left = length
             while True:
                 async with self._pieces:
-                    buffer = self._spare.pop() if self._spare else bytearray(_PIECE_BYTES)
-                    view = memoryview(buffer)[: min(left, _PIECE_BYTES)]
-                    await _in_time(body.fill(view), len(view), name)
-                    left -= len(view)
-                    future = await self.run(_take, incoming, view, left == 0)
+                    buffer = self._spare.pop() if self._spare else mmap.mmap(-1, _PIECE_BYTES + _SPARE_BYTES)
+                    view, size = memoryview(buffer), min(left, _PIECE_BYTES)
+                    await _in_time(body.fill(view[:size]), size, name)
+                    left -= size
+                    future = await self.run(_take, incoming, view, size, left == 0)
                     self._spare.append(buffer)  # not after a failure: a thread may still look at it
                 if future is not None:
                     break
@@ -180,6 +183,8 @@ class Door:
             opened.close()
             raise
         self.metrics.served(end - start)
+        if end - start >= _READ_AHEAD_BYTES:
+            os.posix_fadvise(opened.fd, start, end - start, os.POSIX_FADV_WILLNEED)
         headers = () if end - start == size else (("content-range", f"bytes {start}-{end - 1}/{size}"),)
         return Answer(206 if headers else 200, b"", "application/octet-stream", headers, FileRange(opened, start, end))
 
@@ -263,9 +268,11 @@ def read_piece(file: FileRange, offset: int, length: int) -> bytes:
     return data
 
 
-def _take(incoming: Incoming, view: memoryview, is_last: bool) -> Future[Row] | None:
-    incoming.take(view)
-    return incoming.finish() if is_last else None
+def _take(incoming: Incoming, view: memoryview, size: int, is_last: bool) -> Future[Row] | None:
+    if is_last:
+        return incoming.finish(view, size)
+    incoming.take(view[:size])
+    return None
 
 
 async def _in_time(work: Any, size: int, name: str) -> None:
