@@ -244,7 +244,7 @@ class _Desk:
             "RETRIEVAL_FAILING": bool(bad),
             "BAD_VOUCHER": row["bad_vouchers"] > 0,
             "EGRESS_CAPPED": any(one["held_back_bytes"] for one in row["egress"]),
-            "BAD_LEASE": self._bad_leases.get(device, 0) > 0 or bool(row["refused"]),
+            "BAD_LEASE": self._bad_leases.get(device, 0) > 0,
             "OWN_GATEWAY": sums is not None and sums["own"] > 0,
             "DISSENTING_CHECKER": bool(dissents) or (dissented > agreed),
             "CHECK_NOT_DONE": reads.silent.get(device, 0) > 0,
