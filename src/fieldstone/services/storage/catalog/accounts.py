@@ -14,13 +14,14 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from sqlalchemy import ColumnElement, Connection, func, select, update
+from sqlalchemy import ColumnElement, Connection, ScalarSelect, func, select, update
 
 from fieldstone.errors import EnvironmentProblem, UsageError
 from fieldstone.services.storage.catalog.rows import Account
 from fieldstone.services.storage.catalog.schema import access_key as keys
 from fieldstone.services.storage.catalog.schema import account as accounts
 from fieldstone.services.storage.catalog.schema import state
+from fieldstone.services.storage.catalog.store import PointQuery
 
 _ACCESS_KEY = re.compile(r"[A-Za-z0-9_.~+/=-]{3,128}\Z")
 _ALPHABET = string.ascii_uppercase + "234567"
@@ -62,13 +63,12 @@ def touch(connection: Connection, what: Literal["accounts", "buckets"]) -> None:
     connection.execute(update(state).where(state.c.name == what).values(value=state.c.value + 1))
 
 
-def generations(connection: Connection) -> tuple[int, int]:
-    """Return numbers that rise with every change of (accounts or keys, buckets or settings)."""
-    found = dict(connection.execute(_GENERATIONS).tuples().all())
-    return found["accounts"], found["buckets"]
+def _value(name: str) -> ScalarSelect[int]:
+    return select(state.c.value).where(state.c.name == name).scalar_subquery()
 
 
-_GENERATIONS = select(state.c.name, state.c.value).where(state.c.name.in_(("accounts", "buckets")))
+# numbers that rise with every change of (accounts or keys, buckets or settings)
+GENERATIONS = PointQuery(select(_value("accounts"), _value("buckets")))
 
 
 def create_account(

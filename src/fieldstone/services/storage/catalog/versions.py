@@ -26,7 +26,7 @@ from fieldstone.services.storage.catalog.rows import (
 )
 from fieldstone.services.storage.catalog.schema import content as contents
 from fieldstone.services.storage.catalog.schema import version as versions
-from fieldstone.services.storage.catalog.store import lock_key
+from fieldstone.services.storage.catalog.store import PointQuery, Store, lock_key
 from fieldstone.services.storage.pool import Stored
 
 _OLDER, _CURRENT, _CURRENT_MARKER = 0, 1, 2
@@ -118,6 +118,18 @@ def find_version(
         values["version_id"] = version_id
         query = _VERSION_WITH_CONTENT if content else _VERSION_OF
     row = connection.execute(query.with_for_update() if lock else query, values).first()
+    return Version(*row) if row else None
+
+
+async def look_up(
+    store: Store, bucket_id: int, key: bytes, version_id: str | None = None, *, content: bool = False
+) -> Version | None:
+    """As `find_version`, on its own and quickly."""
+    if version_id is None:
+        query = _LOOK_CURRENT_WITH_CONTENT if content else _LOOK_CURRENT
+        row = await store.first(query, bucket=bucket_id, key=key)
+    else:
+        return await store.read(lambda c: find_version(c, bucket_id, key, version_id, content=content))
     return Version(*row) if row else None
 
 
@@ -320,3 +332,4 @@ _INSERT_CONTENT = insert(contents)
 _DELETE = delete(versions).where(versions.c.id == bindparam("row"))
 _DELETE_CONTENT = delete(contents).where(contents.c.version == bindparam("row")).returning(contents.c.extents)
 _UPDATE_STATE = update(versions).where(versions.c.id == bindparam("row")).values(state=bindparam("new_state"))
+_LOOK_CURRENT, _LOOK_CURRENT_WITH_CONTENT = PointQuery(_CURRENT_OF), PointQuery(_CURRENT_WITH_CONTENT)

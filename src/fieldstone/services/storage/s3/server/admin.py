@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fieldstone.errors import FieldstoneError
-from fieldstone.services.storage.catalog.accounts import generations
+from fieldstone.services.storage.catalog.accounts import GENERATIONS
 from fieldstone.services.storage.s3.server.gateway import Gateway
 
 
@@ -32,7 +32,7 @@ class AdminApp:
 
     async def _health(self) -> tuple[int, bytes]:
         try:
-            await self._gateway.store.read(generations)
+            await self._gateway.store.first(GENERATIONS)
         except FieldstoneError as error:
             return 503, json.dumps({"status": "unavailable", "why": str(error)}).encode()
         return 200, b'{"status": "ok"}'

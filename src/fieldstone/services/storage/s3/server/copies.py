@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from fieldstone.services.storage.catalog.content import Content
 from fieldstone.services.storage.catalog.rows import Attributes, NewVersion, Version, Written
 from fieldstone.services.storage.catalog.uploads import find_upload, put_part
-from fieldstone.services.storage.catalog.versions import find_version, hold_version, put_version
+from fieldstone.services.storage.catalog.versions import hold_version, look_up, put_version
 from fieldstone.services.storage.s3 import checksums, tagging
 from fieldstone.services.storage.s3.addressing import copy_source
 from fieldstone.services.storage.s3.conditions import check_copy_source
@@ -44,7 +44,7 @@ async def find_source(call: Call) -> tuple[Call, Version]:
     view = await call.gateway.bucket(bucket)
     source = replace(call, target=replace(call.target, bucket=bucket, key=key), view=view)
     encoded = key.encode()
-    found = await call.gateway.store.look(lambda c: find_version(c, view.row.id, encoded, version_id, content=True))
+    found = await look_up(call.gateway.store, view.row.id, encoded, version_id, content=True)
     authorise_object(source, "GetObject", found)
     if found is None:
         if not may_list(source):
@@ -168,7 +168,7 @@ async def upload_part_copy(call: Call) -> Answer:
     number = part_number(call)
     upload_id = call.request.parameter("uploadId") or ""
     bucket_id, key = call.bucket_id, call.key
-    upload = await gateway.store.look(lambda c: find_upload(c, bucket_id, key, upload_id))
+    upload = await gateway.store.read(lambda c: find_upload(c, bucket_id, key, upload_id))
     source, found = await find_source(call)
     start, end = copy_range(call.header("x-amz-copy-source-range"), found.size_bytes)
     content = found.content().slice(start, end)

@@ -16,10 +16,10 @@ from sqlalchemy import Connection
 
 from fieldstone.clock import Clock, SystemClock
 from fieldstone.services.storage.catalog.accounts import (
+    GENERATIONS,
     Credentials,
     SecretBox,
     find_account,
-    generations,
     list_accounts,
     load_credentials,
 )
@@ -116,11 +116,12 @@ class Gateway:
             if now_s - self._looked_s < LOOK_AGAIN_S:
                 return
             self._looked_s = now_s
-        found = await self.store.look(generations)
+        row = await self.store.first(GENERATIONS)
+        found = (row[0], row[1]) if row is not None else (-1, -1)
         if found == self._generations:
             return
         if found[0] != self._generations[0]:
-            self._keys = await self.store.look(lambda c: load_credentials(c, self._box))
+            self._keys = await self.store.read(lambda c: load_credentials(c, self._box))
             self._signing = {k.access_key: sigv4.Credential(k.access_key, k.secret) for k in self._keys.values()}
             self._accounts, self._names = {}, None
         self._buckets = {}
@@ -137,7 +138,7 @@ class Gateway:
         """Return a bucket. Errors: NoSuchBucket."""
         found = self._buckets.get(name)
         if found is None:
-            row = await self.store.look(lambda c: find_bucket(c, name))
+            row = await self.store.read(lambda c: find_bucket(c, name))
             if row is None:
                 raise S3Error("NoSuchBucket", detail={"BucketName": name})
             found = self._buckets[name] = BucketView(row)
@@ -158,7 +159,7 @@ class Gateway:
         """Return the account of a canonical id."""
         found = self._accounts.get(account_id)
         if found is None:
-            found = await self.store.look(lambda c: find_account(c, account_id))
+            found = await self.store.read(lambda c: find_account(c, account_id))
             if found is not None:
                 self._accounts[account_id] = found
         return found
@@ -167,7 +168,7 @@ class Gateway:
         """Return canonical id → display name and email → canonical id of all accounts."""
         found = self._names
         if found is None:
-            accounts = await self.store.look(list_accounts)
+            accounts = await self.store.read(list_accounts)
             names = {account.id: account.name for account in accounts}
             found = self._names = names, {account.email: account.id for account in accounts if account.email}
         return found

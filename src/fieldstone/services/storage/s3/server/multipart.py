@@ -41,7 +41,7 @@ async def find_upload_for(call: Call) -> Upload:
     """Return the upload a request names. Errors: NoSuchUpload."""
     upload_id = call.request.parameter("uploadId") or ""
     bucket_id, key = call.bucket_id, call.key
-    return await call.gateway.store.look(lambda c: find_upload(c, bucket_id, key, upload_id))
+    return await call.gateway.store.read(lambda c: find_upload(c, bucket_id, key, upload_id))
 
 
 def _check_initiator(call: Call, upload: Upload) -> None:
@@ -150,7 +150,7 @@ async def complete_multipart_upload(call: Call) -> Answer:
     gateway = call.gateway
     named = documents.parse_complete(await read_document(call))
     bucket_id, key, upload_id = call.bucket_id, call.key, call.request.parameter("uploadId") or ""
-    done = await gateway.store.look(lambda c: find_completed(c, bucket_id, key, upload_id))
+    done = await gateway.store.read(lambda c: find_completed(c, bucket_id, key, upload_id))
     if done is not None:
         return _completed(call, done)
     upload = await find_upload_for(call)

@@ -8,7 +8,7 @@ from contextlib import aclosing
 
 from fieldstone.services.storage.catalog.content import Content
 from fieldstone.services.storage.catalog.rows import Version
-from fieldstone.services.storage.catalog.versions import find_version
+from fieldstone.services.storage.catalog.versions import look_up
 from fieldstone.services.storage.s3 import conditions, ranges, xml
 from fieldstone.services.storage.s3.checksums import HEADER_PREFIX
 from fieldstone.services.storage.s3.dates import http_date, iso_date
@@ -29,7 +29,7 @@ async def find_for(call: Call, operation: str = "", *, content: bool = False) ->
     """
     version_id = call.version_parameter()
     bucket_id, key = call.bucket_id, call.key
-    found = await call.gateway.store.look(lambda c: find_version(c, bucket_id, key, version_id, content=content))
+    found = await look_up(call.gateway.store, bucket_id, key, version_id, content=content)
     authorise_object(call, operation or call.target.operation, found)
     if found is None:
         if not may_list(call):

@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Callable
 
 from fieldstone.services.storage.catalog.rows import Attributes, NewVersion, Version, Written
-from fieldstone.services.storage.catalog.versions import current_of, put_version
+from fieldstone.services.storage.catalog.versions import look_up, put_version
 from fieldstone.services.storage.s3 import object_lock, tagging
 from fieldstone.services.storage.s3.bodies import BodyFacts
 from fieldstone.services.storage.s3.conditions import check_write
@@ -68,7 +68,7 @@ async def check_early(call: Call, check: Callable[[Version | None], None] | None
     """Refuse a conditional write before its body is sent, where it would fail anyway."""
     if check is None:
         return
-    found = await call.gateway.store.look(lambda c: current_of(c, call.bucket_id, call.key))
+    found = await look_up(call.gateway.store, call.bucket_id, call.key)
     check(None if found is None or found.marker else found)
 
 
