@@ -127,7 +127,9 @@ def as_wire(request: Request, **changes: Any) -> Request:
 
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\n\x00"), max_size=20)
-PATHS = st.lists(st.one_of(st.sampled_from(["", ".", "..", "a b", "+", "%2F", "é", "日本", "?", "#", "~", "*'()"]), TEXT), max_size=5)
+PATHS = st.lists(
+    st.one_of(st.sampled_from(["", ".", "..", "a b", "+", "%2F", "é", "日本", "?", "#", "~", "*'()"]), TEXT), max_size=5
+)
 NAMES = st.text("abcdefghijklmnopqrstuvwxyz-", min_size=1, max_size=12)
 VALUES = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size=20)
 
@@ -135,7 +137,10 @@ VALUES = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size
 @given(
     st.sampled_from(["GET", "PUT", "DELETE", "HEAD", "POST"]),
     PATHS,
-    st.lists(st.tuples(st.one_of(st.sampled_from(["acl", "prefix", "uploadId", "x-id"]), TEXT.filter(bool)), TEXT), max_size=4),
+    st.lists(
+        st.tuples(st.one_of(st.sampled_from(["acl", "prefix", "uploadId", "x-id"]), TEXT.filter(bool)), TEXT),
+        max_size=4,
+    ),
     st.dictionaries(NAMES.map("x-amz-meta-{}".format), VALUES, max_size=3),
     st.sampled_from(["header", "query"]),
     st.binary(max_size=40),
@@ -143,7 +148,9 @@ VALUES = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size
 def test_what_botocore_signs_is_accepted(
     method: str, path: list[str], parameters: list[tuple[str, str]], headers: dict[str, str], auth: str, body: bytes
 ) -> None:
-    request = signed(method, "/bucket/" + "/".join(path), parameters, headers, auth=auth, body=body if auth == "header" else b"")
+    request = signed(
+        method, "/bucket/" + "/".join(path), parameters, headers, auth=auth, body=body if auth == "header" else b""
+    )
     identity = VERIFIER.verify(request, time.time())
     assert identity.access_key == KEY
     if auth == "header":
@@ -163,7 +170,14 @@ def test_one_changed_byte_is_refused(path: list[str], auth: str, where: int) -> 
     assert code_of(VERIFIER.verify, as_wire(request, raw_path=raw_path), time.time()) == "SignatureDoesNotMatch"
 
 
-@given(PATHS, st.lists(st.tuples(st.sampled_from(["acl", "versionId", "uploads", "response-content-type", "prefix"]), TEXT), max_size=2, unique_by=lambda p: p[0]))
+@given(
+    PATHS,
+    st.lists(
+        st.tuples(st.sampled_from(["acl", "versionId", "uploads", "response-content-type", "prefix"]), TEXT),
+        max_size=2,
+        unique_by=lambda p: p[0],
+    ),
+)
 def test_old_presigned_form_of_botocore_is_accepted(path: list[str], parameters: list[tuple[str, str]]) -> None:
     parameters = [(n, v or "1") for n, v in parameters]
     request = signed("GET", "/bucket/k" + "/".join(path), parameters, {}, auth="v2")
@@ -239,7 +253,9 @@ def test_a_presigned_life_is_a_week_at_most(expires: str) -> None:
     request = signed("GET", "/bucket/key", [], {}, auth="query")
     query = request.raw_query.replace(b"X-Amz-Expires=3600", b"X-Amz-Expires=" + quote(expires).encode())
     assert query != request.raw_query
-    assert code_of(VERIFIER.verify, as_wire(request, raw_query=query), time.time()) == "AuthorizationQueryParametersError"
+    assert (
+        code_of(VERIFIER.verify, as_wire(request, raw_query=query), time.time()) == "AuthorizationQueryParametersError"
+    )
 
 
 def test_version_2_urls_cannot_outlive_a_week() -> None:
@@ -250,7 +266,9 @@ def test_version_2_urls_cannot_outlive_a_week() -> None:
 def test_a_signature_parameter_cannot_be_given_twice() -> None:
     request = signed("GET", "/bucket/key", [], {}, auth="query")
     query = request.raw_query + b"&X-Amz-Expires=604800"
-    assert code_of(VERIFIER.verify, as_wire(request, raw_query=query), time.time()) == "AuthorizationQueryParametersError"
+    assert (
+        code_of(VERIFIER.verify, as_wire(request, raw_query=query), time.time()) == "AuthorizationQueryParametersError"
+    )
 
 
 def test_version_2_signs_the_virtual_hosts_bucket() -> None:
@@ -271,8 +289,14 @@ def test_temporary_keys_need_their_token() -> None:
 
 
 def test_unknown_keys_and_wrong_secrets() -> None:
-    assert code_of(VERIFIER.verify, signed("GET", "/b", [], {}, keys=("no", "x", None)), time.time()) == "InvalidAccessKeyId"
-    assert code_of(VERIFIER.verify, signed("GET", "/b", [], {}, keys=(KEY, "x", None)), time.time()) == "SignatureDoesNotMatch"
+    assert (
+        code_of(VERIFIER.verify, signed("GET", "/b", [], {}, keys=("no", "x", None)), time.time())
+        == "InvalidAccessKeyId"
+    )
+    assert (
+        code_of(VERIFIER.verify, signed("GET", "/b", [], {}, keys=(KEY, "x", None)), time.time())
+        == "SignatureDoesNotMatch"
+    )
 
 
 def test_the_region_is_checked_where_one_is_set() -> None:
@@ -299,13 +323,19 @@ def test_malformed_authorization(old: bytes, new: bytes, code: str) -> None:
     request = signed("GET", "/b/k", [], {})
     value = request.headers[b"authorization"].replace(old, new)
     headers = [(n, value if n == b"authorization" else v) for n, v in request.headers.items()]
-    assert code_of(VERIFIER.verify, as_wire(request, headers=headers), time.time()) in (code, "AuthorizationHeaderMalformed")
+    assert code_of(VERIFIER.verify, as_wire(request, headers=headers), time.time()) in (
+        code,
+        "AuthorizationHeaderMalformed",
+    )
 
 
 def test_the_scopes_date_is_that_of_the_request() -> None:
     vector = VECTORS["v4"][0]
     authorization = vector["headers"]["authorization"].replace("/20130524/", "/20130523/")
-    assert code_of(VERIFIER.verify, request_of(vector, authorization=authorization), EXAMPLE_S) == "AuthorizationHeaderMalformed"
+    assert (
+        code_of(VERIFIER.verify, request_of(vector, authorization=authorization), EXAMPLE_S)
+        == "AuthorizationHeaderMalformed"
+    )
 
 
 def test_nobody_is_anonymous_by_a_broken_header() -> None:
@@ -317,7 +347,9 @@ def test_nobody_is_anonymous_by_a_broken_header() -> None:
 def test_anonymous_requests() -> None:
     request = Request("GET", b"/b/k", b"", [(b"host", b"h")])
     assert VERIFIER.verify(request, 0).access_key is None
-    streaming = Request("PUT", b"/b/k", b"", [(b"host", b"h"), (b"x-amz-content-sha256", sigv4.STREAMING_SIGNED.encode())])
+    streaming = Request(
+        "PUT", b"/b/k", b"", [(b"host", b"h"), (b"x-amz-content-sha256", sigv4.STREAMING_SIGNED.encode())]
+    )
     assert code_of(VERIFIER.verify, streaming, 0) == "AccessDenied"
 
 
@@ -328,7 +360,9 @@ def test_the_payload_mode_is_of_the_closed_list() -> None:
 
 
 def test_headers_moved_into_a_presigned_url_count_as_headers() -> None:
-    request = signed("PUT", "/b/k", [("x-amz-acl", "public-read"), ("x-amz-checksum-crc32", "AAAAAA==")], {}, auth="query")
+    request = signed(
+        "PUT", "/b/k", [("x-amz-acl", "public-read"), ("x-amz-checksum-crc32", "AAAAAA==")], {}, auth="query"
+    )
     VERIFIER.verify(request, time.time())
     assert request.header("x-amz-acl") == "public-read"
     assert request.header("x-amz-checksum-crc32") is None
@@ -339,7 +373,11 @@ def test_a_path_signed_without_re_encoding_is_accepted() -> None:
     now_s = int(time.time())
     timestamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now_s))
     scope = f"{timestamp[:8]}/r/s3/aws4_request"
-    headers = [(b"host", b"h"), (b"x-amz-date", timestamp.encode()), (b"x-amz-content-sha256", sigv4.EMPTY_SHA256.encode())]
+    headers = [
+        (b"host", b"h"),
+        (b"x-amz-date", timestamp.encode()),
+        (b"x-amz-content-sha256", sigv4.EMPTY_SHA256.encode()),
+    ]
     request = Request("GET", b"/b/(%c3%a9)", b"prefix=a+b", headers)
     names = ("host", "x-amz-content-sha256", "x-amz-date")
     key = sigv4.signing_key(SECRET, timestamp[:8], "r")
