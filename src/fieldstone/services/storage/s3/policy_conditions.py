@@ -106,7 +106,7 @@ _NEGATED = {
     "NumericNotEquals": "NumericEquals",
     "DateNotEquals": "DateEquals",
 }
-_KEYS = re.compile(r"(aws|s3):[A-Za-z0-9/._-]+(/.+)?", re.DOTALL)
+_KEYS = re.compile(r"(?i:aws|s3):[A-Za-z0-9/._-]+(/.+)?", re.DOTALL)
 
 
 def parse(node: object) -> tuple[Condition, ...]:
