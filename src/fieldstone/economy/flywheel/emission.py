@@ -8,7 +8,6 @@ schedule are one. Units: whole tokens per step.
 from __future__ import annotations
 
 import datetime
-import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +21,6 @@ from fieldstone.errors import UsageError
 # rules inside the step
 SCHEDULE, DEMAND_FIRST, REVENUE_SHARE, NET_EMISSIONS, BACKSTOP, BASELINE, STAKING = range(7)
 DAYS_PER_MONTH = 30.4375
-_HNT_BEGIN = datetime.date(2023, 8, 2)
 
 Cumulative = Callable[[Scenario, float], float]
 """(scenario, months since the network's start) → tokens scheduled up to then."""
@@ -78,37 +76,30 @@ def _helium_hip20(scenario: Scenario, month: float) -> float:
     return (sum(years[:-1]) + years[-1] * rest) / 10**8
 
 
-@functools.cache
-def _helium_until(day: int) -> int:
-    """Return the bones scheduled in the first `day` days of hnt.json."""
-    from fieldstone.economy.policies import POLICIES
+def _hnt_levels() -> list[tuple[int, int]]:
+    """Return (first day, bones per day) since 2023-08-02: hnt.json, then HIP-20's halving every second August."""
+    from fieldstone.economy.policies.helium import DAILY_BONES
 
-    if day == 0:
-        return 0
-    date = _HNT_BEGIN + datetime.timedelta(days=day - 1)
-    return _helium_until(day - 1) + int(POLICIES["helium.schedule"](date=date.isoformat())["bones"])
+    dates = [(datetime.date.fromisoformat(date), bones) for date, bones in DAILY_BONES]
+    for halving in range(1, 60):
+        dates.append((datetime.date(2025 + 2 * halving, 8, 1), dates[len(DAILY_BONES) - 1][1] // 2**halving))
+    return [((date - dates[0][0]).days, bones) for date, bones in dates]
 
 
 def _helium_schedule(scenario: Scenario, month: float) -> float:
-    whole, rest = divmod(month * DAYS_PER_MONTH, 1)
-    for day in range(0, int(whole), 500):
-        _helium_until(day)  # in strides: the sum calls itself
-    done = _helium_until(int(whole))
-    return (done + rest * (_helium_until(int(whole) + 1) - done)) / 10**8
-
-
-@functools.cache
-def _render_until(month: int) -> float:
-    from fieldstone.economy.policies import POLICIES
-
-    return 0.0 if month == 0 else _render_until(month - 1) + float(POLICIES["render.emission"](month=month)["render"])
+    levels, day = _hnt_levels(), month * DAYS_PER_MONTH
+    ends = [begin for begin, _ in levels[1:]] + [math.inf]
+    return sum(
+        bones * max(0.0, min(day, end) - begin) / 10**8 for (begin, bones), end in zip(levels, ends, strict=True)
+    )
 
 
 def _render(scenario: Scenario, month: float) -> float:
+    from fieldstone.economy.policies.render import emitted_before
+
     whole = int(month)
-    for year in range(0, whole, 100):
-        _render_until(year)
-    return _render_until(whole) + (month - whole) * (_render_until(whole + 1) - _render_until(whole))
+    before, after = emitted_before(whole + 1), emitted_before(whole + 2)
+    return before + (month - whole) * (after - before)
 
 
 def _arweave(scenario: Scenario, month: float) -> float:

@@ -63,6 +63,39 @@ class Tables:
     oracle_lag: NDArray[np.int64]  # steps
 
 
+@dataclass(frozen=True, slots=True)
+class Now:
+    """The tables' row of one step as plain numbers; `deeper` is the liquidity relative to the step before."""
+
+    schedule: float
+    supplement: float
+    unlock: float
+    season: list[float]
+    demand: list[float]
+    alternative_price: list[float]
+    service_price: float
+    price: float
+    deeper: float
+    opex: list[float]
+    power: list[float]
+    competitor: list[float]
+    competitor_extra: list[float]
+    fraud: float
+    fraud_extra: float
+    uptime: float
+    join: list[float]
+    active: list[float]
+    oracle_lag: int
+
+
+def by_step(made: Tables) -> list[Now]:
+    """Return the rows of the tables, one for each step."""
+    before = np.concatenate([made.liquidity[:1], made.liquidity[:-1]])
+    deeper = np.divide(made.liquidity, before, out=np.ones_like(before), where=before != 0)
+    columns = {name: deeper if name == "deeper" else getattr(made, name) for name in Now.__slots__}
+    return [Now(*row) for row in zip(*(column.tolist() for column in columns.values()), strict=True)]
+
+
 def tables(scenario: Scenario) -> Tables:
     """Return the tables of a scenario. Raises UsageError naming the shock whose target or name does not exist."""
     steps = scenario.steps

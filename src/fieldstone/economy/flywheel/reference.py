@@ -29,7 +29,7 @@ import math
 from dataclasses import dataclass, field
 
 from fieldstone.economy.flywheel import draws, emission
-from fieldstone.economy.flywheel.inputs import Tables, tables
+from fieldstone.economy.flywheel.inputs import Now, Tables, by_step, tables
 from fieldstone.economy.flywheel.parameters import Cohort, Scenario, Segment
 from fieldstone.economy.flywheel.series import COHORT_NAMES, NAMES
 
@@ -115,12 +115,11 @@ class Run:
 
 def run(scenario: Scenario, seed: int = 0, number: int = 0, made: Tables | None = None) -> Run:
     """Simulate run `number` of a scenario. The same seed and number give the same run under every scenario."""
-    tab = tables(scenario) if made is None else made
     state = start(scenario)
     rows: list[dict[str, float]] = []
     by_cohort: dict[str, list[list[float]]] = {name: [] for name in COHORT_NAMES}
-    for t in range(scenario.steps):
-        row, cohort_row = step(scenario, tab, state, t, seed, number)
+    for t, now in enumerate(by_step(tables(scenario) if made is None else made)):
+        row, cohort_row = step(scenario, now, state, t, seed, number)
         rows.append(row)
         for name in COHORT_NAMES:
             by_cohort[name].append(cohort_row[name])
@@ -156,18 +155,18 @@ def lead_steps(scenario: Scenario, cohort: Cohort) -> int:
 
 
 def step(
-    s: Scenario, tab: Tables, state: State, t: int, seed: int, number: int
+    s: Scenario, now: Now, state: State, t: int, seed: int, number: int
 ) -> tuple[dict[str, float], dict[str, list[float]]]:
     """Advance the state by one step; return the recorded series, and those of each cohort."""
     dt, price = s.step_months, state.prices[-1]
-    working = [n * float(tab.active[t, k]) for k, n in enumerate(state.devices)]
+    working = [n * now.active[k] for k, n in enumerate(state.devices)]
     before = sum(state.devices)
-    sales = sell(s, tab, state, working, t, seed, number)
-    late_price = state.prices[max(0, t - int(tab.oracle_lag[t]))]
+    sales = sell(s, now, state, working, t, seed, number)
+    late_price = state.prices[max(0, t - now.oracle_lag)]
 
     burned, burn_cost = burn(s, state, sales, price, late_price)
     room = max(0.0, s.supply.max_tokens - (state.supply - burned))
-    minted = mint(s, tab, state, sales, burned, price, late_price, room, t)
+    minted = mint(s, now, state, sales, burned, price, late_price, room, t)
     share = s.burn.share if s.burn.mode in ("burn", "buyback") else 0.0
     keep = 1 - s.burn.take - share
     owed = sales.used_usd / late_price if s.burn.mode == "vault" else 0.0
@@ -194,7 +193,7 @@ def step(
             tokens += s.emission.data_share * minted.pool * units / max(sales.served, units)
         tokens += minted.direct_unit * units
         power = cohort.power_w / 1000 * HOURS_PER_MONTH * s.regions[g].power_usd_kwh
-        opex = cohort.opex_usd_month * float(tab.opex[t, k]) + power * float(tab.power[t, k])
+        opex = cohort.opex_usd_month * now.opex[k] + power * now.power[k]
         wear = cohort.capex_usd / cohort.life_months
         fiat_month = units * sales.unit_usd * keep / dt
         margin = tokens * price / dt + fiat_month - opex
@@ -208,14 +207,14 @@ def step(
         known = state.devices[k] / cohort.potential_devices if cohort.potential_devices else 0.0
         word = s.behaviour.first_movers + (1 - s.behaviour.first_movers) * known
         wish = min(1.0, s.behaviour.join_month * dt) * logistic((roi - cohort.hurdle) / s.behaviour.return_scale)
-        joins.append(min(left, wish * left * word * float(tab.join[t, k]) * float(tab.active[t, k])))
+        joins.append(min(left, wish * left * word * now.join[k] * now.active[k]))
 
         # 8 leaving
         loss = max(0.0, (1 - s.behaviour.sunk) * wear - margin)
         memory = state.loss_months[k] + dt if loss > 0 else state.loss_months[k] - dt
         state.loss_months[k] = max(0.0, memory)
         running = max(opex, 1e-9)
-        elsewhere = cohort.competitor_usd_month * float(tab.competitor[t, k]) + float(tab.competitor_extra[t, k])
+        elsewhere = cohort.competitor_usd_month * now.competitor[k] + now.competitor_extra[k]
         pull = max(0.0, elsewhere - max(margin, 0.0)) / running
         hazard = (
             s.behaviour.leave_year / 12
@@ -224,7 +223,7 @@ def step(
             * -math.expm1(-state.loss_months[k] / s.behaviour.loss_memory_months)
             * min(1.0, loss / running)
             + s.behaviour.competitor_month * min(1.0, pull)
-            + BANNED_LEAVE_MONTH * (1 - float(tab.active[t, k]))
+            + BANNED_LEAVE_MONTH * (1 - now.active[k])
         )
         hazards.append(-math.expm1(-hazard * dt))
         margins.append(margin)
@@ -248,7 +247,7 @@ def step(
     # 9 tokens
     to_lock = s.supply.reward_lock_share * paid_tokens
     released = state.reward_locked * min(1.0, dt / s.supply.reward_lock_months)
-    unlocked = min(float(tab.unlock[t]), state.unlocking)
+    unlocked = min(now.unlock, state.unlocking)
     emitted = paid_tokens + minted.other + minted.settlement
     state.supply += emitted - burned
     state.unlocking -= unlocked
@@ -258,7 +257,7 @@ def step(
 
     # 10 price
     sold = s.price.sell_share * (paid_tokens - to_lock + minted.other + released + unlocked) + minted.settlement
-    new_price = reprice(s, tab, state, t, seed, number, price, emitted, burned, burn_cost, sold, growth(before, after))
+    new_price = reprice(s, now, state, t, seed, number, price, emitted, burned, burn_cost, sold, growth(before, after))
     rate = -math.expm1(-dt / s.behaviour.trend_memory_months)
     state.trend += rate * (math.log(new_price / price) / dt - state.trend)
     state.prices.append(new_price)
@@ -303,14 +302,14 @@ def step(
     return row, {"devices": list(state.devices), "margin_usd": margins, "hazard": hazards}
 
 
-def sell(s: Scenario, tab: Tables, state: State, working: list[float], t: int, seed: int, number: int) -> Sales:
+def sell(s: Scenario, now: Now, state: State, working: list[float], t: int, seed: int, number: int) -> Sales:
     """Steps 1 to 3: coverage and quality, what is asked for, what is served and paid."""
     dt = s.step_months
-    uptime = s.service.uptime * float(tab.uptime[t])
+    uptime = s.service.uptime * now.uptime
     if s.service.uptime_noise:
         uptime += s.service.uptime_noise * draws.normal(seed, number, draws.UPTIME, t)
     uptime = min(max(uptime, 0.0), 1.0)
-    fraud = max(0.0, s.service.fraud * float(tab.fraud[t]) + float(tab.fraud_extra[t]))
+    fraud = max(0.0, s.service.fraud * now.fraud + now.fraud_extra)
     coverage = quality = 0.0
     quality_in, capacity_in = [], []
     for region in s.regions:
@@ -324,7 +323,7 @@ def sell(s: Scenario, tab: Tables, state: State, working: list[float], t: int, s
         units = sum(working[k] * s.cohorts[k].capacity_units_month for k in here)
         capacity_in.append(units * uptime * s.service.usable_capacity * dt)
 
-    unit_usd = max(s.service.price_usd * float(tab.service_price[t]), 1e-12)
+    unit_usd = max(s.service.price_usd * now.service_price, 1e-12)
     noise = draws.normal(seed, number, draws.DEMAND, t)
     offered = 0.0
     for j, segment in enumerate(s.segments):
@@ -332,8 +331,8 @@ def sell(s: Scenario, tab: Tables, state: State, working: list[float], t: int, s
         state.demand[j] = max(0.0, state.demand[j] * grown)
         spread = segment.noise_year * math.sqrt(dt / 12)
         weather = math.exp(spread * noise - spread**2 / 2)
-        patched = max(0.0, float(tab.season[t, j])) * float(tab.demand[t, j]) * weather
-        answer = demand_answer(segment, unit_usd, quality, float(tab.alternative_price[t, j]))
+        patched = max(0.0, now.season[j]) * now.demand[j] * weather
+        answer = demand_answer(segment, unit_usd, quality, now.alternative_price[j])
         offered += state.demand[j] * answer * patched * dt
 
     offered_in = [
@@ -392,7 +391,7 @@ def burn(s: Scenario, state: State, sales: Sales, price: float, late_price: floa
 
 def mint(
     s: Scenario,
-    tab: Tables,
+    now: Now,
     state: State,
     sales: Sales,
     burned: float,
@@ -404,7 +403,7 @@ def mint(
     """Step 5: return what the policy mints, below the cap; settlement first, for it was paid in advance."""
     e, dt = s.emission, s.step_months
     rule = emission.PLANS[e.policy].rule
-    scheduled = float(tab.schedule[t]) * e.scale
+    scheduled = now.schedule * e.scale
     top_up = direct_usd = 0.0
     if rule == emission.DEMAND_FIRST:
         weight = -math.expm1(-dt / e.revenue_memory_months)
@@ -431,7 +430,7 @@ def mint(
 
     settlement = min(sales.used_usd / late_price, room) if s.burn.mode == "vault" else 0.0
     pool = e.operator_share * (scheduled + top_up)
-    other = (1 - e.operator_share) * (scheduled + top_up) + float(tab.supplement[t])
+    other = (1 - e.operator_share) * (scheduled + top_up) + now.supplement
     direct_unit = direct_usd * sales.unit_usd / price
     total = pool + other + direct_unit * sales.served
     fit = min(1.0, (room - settlement) / total) if total > 0 else 1.0
@@ -467,7 +466,7 @@ def fundamental(s: Scenario, state: State) -> float:
 
 
 def reprice(
-    s: Scenario, tab: Tables, state: State, t: int, seed: int, number: int,
+    s: Scenario, now: Now, state: State, t: int, seed: int, number: int,
     price: float, emitted: float, burned: float, burn_cost: float, sold: float, log_growth: float,
 ) -> float:  # fmt: skip
     """Step 10: return the price at the end of the step."""
@@ -483,9 +482,8 @@ def reprice(
         move += s.price.jump_mean + s.price.jump_sd * draws.normal(seed, number, draws.JUMP_SIZE, t)
 
     if s.price.model == "pool":
-        deeper = float(tab.liquidity[t]) / float(tab.liquidity[t - 1]) if t and tab.liquidity[t - 1] else 1.0
-        state.pool_usd *= max(deeper, 1e-9)
-        state.pool_tokens *= max(deeper, 1e-9)
+        state.pool_usd *= max(now.deeper, 1e-9)
+        state.pool_tokens *= max(now.deeper, 1e-9)
         constant = state.pool_usd * state.pool_tokens
         state.pool_usd = constant / (state.pool_tokens + sold * (1 - s.price.pool_fee))
         state.pool_usd += burn_cost * (1 - s.price.pool_fee)
@@ -504,7 +502,7 @@ def reprice(
             grown = state.speculative * math.exp(clip(move, EXPONENT_LIMIT / 10))
             state.speculative = min(grown, SPECULATION_LIMIT)
         raw = (value + state.speculative) / state.circulating
-    return max(raw * float(tab.price[t]), PRICE_FLOOR)
+    return max(raw * now.price, PRICE_FLOOR)
 
 
 def growth(before: float, after: float) -> float:
