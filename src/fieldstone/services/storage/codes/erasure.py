@@ -1,7 +1,7 @@
 """Reed–Solomon over GF(256): k data blocks and n − k parity blocks, any k of which give all the others back.
 
 Systematic: shares 0 … k−1 are the data itself, share i ≥ k is Σ data[j] / (i ⊕ j), the Cauchy matrix of ISA-L's
-`gf_gen_cauchy1_matrix`. Decoding inverts the k rows of the shares at hand. Bytes are independent of each other, so any
+`gf_gen_cauchy1_matrix`; for wide codes the same bytes come faster from `cauchy_fft`. Decoding inverts the k rows of the shares at hand. Bytes are independent of each other, so any
 byte range of the shares can be decoded alone. Source: Cauchy Reed–Solomon (Blömer et al. 1995); ISA-L `ec_base.c`.
 """
 
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldstone.errors import Retryable, UsageError
-from fieldstone.services.storage.codes import gf256, gf256_bulk, isal
+from fieldstone.services.storage.codes import cauchy_fft, gf256, gf256_bulk, isal
 from fieldstone.services.storage.codes.buffer import Buffer
 
 Bytes = NDArray[np.uint8]
@@ -53,7 +53,7 @@ class Code:
         self.n = n
         self.compiled = portable or isal.library() is None
         self.matrix = gf256.cauchy(k, n)
-        self._parity = self._product(self.matrix[k:]) if n > k else None
+        self._parity = self._parity_product(portable) if n > k else None
         self._recovery = functools.lru_cache(maxsize=256)(self._prepare_recovery)
 
     def encode(self, stripe: Sequence[Buffer]) -> list[memoryview]:
@@ -82,6 +82,11 @@ class Code:
             found |= zip(missing, self._run(self._recovery(used, missing), blocks, len(missing)), strict=True)
         return {index: found[index] for index in wanted}
 
+    def _parity_product(self, portable: bool) -> _Product:
+        if not portable and cauchy_fft.worthwhile(self.k, self.n):
+            return cauchy_fft.FourierProduct(self.k, self.n, self.matrix, self._product)
+        return self._product(self.matrix[self.k :])
+
     def _product(self, matrix: gf256.Matrix) -> _Product:
         return gf256_bulk.CompiledProduct(matrix) if self.compiled else isal.IsalProduct(matrix)
 
@@ -96,17 +101,23 @@ class Code:
             return [memoryview(bytearray()) for _ in range(rows)]
         if length < product.least_bytes:
             blocks = [np.concatenate([block, np.zeros(product.least_bytes - length, np.uint8)]) for block in blocks]
-        out = np.empty((rows, max(length, product.least_bytes)), np.uint8)
+        used = max(length, product.least_bytes)
+        out = rows_apart(rows, used)
         sources = np.array([block.__array_interface__["data"][0] for block in blocks], np.uintp)
-        destinations = out.ctypes.data + np.arange(rows, dtype=np.uintp) * np.uintp(out.shape[1])
-        _in_passes(product, sources, destinations.astype(np.uintp), out.shape[1])
-        return [memoryview(row)[:length] for row in out]  # type: ignore[arg-type]
+        destinations = out.ctypes.data + np.arange(rows, dtype=np.uintp) * np.uintp(out.strides[0])
+        _in_passes(product, sources, destinations.astype(np.uintp), used)
+        return [memoryview(row)[:length] for row in out]
 
 
 @functools.lru_cache(maxsize=64)
 def code(k: int, n: int) -> Code:
     """Return the k-of-n code, made once. Raises as `Code`."""
     return Code(k, n)
+
+
+def rows_apart(rows: int, length: int) -> Bytes:
+    """Return rows of `length` bytes that do not lie a power of two apart: they would fight for the same cache lines."""
+    return np.empty((rows, -(-length // 64) * 64 + 192), np.uint8)[:, :length]
 
 
 def _in_passes(product: _Product, sources: Addresses, destinations: Addresses, length: int) -> None:

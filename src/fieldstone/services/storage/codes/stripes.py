@@ -92,17 +92,18 @@ class Layout:
         source = np.frombuffer(data, np.uint8)
         if len(source) != self.size_bytes:
             raise UsageError(f"the segment has {len(source)} bytes, its layout says {self.size_bytes}")
-        shares = np.empty((self.k, self.share_bytes), np.uint8)
+        shares = erasure.rows_apart(self.k, self.share_bytes)
         regular = self.full_stripes * self.stripe_bytes
         if self.full_stripes:
             blocks = source[:regular].reshape(self.full_stripes, self.k, self.block_bytes)
             by_share = shares[:, : self.full_stripes * self.block_bytes]
-            by_share.reshape(self.k, self.full_stripes, self.block_bytes)[:] = blocks.transpose(1, 0, 2)
+            for index in range(self.k):
+                by_share[index].reshape(self.full_stripes, self.block_bytes)[:] = blocks[:, index]
         if self.last_block_bytes:
             padded = np.zeros((self.k, self.last_block_bytes), np.uint8)
             padded.reshape(-1)[: self.size_bytes - regular] = source[regular:]
             shares[:, self.full_stripes * self.block_bytes :] = padded
-        stripe = [memoryview(share) for share in shares]  # type: ignore[arg-type]
+        stripe = [memoryview(share) for share in shares]
         return [*stripe, *erasure.code(self.k, self.n).encode(stripe)]
 
     def assemble(self, have: Mapping[int, Buffer], start: int = 0, end: int | None = None) -> bytearray:
