@@ -18,7 +18,7 @@ from fieldstone.services.storage.codes import cipher, erasure, fast_tree
 from fieldstone.services.storage.codes.stripes import Layout
 from fieldstone.services.storage.pool.wire import Blocks
 
-STEP_BYTES = 64 * cipher.CHUNK_BYTES  # plain bytes that one step works on
+STEP_BYTES = 96 * cipher.CHUNK_BYTES  # plain bytes that one step works on
 
 
 class CodedSegment:
@@ -33,6 +33,8 @@ class CodedSegment:
         self._sealed: memoryview = memoryview(np.empty(padded, np.uint8))  # type: ignore[arg-type]
         self._parity: list[list[memoryview]] = []
         self._hashers = [fast_tree.Hasher(leaf_bytes) for _ in range(layout.n)]
+        self._roots: list[bytes] = []
+        self._leaf_bytes = leaf_bytes
         self._chunks = 0
         self._sealed_bytes = 0
         self.coded_stripes = 0
@@ -63,6 +65,8 @@ class CodedSegment:
             self._parity.append(parity)
             for hasher, block in zip(self._hashers, (*data, *parity), strict=True):
                 hasher.update(block)
+        if stripes == self.layout.stripes:
+            self._roots = [hasher.finish().commitment for hasher in self._hashers]
         return stripes
 
     def publish(self, stripes: int) -> None:
@@ -94,14 +98,12 @@ class CodedSegment:
 
     def root(self, number: int, leaf_bytes: int) -> bytes:
         """Return the commitment of a share of a whole segment, for the leaf size that its receipt names."""
-        hasher = self._hashers[number]
-        tree = hasher.finish()
-        if tree.leaf_bytes != leaf_bytes:
-            hasher = fast_tree.Hasher(leaf_bytes)
-            for block in self.share(number):
-                hasher.update(block)
-            tree = hasher.finish()
-        return tree.commitment
+        if leaf_bytes == self._leaf_bytes:
+            return self._roots[number]
+        hasher = fast_tree.Hasher(leaf_bytes)
+        for block in self.share(number):
+            hasher.update(block)
+        return hasher.finish().commitment
 
     def _data_block(self, number: int, stripe: int) -> memoryview:
         layout = self.layout

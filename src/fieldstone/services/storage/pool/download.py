@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -43,38 +43,35 @@ class NotReadable(Retryable):
         )
 
 
-@dataclass(slots=True)
 class Window:
-    """Consecutive stripes of a segment in memory: `rows[stripe − first]` is k blocks in a row, as in the segment."""
+    """Consecutive stripes of a segment in memory: k blocks in a row per stripe, as in the (padded) segment."""
 
-    layout: Layout
-    first: int
-    last: int  # half open
-    data: memoryview
-    parity: dict[int, memoryview] = field(default_factory=dict)
+    def __init__(self, layout: Layout, first: int, last: int) -> None:
+        self.layout = layout
+        self.first, self.last = first, last  # half open
+        self.start = first * layout.stripe_bytes
+        self._k, self._block_bytes, self._full = layout.k, layout.block_bytes, layout.full_stripes
+        size = (min(last, self._full) - first) * layout.stripe_bytes
+        if last > self._full:
+            size += layout.k * layout.last_block_bytes
+        self.data: memoryview = memoryview(np.empty(size, np.uint8))  # type: ignore[arg-type]
+        self._parity: dict[int, memoryview] = {}
 
     @classmethod
     def over(cls, layout: Layout, first: int, last: int) -> Window:
         """Make room for stripes `first` … `last`."""
-        size = _offset(layout, last) - _offset(layout, first)
-        return cls(layout, first, last, memoryview(np.empty(size, np.uint8)))  # type: ignore[arg-type]
-
-    @property
-    def start(self) -> int:
-        """Where the window begins in the (padded) segment."""
-        return _offset(self.layout, self.first)
+        return cls(layout, first, last)
 
     def block(self, number: int, stripe: int) -> memoryview:
         """Return the place of block `stripe` of share `number`; room for a parity share is made when first asked for."""
-        size = _block(self.layout, stripe)
-        if number < self.layout.k:
-            at = _offset(self.layout, stripe) - self.start + number * size
+        size = self._block_bytes if stripe < self._full else self.layout.last_block_bytes
+        row = (stripe - self.first) * self._block_bytes
+        if number < self._k:
+            at = row * self._k + number * size
             return self.data[at : at + size]
-        if number not in self.parity:
-            length = share_offset(self.layout, self.last) - share_offset(self.layout, self.first)
-            self.parity[number] = memoryview(np.empty(length, np.uint8))  # type: ignore[arg-type]
-        at = share_offset(self.layout, stripe) - share_offset(self.layout, self.first)
-        return self.parity[number][at : at + size]
+        if number not in self._parity:
+            self._parity[number] = memoryview(np.empty(len(self.data) // self._k, np.uint8))  # type: ignore[arg-type]
+        return self._parity[number][row : row + size]
 
 
 class Scatter:
@@ -82,8 +79,9 @@ class Scatter:
 
     def __init__(self, window: Window, number: int, start: int, end: int) -> None:
         self._window, self._number = window, number
-        self._at, self._end = start, end
-        self._room = self._next()
+        self._left = end - start
+        self._stripe = min(start // window.layout.block_bytes, window.layout.stripes - 1)
+        self._room = window.block(number, self._stripe)[start - self._stripe * window.layout.block_bytes :]
 
     def buffer(self) -> memoryview:
         """See wire.Sink."""
@@ -91,17 +89,14 @@ class Scatter:
 
     def advance(self, count: int) -> None:
         """See wire.Sink."""
-        self._at += count
-        self._room = self._room[count:] if count < len(self._room) else self._next()
-
-    def _next(self) -> memoryview:
-        if self._at >= self._end:
-            return memoryview(b"")
-        layout = self._window.layout
-        stripe = min(self._at // layout.block_bytes, layout.stripes - 1)
-        offset = self._at - share_offset(layout, stripe)
-        size = _block(layout, stripe)
-        return self._window.block(self._number, stripe)[offset : min(size, offset + self._end - self._at)]
+        self._left -= count
+        if count < len(self._room):
+            self._room = self._room[count:]
+        elif self._left > 0:
+            self._stripe += 1
+            self._room = self._window.block(self._number, self._stripe)
+        else:
+            self._room = memoryview(b"")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +109,10 @@ class Need:
 
 def need_of(layout: Layout, start: int, end: int) -> Need:
     """Return what bytes `start` … `end` of the (sealed) segment need."""
+    first, last = start // layout.stripe_bytes, (end - 1) // layout.stripe_bytes
+    if last > first + 1:  # every share is needed, and all of them nearly from end to end
+        hull = (first * layout.block_bytes, min(layout.share_bytes, (last + 1) * layout.block_bytes))
+        return Need(dict.fromkeys(range(layout.k), hull), hull)
     ranges: dict[int, tuple[int, int]] = {}
     for piece in layout.pieces(start, end):
         low, high = ranges.get(piece.share, (piece.start, piece.end))
@@ -335,11 +334,6 @@ def _rebuild(
 def share_offset(layout: Layout, stripe: int) -> int:
     """Return where block `stripe` begins in a share."""
     return layout.share_bytes if stripe == layout.stripes else stripe * layout.block_bytes
-
-
-def _offset(layout: Layout, stripe: int) -> int:
-    padded = layout.full_stripes * layout.stripe_bytes + layout.last_block_bytes * layout.k
-    return padded if stripe == layout.stripes else stripe * layout.stripe_bytes
 
 
 def _block(layout: Layout, stripe: int) -> int:

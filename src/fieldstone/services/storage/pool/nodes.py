@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
+from blake3 import blake3
 
 from fieldstone.clock import Clock
 from fieldstone.errors import Rejected, Retryable
@@ -93,7 +94,7 @@ class Nodes:
     async def put(self, node: Node, share: bytes, size_bytes: int, body: Callable[[], Blocks]) -> Held:
         """Store a share; return the node's receipt, its signature and fields checked but not yet the commitment.
 
-        Raises NodeProblem.
+        Raises NodeProblem. Takes as long as it takes: the caller sets a limit once all bytes are made.
         """
         order = self._order("put", node, share, end=size_bytes)
         answer = await self._ask(node, "PUT", share, order, size_bytes, length=size_bytes, body=body)
@@ -126,12 +127,22 @@ class Nodes:
         return (await self._exchange(node, 0, "GET", "/v1/capacity")).body
 
     async def challenge(self, node: Node, body: bytes) -> bytes:
-        """Ask a live challenge (msgpack) and return the answer (msgpack). Raises NodeProblem."""
+        """Ask a live challenge (msgpack [seed, [[share, leaf index], …]]); return the node's signed ProofSet.
+
+        Raises NodeProblem.
+        """
 
         async def blocks() -> Blocks:
             yield (memoryview(body),)
 
-        answer = await self._exchange(node, len(body), "POST", "/v1/challenge", length=len(body), body=blocks)
+        headers = (("authorization", self._order("get", node, blake3(body).digest()[:16])),)
+        try:
+            async with asyncio.timeout(LEAST_TIME_S):
+                answer = await self._exchange(
+                    node, len(body), "POST", "/v1/challenge", headers, length=len(body), body=blocks
+                )
+        except TimeoutError:
+            raise self.timed_out(node, f"no answer to a challenge within {LEAST_TIME_S:.0f} s") from None
         return answer.body
 
     async def is_up(self, node: Node) -> bool:
@@ -141,6 +152,10 @@ class Nodes:
         except NodeProblem:
             return False
         return True
+
+    def timed_out(self, node: Node, message: str) -> NodeProblem:
+        """Count a node that the caller has waited for long enough; return the problem."""
+        return self._failed(node, "timeout", message)
 
     def note_wrong_bytes(self, device: str) -> None:
         """Count bytes that were proved wrong."""
@@ -206,12 +221,12 @@ class Nodes:
         line = self._lines.get(node.url)
         if line is None:
             line = self._lines[node.url] = Line(node.url, self._tls)
-        limit_s = max(LEAST_TIME_S, size_bytes / LEAST_BYTES_PER_S)
+        limit_s = time_limit_s(size_bytes)
         began = time.monotonic()
         try:
-            async with asyncio.timeout(limit_s) as limit:
-                timed = _timed(body, limit, limit_s) if body is not None else None
-                answer = await line.request(method, path, headers, length=length, body=timed, sink=sink)
+            # a body may still be in the making: whoever makes it limits the time (`upload`)
+            async with asyncio.timeout(None if body is not None else limit_s):
+                answer = await line.request(method, path, headers, length=length, body=body, sink=sink)
         except TimeoutError:
             raise self._failed(node, "timeout", f"{method} took longer than {limit_s:.0f} s") from None
         except WireProblem as problem:
@@ -253,19 +268,9 @@ class Nodes:
         return self._failed(node, kind, text, said.code[:40])
 
 
-def _timed(body: Callable[[], Blocks], limit: asyncio.Timeout, limit_s: float) -> Callable[[], Blocks]:
-    """Let the limit count only while the node is waited for, not while the next bytes are still being made."""
-
-    async def blocks() -> Blocks:
-        clock = asyncio.get_running_loop().time
-        limit.reschedule(None)
-        async for part in body():
-            limit.reschedule(clock() + limit_s)
-            yield part
-            limit.reschedule(None)
-        limit.reschedule(clock() + limit_s)
-
-    return blocks
+def time_limit_s(size_bytes: int) -> float:
+    """Return how long a node may take for so many bytes."""
+    return max(LEAST_TIME_S, size_bytes / LEAST_BYTES_PER_S)
 
 
 def _blend(old: float, new: float) -> float:

@@ -1,17 +1,37 @@
-"""Plain bytes of a segment, window by window: fetch, open, and when something does not open, find out who lied."""
+"""Plain bytes of a segment, window by window: fetch, open, and when something does not open, find out who lied.
+
+Windows are cut between stripes, so no byte is asked for twice; the chunk that crosses a cut is put together from the
+end of one window and the beginning of the next.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
 from itertools import pairwise
 
 from fieldstone.services.storage.codes import cipher, erasure
+from fieldstone.services.storage.codes.stripes import Layout
 from fieldstone.services.storage.pool.download import Download, Window, share_offset
 from fieldstone.services.storage.pool.parts import Parts
 from fieldstone.services.storage.pool.segments import Segment, Share
 
 WINDOW_BYTES = 16 * 2**20
+_SEALED_CHUNK = cipher.CHUNK_BYTES + cipher.TAG_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class _Fetched:
+    """Sealed bytes `start` … `end` in a window; `used`: which ranges of which shares they came from."""
+
+    window: Window
+    start: int
+    end: int
+    used: Mapping[int, tuple[int, int]]
+
+    def sealed(self, start: int, end: int) -> memoryview:
+        return self.window.data[start - self.window.start : end - self.window.start]
 
 
 async def read_segment(parts: Parts, segment: Segment, start: int, end: int) -> AsyncIterator[bytes]:
@@ -19,75 +39,107 @@ async def read_segment(parts: Parts, segment: Segment, start: int, end: int) -> 
 
     Raises NotReadable.
     """
-    cuts = _windows(start, end)
-    ahead = asyncio.create_task(_read_window(parts, segment, *cuts[0]))
+    low, high = cipher.sealed_range(start, end, segment.size_bytes)
+    cuts = _windows(segment.layout, low, high)
+    download = parts.download(segment)
+    opener = _Opener(parts, segment, start, end, low)
+    ahead = asyncio.create_task(_fetch(download, *cuts[0]))
     try:
         for following in (*cuts[1:], None):
-            plain = await ahead
+            fetched = await ahead
             if following is not None:
-                ahead = asyncio.create_task(_read_window(parts, segment, *following))
-            for piece in plain:
+                ahead = asyncio.create_task(_fetch(download, *following))
+            for piece in await opener.open(download, fetched, is_last=following is None):
                 yield piece
     finally:
         ahead.cancel()
         await asyncio.gather(ahead, return_exceptions=True)
 
 
-async def _read_window(parts: Parts, segment: Segment, start: int, end: int) -> list[bytes]:
-    low, high = cipher.sealed_range(start, end, segment.size_bytes)
-    layout = segment.layout
-    download = parts.download(segment)
+async def _fetch(download: Download, low: int, high: int) -> _Fetched:
+    layout = download.segment.layout
     window = Window.over(layout, low // layout.stripe_bytes, -(-high // layout.stripe_bytes))
-    sealed = window.data[low - window.start : high - window.start]
-    opener = parts.opener(segment)
-    run = asyncio.get_running_loop().run_in_executor
-    used = await download.fill(window, low, high)
-    try:
-        return await run(parts.threads, _open, opener, sealed, start, end, segment.size_bytes)
-    except cipher.NotAuthentic:
-        await _read_certainly(parts, download, window, used)
-    return await run(parts.threads, _open, opener, sealed, start, end, segment.size_bytes)
+    return _Fetched(window, low, high, await download.fill(window, low, high))
+
+
+class _Opener:
+    """Opens the chunks of consecutive windows. `at`: the sealed offset of the next chunk."""
+
+    def __init__(self, parts: Parts, segment: Segment, start: int, end: int, at: int) -> None:
+        self._parts = parts
+        self._segment = segment
+        self._cipher = parts.opener(segment)
+        self._start, self._end = start, end
+        self._at = at
+        self._carried = b""  # sealed bytes from `at` to the end of the window before
+        self._before: _Fetched | None = None
+
+    async def open(self, download: Download, fetched: _Fetched, *, is_last: bool) -> list[bytes]:
+        """Return the plain pieces that are complete with this window. Raises NotReadable."""
+        until = fetched.end if is_last else fetched.end // _SEALED_CHUNK * _SEALED_CHUNK
+        run = asyncio.get_running_loop().run_in_executor
+        try:
+            plain = await run(self._parts.threads, self._chunks, fetched, until)
+        except cipher.NotAuthentic:
+            # what is wrong may have come with the window before
+            fetched = await _read_certainly(self._parts, download, self._at, fetched, self._before)
+            self._carried = b""
+            plain = await run(self._parts.threads, self._chunks, fetched, until)
+        self._at = until
+        self._carried = bytes(fetched.sealed(until, fetched.end))
+        self._before = fetched
+        return plain
+
+    def _chunks(self, fetched: _Fetched, until: int) -> list[bytes]:
+        pieces = []
+        for at in range(self._at, until, _SEALED_CHUNK):
+            stop = min(at + _SEALED_CHUNK, until)
+            if at < fetched.start:
+                sealed = memoryview(self._carried + bytes(fetched.sealed(fetched.start, stop)))
+            else:
+                sealed = fetched.sealed(at, stop)
+            first = at // _SEALED_CHUNK * cipher.CHUNK_BYTES
+            low, high = max(first, self._start), min(first + cipher.CHUNK_BYTES, self._end)
+            pieces.append(self._cipher.open_range(sealed, low, high, self._segment.size_bytes))
+        return pieces
 
 
 async def _read_certainly(
-    parts: Parts, download: Download, window: Window, used: Mapping[int, tuple[int, int]]
-) -> None:
-    """Fill the window from shares that are what their providers committed to, and note whose bytes differ from them."""
-    segment, layout = download.segment, window.layout
+    parts: Parts, download: Download, start: int, fetched: _Fetched, before: _Fetched | None
+) -> _Fetched:
+    """Return bytes `start` … of the window from shares that are what their providers committed to.
+
+    Whose bytes differ from them is noted, and not asked again.
+    """
+    segment, layout = download.segment, download.segment.layout
     data, _, wrong = await download.certain(range(layout.k))
-    found: dict[int, tuple[Share, str]] = {share.number: (share, "wrong_root") for share in wrong}
-    parity = [number for number in used if number >= layout.k]
-    true = {**data, **await asyncio.to_thread(erasure.code(layout.k, layout.n).decode, data, parity)}
-    for number, (start, end) in used.items():
-        if number not in found and not _is_same(window, number, true[number], start, end):
-            found[number] = (segment.shares[number], "wrong_bytes")
+    found: dict[int, tuple[Share, str, tuple[int, int]]] = {
+        share.number: (share, "wrong_root", (0, share.size_bytes)) for share in wrong
+    }
+    for part in (fetched, before):
+        for number, (low, high) in part.used.items() if part is not None else ():
+            if number in found or part is None:
+                continue
+            if number not in data:
+                data = {**data, **await asyncio.to_thread(erasure.code(layout.k, layout.n).decode, data, [number])}
+            if not _is_same(part.window, number, data[number], low, high):
+                found[number] = (segment.shares[number], "wrong_bytes", (low, high))
+    for share, kind, asked in found.values():
+        parts.nodes.note_wrong_bytes(share.device)
+        await parts.note_fault(segment, share, "corrupt", kind, {"range": asked})
+    window = Window.over(layout, start // layout.stripe_bytes, fetched.window.last)
     for number in range(layout.k):
         for stripe in range(window.first, window.last):
             at = share_offset(layout, stripe)
             block = window.block(number, stripe)
             block[:] = data[number][at : at + len(block)]
-    for share, kind in found.values():
-        parts.nodes.note_wrong_bytes(share.device)
-        asked = used.get(share.number, (0, share.size_bytes))
-        await parts.note_fault(segment, share, "corrupt", kind, {"range": asked})
+    return _Fetched(window, start, fetched.end, {})
 
 
-def _windows(start: int, end: int) -> list[tuple[int, int]]:
-    """Cut a range at multiples of WINDOW_BYTES."""
-    return list(pairwise([start, *range((start // WINDOW_BYTES + 1) * WINDOW_BYTES, end, WINDOW_BYTES), end]))
-
-
-def _open(opener: cipher.SegmentCipher, sealed: memoryview, start: int, end: int, size_bytes: int) -> list[bytes]:
-    """Return the plain bytes of a range, a piece per chunk: nothing is joined."""
-    low, _ = cipher.sealed_range(start, end, size_bytes)
-    pieces = []
-    at = start
-    while at < end:
-        until = min(end, (at // cipher.CHUNK_BYTES + 1) * cipher.CHUNK_BYTES)
-        first, last = cipher.sealed_range(at, until, size_bytes)
-        pieces.append(opener.open_range(sealed[first - low : last - low], at, until, size_bytes))
-        at = until
-    return pieces
+def _windows(layout: Layout, low: int, high: int) -> list[tuple[int, int]]:
+    """Cut a sealed range between stripes, into windows of about WINDOW_BYTES."""
+    step = max(1, WINDOW_BYTES // layout.stripe_bytes) * layout.stripe_bytes
+    return list(pairwise([low, *range((low // layout.stripe_bytes) * layout.stripe_bytes + step, high, step), high]))
 
 
 def _is_same(window: Window, number: int, true: memoryview, start: int, end: int) -> bool:

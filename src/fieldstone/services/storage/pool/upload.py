@@ -20,7 +20,7 @@ from typing import Protocol
 from fieldstone.errors import Retryable
 from fieldstone.services.storage.codes.stripes import Layout
 from fieldstone.services.storage.pool.directory import Node
-from fieldstone.services.storage.pool.nodes import NodeProblem, Nodes
+from fieldstone.services.storage.pool.nodes import NodeProblem, Nodes, time_limit_s
 from fieldstone.services.storage.pool.placement import Placement
 from fieldstone.services.storage.pool.profile import Profile
 from fieldstone.services.storage.pool.segments import Share
@@ -83,6 +83,7 @@ class Upload:
         self._spares = list(placement.spares)
         self._running: dict[asyncio.Task[Receipt], Share] = {}
         self._done: asyncio.Queue[asyncio.Task[Receipt]] = asyncio.Queue()
+        self._nodes_by_did: dict[str, Node] = {}
         self._began: dict[int, float] = {}
         self._took: list[float] = []
         self._hedged: set[int] = set()
@@ -111,11 +112,18 @@ class Upload:
     async def enough(self, *, need: int, goal: int) -> dict[int, Receipt]:
         """Wait for `goal` receipts, or for `need` when no more can come; return those that are there.
 
-        Raises NotStored when fewer than `need` can be had.
+        To be called when all is coded: from now on the nodes have `time_limit_s`. Raises NotStored when fewer than
+        `need` can be had.
         """
         began = time.monotonic()
+        limit = began + time_limit_s(self._size_bytes)
         while len(self.receipts) < goal and self._running:
-            await self._next(self._patience())
+            left_s = limit - time.monotonic()
+            if left_s <= 0:
+                self._time_out()
+                break
+            patience_s = self._patience()
+            await self._next(left_s if patience_s is None else min(patience_s, left_s))
         if len(self.receipts) < need:
             self.cancel()
             raise NotStored(len(self.receipts), need, self.problems)
@@ -156,6 +164,7 @@ class Upload:
 
     def _send(self, share: Share, node: Node) -> None:
         self._began.setdefault(share.number, time.monotonic())
+        self._nodes_by_did[node.did] = node
         task = asyncio.create_task(self._store(share, node))
         self._running[task] = share
         task.add_done_callback(self._done.put_nowait)
@@ -196,6 +205,12 @@ class Upload:
                 other.cancel()
                 self.failed.append(twin)
                 del self._running[other]
+
+    def _time_out(self) -> None:
+        for share in self._running.values():
+            node = self._nodes_by_did[share.device]
+            self.problems.append(self._nodes.timed_out(node, "it did not take a share in time"))
+        self.cancel()
 
     def _is_running(self, number: int) -> bool:
         return any(share.number == number for share in self._running.values())

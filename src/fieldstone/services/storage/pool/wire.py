@@ -12,7 +12,7 @@ import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, cast
 from urllib.parse import urlsplit
 
 from fieldstone.errors import Retryable
@@ -76,18 +76,16 @@ class Connection(asyncio.BufferedProtocol):
     # ---- what the event loop calls ----
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.set_write_buffer_limits(high=_WRITE_HIGH_BYTES)
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass of it
+        self._transport.set_write_buffer_limits(high=_WRITE_HIGH_BYTES)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         if self._current is None:
             return self._head_view[self._have :]
-        if self._into_sink:
-            assert self._sink is not None
+        if self._into_sink and self._left and self._sink is not None:
             room = self._sink.buffer()
             return room[: self._left] if len(room) > self._left else room
-        return self._head_view
+        return self._head_view  # uvloop asks for room even when nothing is due
 
     def buffer_updated(self, nbytes: int) -> None:
         if self._answer is None or self._answer.done():
