@@ -16,6 +16,7 @@ from collections.abc import Callable
 
 from fieldstone.services.storage.codes import arweave, cipher, commp, fast_tree, sia
 from fieldstone.services.storage.codes.erasure import Code
+from fieldstone.services.storage.codes.stripes import Layout
 
 MB = 1e6
 ZFEC = """
@@ -74,6 +75,25 @@ def erasure_codes() -> None:
         print(columns + (f" {peer:9.0f} {encode / peer:6.1f}x" if peer else f" {'-':>9} {'-':>7}"))
 
 
+def segments() -> None:
+    print("\na segment of 16 MiB in blocks of 64 KiB, MB of segment per CPU second (lost: the first data shares)")
+    print(f"{'k/n':>8} {'to shares':>10} {'all data':>10} {'half lost':>10}")
+    data = random.randbytes(16 * 1024 * 1024)
+    for k, n in ((29, 80), (20, 40), (4, 6)):
+        layout = Layout(len(data), k, n, 64 * 1024)
+        shares = layout.encode_segment(data)
+        whole = dict(enumerate(shares[:k]))
+        gone = min(k // 2, n - k)
+        torn = dict(list(enumerate(shares))[gone : gone + k])
+        work = (
+            lambda w=layout: w.encode_segment(data),
+            lambda w=layout, h=whole: w.assemble(h),
+            lambda w=layout, h=torn: w.assemble(h),
+        )
+        rates = [best_rate(each, len(data) / MB) for each in work]  # type: ignore[arg-type]
+        print(f"{k:>5}/{n:<2} " + " ".join(f"{rate:10.0f}" for rate in rates))
+
+
 def hashing() -> None:
     import hashlib
 
@@ -124,6 +144,7 @@ def audits() -> None:
 def main() -> int:
     """Print the tables."""
     erasure_codes()
+    segments()
     hashing()
     audits()
     return 0

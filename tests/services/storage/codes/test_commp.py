@@ -153,6 +153,17 @@ def test_challenges_follow_the_contract() -> None:
         assert commp.challenge_index(seed, set_id, number, leaves) == int.from_bytes(digest, "big") % leaves
 
 
+def test_leaves_are_numbered_through_all_pieces() -> None:
+    counts = [3, 1, 4]
+    wanted = [(0, 0), (0, 1), (0, 2), (1, 0), (2, 0), (2, 1), (2, 2), (2, 3)]
+    assert [commp.locate(counts, index) for index in range(8)] == wanted
+    for bad in (-1, 8):
+        with pytest.raises(UsageError, match="8 leaves"):
+            commp.locate(counts, bad)
+    with pytest.raises(UsageError):
+        commp.locate([], 0)
+
+
 def test_impossible_requests_are_refused() -> None:
     found = commit(b"abc")
     with pytest.raises(UsageError, match="leaf 4"):

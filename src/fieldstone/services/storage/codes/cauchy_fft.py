@@ -23,7 +23,7 @@ from fieldstone.services.storage.codes.gf256 import PRODUCTS, Matrix, inverse_of
 Addresses = NDArray[np.uintp]
 
 # Bytes of every row that are taken through all steps at once: 64 rows of them stay near the first-level cache.
-_STRIP_BYTES = 256
+_STRIP_BYTES = 512
 # What a step of the transform costs in products of the matrix: it also writes its rows.
 _STEP_COST = 1.5
 
@@ -64,6 +64,7 @@ class FourierProduct:
     """The parity rows of the k-of-n Cauchy code. `dense` makes the product for the few rows that the transform leaves."""
 
     least_bytes = 64
+    strips = True
 
     def __init__(self, k: int, n: int, matrix: Matrix, dense: Callable[[Matrix], _Product]) -> None:
         from fieldstone.services.storage.codes.cauchy_fft_kernel import run

@@ -10,8 +10,10 @@ that a proof re-reads one group: 0.025 % extra disk.
 
 from __future__ import annotations
 
+import bisect
 import functools
 import hashlib
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -228,6 +230,18 @@ def challenge_index(seed: bytes, set_id: int, number: int, leaf_count: int) -> i
         )
     digest = keccak_256(seed + set_id.to_bytes(32, "big") + number.to_bytes(8, "big")).digest()
     return int.from_bytes(digest, "big") % leaf_count
+
+
+def locate(data_leaves: Sequence[int], index: int) -> tuple[int, int]:
+    """Return (piece, leaf inside it) of leaf `index` of a data set: leaves are numbered through its pieces in order.
+
+    `data_leaves`: `PieceCid.data_leaves` of every piece as frozen for the period. Raises UsageError outside the set.
+    """
+    ends = list(itertools.accumulate(data_leaves))
+    if not ends or not 0 <= index < ends[-1]:
+        raise UsageError(f"leaf {index} is not in a data set of {ends[-1] if ends else 0} leaves")
+    piece = bisect.bisect_right(ends, index)
+    return piece, index - (ends[piece] - data_leaves[piece])
 
 
 class _Kernels(Protocol):

@@ -1,8 +1,9 @@
 """Reed–Solomon over GF(256): k data blocks and n − k parity blocks, any k of which give all the others back.
 
 Systematic: shares 0 … k−1 are the data itself, share i ≥ k is Σ data[j] / (i ⊕ j), the Cauchy matrix of ISA-L's
-`gf_gen_cauchy1_matrix`; for wide codes the same bytes come faster from `cauchy_fft`. Decoding inverts the k rows of the shares at hand. Bytes are independent of each other, so any
-byte range of the shares can be decoded alone. Source: Cauchy Reed–Solomon (Blömer et al. 1995); ISA-L `ec_base.c`.
+`gf_gen_cauchy1_matrix`; for wide codes the same bytes come faster from `cauchy_fft`. Decoding inverts the k rows of the
+shares at hand. Bytes are independent of each other, so any byte range of the shares can be decoded alone. Source: Cauchy
+Reed–Solomon (Blömer et al. 1995); ISA-L `ec_base.c`.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ class TooFewShares(Retryable):
 
 class _Product(Protocol):
     least_bytes: int
+    strips: bool  # takes blocks of any length through the cache strip by strip itself
 
     def run(self, sources: Addresses, destinations: Addresses, length: int) -> None: ...
 
@@ -121,7 +123,9 @@ def rows_apart(rows: int, length: int) -> Bytes:
 
 
 def _in_passes(product: _Product, sources: Addresses, destinations: Addresses, length: int) -> None:
-    step = min(_LONGEST_PASS_BYTES, max(4096, _PASS_BYTES // len(sources) // 4096 * 4096))
+    step = _LONGEST_PASS_BYTES
+    if not product.strips:
+        step = min(step, max(4096, _PASS_BYTES // len(sources) // 4096 * 4096))
     start = 0
     while start < length:
         # the kernels cannot take a tail shorter than a register, so the last pass may be a little longer

@@ -15,6 +15,7 @@ class CompiledProduct:
     """Multiply blocks by one matrix: destination[i] = Σ matrix[i, j] · source[j], byte by byte."""
 
     least_bytes = 1
+    strips = False
 
     def __init__(self, matrix: Matrix) -> None:
         """Prepare the product. Raises EnvironmentProblem where numba is missing too."""

@@ -45,6 +45,7 @@ class IsalProduct:
 
     # the assembly kernels want at least one vector register of bytes
     least_bytes = 64
+    strips = False
 
     def __init__(self, matrix: Matrix) -> None:
         loaded = library()
