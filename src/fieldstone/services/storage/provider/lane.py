@@ -81,11 +81,15 @@ def lane(door: Door) -> type[asyncio.Protocol]:
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
+            descriptor = os.dup(transport.get_extra_info("socket").fileno())
+            self.socket = socket.socket(fileno=descriptor)  # the loop's own stands for one that it alone may use
             self._start_head_timer()
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._stop_head_timer()
             self._unset_keepalive_if_required()
+            if not self._busy:
+                self.socket.close()
             super().connection_lost(exc)
 
         def data_received(self, data: bytes) -> None:
@@ -182,15 +186,11 @@ def lane(door: Door) -> type[asyncio.Protocol]:
             self._end()
 
         async def _send(self, answer: Answer, file: FileRange) -> None:
-            descriptor = os.dup(self.transport.get_extra_info("socket").fileno())
-            try:
-                head = self._head(answer, file.end - file.start)
-                offset = await self.loop.run_in_executor(senders, _send_head, descriptor, head, file)
-                while offset < file.end:
-                    await _writable(self.loop, descriptor)
-                    offset = await self.loop.run_in_executor(senders, _send_file, descriptor, file, offset)
-            finally:
-                os.close(descriptor)
+            head = self._head(answer, file.end - file.start)
+            offset = await self.loop.run_in_executor(senders, _send_head, self.socket, head, file)
+            while offset < file.end:
+                await _writable(self.loop, self.socket)
+                offset = await self.loop.run_in_executor(senders, _send_file, self.socket, file, offset)
 
         def _head(self, answer: Answer, length: int) -> bytes:
             lines = [_STATUS_LINE[answer.status]]
@@ -203,12 +203,15 @@ def lane(door: Door) -> type[asyncio.Protocol]:
 
         def _leave(self) -> None:
             self._busy = False
+            if self.transport.is_closing():
+                self.socket.close()
             self.transport.abort()
 
         def _end(self) -> None:
             self._busy = False
             self.server_state.total_requests += 1
             if self.transport.is_closing():
+                self.socket.close()
                 return
             if self._closing:
                 self.transport.close()
@@ -240,6 +243,7 @@ class _Body(asyncio.BufferedProtocol):
         self._first = memoryview(first)
         self._view = memoryview(b"")
         self._at = 0
+        self._has_mark = False
         self._filled: asyncio.Future[None] | None = None
         self.left = length
         if length > len(first):
@@ -254,7 +258,9 @@ class _Body(asyncio.BufferedProtocol):
         if self._at < len(view):
             self._view = view
             self._filled = asyncio.get_running_loop().create_future()
-            self._wake_at(len(view) - self._at)
+            self._has_mark = len(view) - self._at > _WAKE_BYTES
+            if self._has_mark:
+                self._wake_at(_WAKE_BYTES)
             self._transport.set_protocol(self)
             self._owner.flow.resume_reading()
             try:
@@ -263,7 +269,7 @@ class _Body(asyncio.BufferedProtocol):
                 self._owner.flow.pause_reading()
                 self._transport.set_protocol(self._owner)
                 self._view, self._filled = memoryview(b""), None
-                if not self._transport.is_closing():
+                if self._has_mark and not self._transport.is_closing():
                     self._wake_at(1)
         self.left -= len(view)
 
@@ -290,7 +296,7 @@ class _Body(asyncio.BufferedProtocol):
             self._owner.flow.pause_reading()
             if self._filled is not None and not self._filled.done():
                 self._filled.set_result(None)
-        elif left < _WAKE_BYTES:
+        elif self._has_mark and left < _WAKE_BYTES:
             self._wake_at(left)
 
     def eof_received(self) -> bool:
@@ -321,32 +327,27 @@ class _Body(asyncio.BufferedProtocol):
 
     def _wake_at(self, count: int) -> None:
         """Be woken when so many bytes have come, not for each packet; only a hint, so failures do not matter."""
-        wanted = min(count, _WAKE_BYTES)
         with contextlib.suppress(OSError):
-            self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, wanted)
+            self._owner.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, count)
 
 
-def _send_head(descriptor: int, head: bytes, file: FileRange) -> int:
-    connection = socket.socket(fileno=descriptor)
-    try:
-        while head:
-            try:
-                head = head[connection.send(head, socket.MSG_MORE) :]
-            except BlockingIOError:
-                if not _poll(descriptor, int(SEND_PATIENCE_S * 1_000)):
-                    raise TimeoutError from None
-    finally:
-        connection.detach()
-    return _send_file(descriptor, file, file.start)
+def _send_head(connection: socket.socket, head: bytes, file: FileRange) -> int:
+    while head:
+        try:
+            head = head[connection.send(head, socket.MSG_MORE) :]
+        except BlockingIOError:
+            if not _poll(connection, int(SEND_PATIENCE_S * 1_000)):
+                raise TimeoutError from None
+    return _send_file(connection, file, file.start)
 
 
-def _send_file(descriptor: int, file: FileRange, offset: int) -> int:
+def _send_file(connection: socket.socket, file: FileRange, offset: int) -> int:
     """Send what the socket takes now, waiting for a moment at a time; return how far it came. Raises OSError."""
     while offset < file.end:
         try:
-            sent = os.sendfile(descriptor, file.opened.fd, offset, min(_SEND_BYTES, file.end - offset))
+            sent = os.sendfile(connection.fileno(), file.opened.fd, offset, min(_SEND_BYTES, file.end - offset))
         except BlockingIOError:
-            if not _poll(descriptor, _POLL_MS):
+            if not _poll(connection, _POLL_MS):
                 return offset
             continue
         if sent == 0:
@@ -355,21 +356,21 @@ def _send_file(descriptor: int, file: FileRange, offset: int) -> int:
     return offset
 
 
-def _poll(descriptor: int, wait_ms: int) -> bool:
+def _poll(connection: socket.socket, wait_ms: int) -> bool:
     poll = select.poll()
-    poll.register(descriptor, select.POLLOUT)
+    poll.register(connection, select.POLLOUT)
     return bool(poll.poll(wait_ms))
 
 
-async def _writable(loop: asyncio.AbstractEventLoop, descriptor: int) -> None:
+async def _writable(loop: asyncio.AbstractEventLoop, connection: socket.socket) -> None:
     """Wait until the socket takes more. Raises TimeoutError."""
     ready = loop.create_future()
-    loop.add_writer(descriptor, _set, ready)
+    loop.add_writer(connection.fileno(), _set, ready)
     try:
         async with asyncio.timeout(SEND_PATIENCE_S):
             await ready
     finally:
-        loop.remove_writer(descriptor)
+        loop.remove_writer(connection.fileno())
 
 
 def _set(ready: asyncio.Future[None]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 
 from fieldstone.services.storage.codes.fast_tree import Kept
@@ -10,6 +11,7 @@ from fieldstone.services.storage.provider.index import Row
 from fieldstone.services.storage.provider.sharefile import GROUP_BYTES, Damaged
 
 RECHECK_MS = 86_400_000
+_PAGE_BYTES = 4_096
 
 
 class Checked:
@@ -67,11 +69,13 @@ class OpenShare:
             raise Damaged("the file is another share's")
         return kept
 
-    def path(self, leaf_index: int, kept: Kept, buffer: bytearray) -> tuple[memoryview, tuple[bytes, ...]]:
+    def path(self, leaf_index: int, kept: Kept, buffer: bytearray | mmap.mmap) -> tuple[memoryview, tuple[bytes, ...]]:
         """Read and check the group of a leaf; return (the leaf, its path). Raises Damaged, OSError."""
         start, end = kept.group_range(leaf_index)
-        view = memoryview(buffer)[: end - start]
-        if os.preadv(self.fd, [view], start) != len(view):
+        whole = memoryview(buffer)
+        view = whole[: end - start]
+        wanted = -(-len(view) // _PAGE_BYTES) * _PAGE_BYTES  # whole pages: reading past the page cache wants it
+        if os.preadv(self.fd, [whole[:wanted]], start) < len(view):
             raise Damaged(f"the file ends before byte {end}")
         path = kept.path(leaf_index, view)
         if path is None:

@@ -18,6 +18,7 @@ from fieldstone.services.storage.provider.door import Door
 from fieldstone.services.storage.provider.lane import lane
 
 MOST_CONNECTIONS = 1_000
+_BACKLOG = 512
 
 
 class _Doors(uvicorn.Server):
@@ -60,7 +61,7 @@ class Server:
             timeout_graceful_shutdown=10,
             timeout_keep_alive=75,
             limit_concurrency=MOST_CONNECTIONS,
-            backlog=512,
+            backlog=_BACKLOG,
         )
         self._uvicorn = _Doors(config)
         if threading.current_thread() is threading.main_thread():
@@ -101,6 +102,7 @@ def _listen(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        listener.listen(_BACKLOG)  # who connects from now on waits, and is not refused
     except OSError as error:
         listener.close()
         raise EnvironmentProblem(

@@ -1,0 +1,214 @@
+"""`fieldstone storage provide`: rent out a disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from fieldstone.agent.agent import Agent
+    from fieldstone.identity.keys import DeviceKey
+
+MODEL = "storage-provider"
+
+
+def command(
+    folder: Annotated[Path, typer.Option("--dir", metavar="DIR", help="Folder for shares, index and keys.")],
+    capacity: Annotated[str, typer.Option(help="The most to take on disk: 500GB, 2TiB …")],
+    listen: Annotated[str, typer.Option(metavar="HOST:PORT", help="Where gateways connect.")] = "127.0.0.1:9100",
+    network: Annotated[
+        str, typer.Option(envvar="FIELDSTONE_NODE", metavar="URL", help="The network's node; empty: none.")
+    ] = "",
+    gateway: Annotated[
+        list[str] | None,
+        typer.Option(metavar="DID", help="Serve this gateway only; repeat for more. No network needed."),
+    ] = None,
+    url: Annotated[str, typer.Option(metavar="URL", help="Address told to gateways; from --listen if left out.")] = "",
+    wallet: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Operator's wallet; made in DIR if left out.")
+    ] = None,
+    lat: Annotated[float | None, typer.Option(help="Latitude of the disk, degrees WGS 84; to enrol.")] = None,
+    lon: Annotated[float | None, typer.Option(help="Longitude of the disk, degrees WGS 84; to enrol.")] = None,
+    elevation: Annotated[float, typer.Option(help="Metres above sea level.")] = 0.0,
+    accuracy: Annotated[float, typer.Option(help="How well the place is known, metres.")] = 100.0,
+    name: Annotated[str, typer.Option(help="A name to show; optional.")] = "",
+    leaf_bytes: Annotated[int, typer.Option(help="Leaf of the audit tree: 1024, 4096 or 16384.")] = 16_384,
+    space: Annotated[str, typer.Option(help="Prove so much of the empty space (needs chiapos): 50GiB …")] = "",
+    scrub: Annotated[str, typer.Option(help="Read shares again in the background at so much a second.")] = "8MiB",
+) -> None:
+    """Store shares for gateways, prove them, and be paid for what is proven.
+
+    Makes keys and enrols the device at the first start. SIGINT or SIGTERM stops it: open requests are answered first.
+    """
+    import logging
+    import threading
+
+    from fieldstone.errors import UsageError
+    from fieldstone.services.storage.provider.door import Door
+    from fieldstone.services.storage.provider.duties import Duties, RegistryGateways
+    from fieldstone.services.storage.provider.metrics import Metrics
+    from fieldstone.services.storage.provider.orders import Gateways, Listed
+    from fieldstone.services.storage.provider.scrub import Scrub
+    from fieldstone.services.storage.provider.server import Server, address
+    from fieldstone.services.storage.provider.store import Store
+
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
+    logging.getLogger("fieldstone.storage").setLevel(logging.INFO)
+    if not network and not gateway:
+        raise UsageError("whom to serve? give --network URL, or --gateway DID for a network of your own")
+    host, port = address(listen)
+    scrub_bytes_s, space_bytes = size_of(scrub, "--scrub"), size_of(space, "--space") if space else 0
+    key = _key(folder)
+    store = Store(folder, size_of(capacity, "--capacity"), leaf_bytes=leaf_bytes)
+    stop = threading.Event()
+    threads: list[threading.Thread] = []
+
+    def start(work: Any, title: str) -> None:
+        threads.append(threading.Thread(target=work, args=(stop,), name=title, daemon=True))
+        threads[-1].start()
+
+    try:
+        server = Server(lambda: Door(store, key, known, metrics=metrics), host, port)
+        here = url or f"http://{f'[{server.host}]' if ':' in server.host else server.host}:{server.port}"
+        metrics = Metrics(store)
+        _say(f"device   {key.public.device_id}")
+        _say(f"holds    {store.totals().shares} shares, {store.used_bytes:,} of {store.capacity_bytes:,} bytes")
+        _say_recovered(store.recovered)
+        known: Gateways = Listed(gateway or [])
+        if network:
+            from fieldstone.agent.transport import HttpTransport
+
+            agent = _agent(folder, key, network)
+            place = (lat, lon, elevation, accuracy)
+            _enrol(folder, key, network, wallet, place, name)
+            listed = None
+            if not gateway:
+                listed = known = RegistryGateways(HttpTransport(network).get, folder / "gateways.json")
+            duties = Duties(
+                store, key.public.device_id, HttpTransport(network).get, agent, gateways=listed, url=here, say=_say
+            )
+            start(duties.run, "duties")
+            start(agent.run, "agent")
+            if space_bytes:
+                from fieldstone.services.storage.provider.space.filling import Filling
+
+                filling = Filling(store, key.public.device_id, space_bytes, say=_say)
+                start(filling.run, "filling")
+                duties.prove_space = filling.answer
+        start(Scrub(store, bytes_per_s=scrub_bytes_s, count=metrics.scrubbed.inc).run, "scrub")
+        _say(f"serving  {here}  (stop with Ctrl-C)")
+        server.serve()
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(20)
+        if network and threads:
+            agent.buffer.close()
+        store.close()
+    _say("stopped; everything acknowledged is on disk")
+
+
+def size_of(text: str, what: str) -> int:
+    """Read a size: a number and B, kB, MB, GB, TB, PB or KiB, MiB, GiB, TiB, PiB. Raises UsageError."""
+    import re
+
+    from fieldstone.errors import UsageError
+
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kKMGTP]?)(i?)B?\s*", text)
+    if found is None:
+        raise UsageError(f"{what} {text!r} is no size: write 500GB, 2TiB or a number of bytes")
+    power = " KMGTP".index(found[2].upper() or " ")
+    size = int(float(found[1]) * (1024 if found[3] else 1000) ** power)
+    if size <= 0:
+        raise UsageError(f"{what} {text!r} is not above zero")
+    return size
+
+
+def _say(words: str) -> None:
+    typer.echo(words, err=True)
+
+
+def _say_recovered(recovered: Any) -> None:
+    done = {
+        "unfinished uploads removed": recovered.swept,
+        "complete shares entered": recovered.entered,
+        "deleted shares removed": recovered.removed,
+        "files set aside": recovered.set_aside,
+        "SHARES LOST": recovered.lost,
+    }
+    words = ", ".join(f"{count} {what}" for what, count in done.items() if count)
+    if words:
+        _say(f"recovered {words}")
+
+
+def _key(folder: Path) -> DeviceKey:
+    from fieldstone.identity.keys import DeviceKey
+
+    path = folder / "device.key"
+    if not path.exists():
+        DeviceKey.generate().save(path)
+        _say(f"made     {path}: whoever has it is this provider; keep a copy")
+    return DeviceKey.load(path)
+
+
+def _agent(folder: Path, key: DeviceKey, network: str) -> Agent:
+    import time
+
+    from fieldstone.agent.agent import Agent
+    from fieldstone.agent.buffer import Buffer
+    from fieldstone.agent.transport import HttpTransport
+
+    buffer = Buffer(folder / "reports.db", time.time_ns() // 1_000_000)
+    return Agent(key, buffer, HttpTransport(network))
+
+
+def _enrol(
+    folder: Path,
+    key: DeviceKey,
+    network: str,
+    wallet: Path | None,
+    place: tuple[float | None, float | None, float, float],
+    name: str,
+) -> None:
+    """Enrol the device if the network does not know it; without a line, an enrolled device just goes on."""
+    from urllib.parse import quote
+
+    from fieldstone.agent.transport import HttpTransport
+    from fieldstone.errors import CheckFailed, Retryable, UsageError
+    from fieldstone.identity.entries import Place, enrol
+    from fieldstone.identity.wallet import Wallet
+
+    marker, device = folder / "enrolled", key.public.device_id
+    with HttpTransport(network) as door:
+        try:
+            try:
+                found = door.get(f"/v1/devices/{quote(device, safe=':')}")
+                _say(f"enrolled in the network for operator {found.get('operator')}")
+                marker.touch()
+                return
+            except UsageError:  # 404
+                pass
+        except Retryable as error:
+            if marker.exists():
+                _say(f"the network is away ({error}); serving meanwhile")
+                return
+            raise
+        lat, lon, elevation, accuracy = place
+        if lat is None or lon is None:
+            raise UsageError("the first start enrols the device: say where the disk is with --lat and --lon")
+        path = wallet or folder / "operator.wallet"
+        if not path.exists():
+            Wallet.generate().save(path)
+            _say(f"made     {path}: it receives what the disk earns; keep a copy")
+        operator = Wallet.load(path)
+        body = enrol(
+            key, operator, door.network(), model=MODEL, place=Place(lat, lon, elevation, accuracy), name=name,
+            certificates=[], nonce=1,
+        )  # fmt: skip
+        result = door.send_entry(body)
+        if not result.ok:
+            raise CheckFailed(f"the network refused to enrol {device}: {result.code} {result.detail or result.remedy}")
+        marker.touch()
+        _say(f"enrolled {device} for operator {operator.address}")

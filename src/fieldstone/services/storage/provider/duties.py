@@ -1,0 +1,217 @@
+"""What a provider owes the network while it serves: answers to rounds, egress claims, its address, proofs of space.
+
+Everything is polled: a provider behind any line works, and a network that is away for a while is caught up with. What
+is reported goes into the agent's buffer, which is durable and keeps trying, and is noted only when it is there.
+
+    GET /v1/storage/rounds/latest                       {number, issued_ms, seed, …}; 404: nothing is asked
+    GET /v1/storage/rounds/{number}/devices/{did}       the same with `asked`: [[share hex, leaf index], …]
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import quote
+
+from fieldstone.errors import FieldstoneError, Retryable, UsageError
+from fieldstone.services.storage import records
+from fieldstone.services.storage.provider import index as index_
+from fieldstone.services.storage.provider.commit import Change
+from fieldstone.services.storage.provider.store import Store
+from fieldstone.services.storage.provider.vouchers import Vouchers
+from fieldstone.services.storage.records import Announcement, EgressClaim, LeafProof, ProofSet
+
+_LOG = logging.getLogger("fieldstone.storage")
+SERVICE = "storage"
+_MOST_PROOF_BYTES = 3_900_000
+_MOST_VOUCHERS = 500
+_ROUND = "answered_round"
+_MODELS = ("storage-gateway", "storage-provider", "storage-checker")
+
+
+class Reporter(Protocol):
+    """What takes signed reports and delivers them, whatever happens: `fieldstone.agent.Agent` does."""
+
+    def send_document(self, service: str, kind: str, document: bytes) -> int:
+        """Sign a document and keep it until the network has it."""
+        ...
+
+
+class RegistryGateways:
+    """The network's gateways, as of a moment ago; the last list is kept in a file for starts without a line.
+
+    Who tests reads (`check` reports) orders like a gateway, so all storage devices may order.
+    """
+
+    def __init__(self, get: Callable[[str], Any], file: Path, *, every_s: float = 60.0, soonest_s: float = 5.0) -> None:
+        """`get` reads a JSON document of the network by its path."""
+        self._get, self._file = get, file
+        self._every_s, self._soonest_s = every_s, soonest_s
+        self._read_s = -1e9
+        self._missed = False
+        self._keys: dict[str, str] = {}
+        try:
+            kept = json.loads(file.read_text())
+            self._keys = {str(name): str(key) for name, key in kept.items()}
+        except (OSError, ValueError, AttributeError):
+            pass
+
+    def key_of(self, gateway: str) -> str | None:
+        """Return the did:key that a gateway signs with now. An unknown one makes the next look come soon."""
+        key = self._keys.get(gateway)
+        if key is None:
+            self._missed = True
+        return key
+
+    def refresh(self) -> None:
+        """Read the list again when it is time. Raises what `get` raises."""
+        age_s = time.monotonic() - self._read_s
+        if age_s < (self._soonest_s if self._missed else self._every_s):
+            return
+        keys: dict[str, str] = {}
+        after: str | None = ""
+        while after is not None:
+            page = self._get(f"/v1/devices?after={quote(after, safe=':')}")
+            for device in page["devices"]:
+                if device["model"] in _MODELS and not device.get("revoked_ms"):
+                    keys[device["device"]] = device["key"]
+            after = page.get("next_after")
+        self._read_s, self._missed = time.monotonic(), False
+        if keys != self._keys:
+            self._keys = keys
+            temporary = self._file.with_suffix(".new")
+            temporary.write_text(json.dumps(keys))
+            temporary.replace(self._file)
+
+
+class Duties:
+    """The loop. `run` it in a thread of its own."""
+
+    def __init__(
+        self,
+        store: Store,
+        device: str,
+        get: Callable[[str], Any],
+        reporter: Reporter,
+        *,
+        gateways: RegistryGateways | None = None,
+        url: str = "",
+        poll_s: float = 5.0,
+        claim_every_s: float = 600.0,
+        say: Callable[[str], None] = lambda words: None,
+    ) -> None:
+        """`url`: where gateways reach this provider, announced to the network (nothing: not announced)."""
+        self._store, self._device = store, device
+        self._get, self._reporter = get, reporter
+        self._gateways = gateways
+        self._url = url
+        self._poll_s, self._claim_every_s = poll_s, claim_every_s
+        self._say = say
+        self.prove_space: Callable[[int, bytes], bytes | None] = lambda number, seed: None
+        self._claimed_s = -1e9
+        self._problem = ""
+        self.answered = 0
+
+    def run(self, stop: threading.Event) -> None:
+        """Do what is due until `stop` is set; claim egress once more at the end."""
+        while not stop.is_set():
+            self.step()
+            stop.wait(self._poll_s)
+        self._try(self.claim)
+
+    def step(self) -> None:
+        """Do what is due now. Failures are logged once and tried again."""
+        if self._gateways is not None:
+            self._try(self._gateways.refresh)
+        self._try(self.announce)
+        self._try(self.answer)
+        if time.monotonic() - self._claimed_s >= self._claim_every_s:
+            self._try(self.claim)
+
+    def announce(self) -> bool:
+        """Tell the network address and capacity, if they changed since they were told."""
+        if not self._url:
+            return False
+        announcement = records.encode(Announcement(url=self._url, capacity_bytes=self._store.capacity_bytes))
+        if self._store.index.note("announced") == announcement.hex():
+            return False
+        self._reporter.send_document(SERVICE, "announce", announcement)
+        self._note("announced", announcement.hex())
+        self._say(f"announced {self._url} to the network")
+        return True
+
+    def answer(self) -> int | None:
+        """Answer the newest round if it was not answered yet; return its number. Raises what `get` raises."""
+        try:
+            latest = self._get(f"/v1/{SERVICE}/rounds/latest")
+            number = int(latest["number"])
+            if number <= int(self._store.index.note(_ROUND) or -1):
+                return None
+            path = f"/v1/{SERVICE}/rounds/{number}/devices/{quote(self._device, safe=':')}"
+            rows = self._get(path).get("asked") or []
+        except UsageError:  # 404: nothing is asked
+            return None
+        asked = [(bytes.fromhex(row[0]), int(row[1])) for row in rows if len(row) == 2]
+        if asked:
+            proofs = self._store.prove_all(asked)
+            for part in _parts(proofs):  # none at all is said too: silence would look like hiding
+                self._reporter.send_document(SERVICE, "proof", records.encode(ProofSet(number=number, proofs=part)))
+            self._say(f"round {number}: {len(proofs)} of {len(asked)} leaves proven")
+        space = self.prove_space(number, bytes.fromhex(latest["seed"]))
+        if space is not None:
+            self._reporter.send_document(SERVICE, "space", space)
+        self._note(_ROUND, str(number))
+        self.answered += 1
+        return number
+
+    def claim(self) -> int:
+        """Report the newest voucher of each gateway that read since the last claim; return how many."""
+        self._claimed_s = time.monotonic()
+        vouchers = Vouchers(self._store.index, self._store.committer)
+        unreported = vouchers.unreported()
+        for at in range(0, len(unreported), _MOST_VOUCHERS):
+            part = unreported[at : at + _MOST_VOUCHERS]
+            claim = EgressClaim(vouchers=tuple(message for _, _, message in part))
+            self._reporter.send_document(SERVICE, "egress", records.encode(claim))
+            vouchers.reported(part)
+        return len(unreported)
+
+    def _note(self, name: str, value: str) -> None:
+        def apply(writer: sqlite3.Connection) -> None:
+            index_.put_note(writer, name, value)
+
+        self._store.committer.submit(Change(apply)).result()
+
+    def _try(self, work: Callable[[], Any]) -> None:
+        try:
+            work()
+        except Retryable as error:
+            self._complain(f"the network is away: {error}")
+        except (FieldstoneError, KeyError, TypeError, ValueError, AttributeError) as error:
+            self._complain(f"{getattr(work, '__name__', 'a duty')} failed: {error}")
+        except OSError as error:
+            self._complain(f"the disk cannot be written: {error}")
+
+    def _complain(self, problem: str) -> None:
+        if problem != self._problem:
+            _LOG.warning("%s", problem)
+            self._problem = problem
+
+
+def _parts(proofs: list[LeafProof]) -> list[tuple[LeafProof, ...]]:
+    """Cut answers so that each part fits a report; at least one part."""
+    parts: list[list[LeafProof]] = [[]]
+    size = 0
+    for proof in proofs:
+        size += len(proof.leaf) + 34 * len(proof.path) + 40
+        if size > _MOST_PROOF_BYTES and parts[-1]:
+            parts.append([])
+            size = len(proof.leaf)
+        parts[-1].append(proof)
+    return [tuple(part) for part in parts]

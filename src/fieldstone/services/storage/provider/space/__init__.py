@@ -1,0 +1,3 @@
+"""Proving empty capacity without pretending: plots that cost hours to make and a moment to check (`proof`, `filling`)."""
+
+from __future__ import annotations
