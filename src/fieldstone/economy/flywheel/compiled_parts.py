@@ -16,8 +16,7 @@ PHILOX_A, PHILOX_B = (np.uint64(word) for word in draws.MULTIPLIERS)
 WEYL_A, WEYL_B = (np.uint64(word) for word in draws.WEYL)
 ROUNDS = draws.ROUNDS
 
-LOGIT = 1  # place in the choices of `Segment.form`
-ADAPTIVE, PESSIMISTIC = 1, 2  # of `Behaviour.expectation`
+ADAPTIVE, PESSIMISTIC = 1, 2  # places in the choices of `Behaviour.expectation`
 TREND_LIMIT, EXPONENT_LIMIT = reference.TREND_LIMIT, reference.EXPONENT_LIMIT
 GROWTH_LIMIT = reference.LOG_GROWTH_LIMIT
 LN2 = math.log(2)
@@ -69,9 +68,12 @@ def normal(step: int, run: int, channel: int, k: Any, m: Any) -> float:
 
 
 @jit
-def demand_answer(segment: Any, unit_usd: float, quality: float, alternative_factor: float) -> Any:
-    if int(segment.form) != LOGIT:
-        return (unit_usd / segment.price_ref_usd) ** -segment.elasticity * quality
+def elastic_answer(segment: Any, unit_usd: float) -> Any:
+    return (unit_usd / segment.price_ref_usd) ** -segment.elasticity
+
+
+@jit
+def logit_answer(segment: Any, unit_usd: float, quality: float, alternative_factor: float) -> float:
     alternative = max(segment.price_alt_usd * alternative_factor, 1e-12)
     behind = (unit_usd - alternative) / alternative - segment.quality_sensitivity * (quality - segment.quality_alt)
     return 1.0 / (1.0 + math.exp(clip(segment.price_sensitivity * behind, EXPONENT_LIMIT)))

@@ -16,11 +16,12 @@ from fieldstone.economy.flywheel.compiled_parts import (
     annuity,
     baseline_paid,
     clip,
-    demand_answer,
+    elastic_answer,
     expectation,
     growth_of,
     jit,
     logistic,
+    logit_answer,
     normal,
     uniform,
 )
@@ -30,7 +31,12 @@ DEMAND, PRICE, JUMP, JUMP_SIZE, UPTIME = draws.DEMAND, draws.PRICE, draws.JUMP, 
 DEMAND_FIRST, REVENUE_SHARE, STAKING = emission.DEMAND_FIRST, emission.REVENUE_SHARE, emission.STAKING
 NET_EMISSIONS, BACKSTOP, BASELINE = emission.NET_EMISSIONS, emission.BACKSTOP, emission.BASELINE
 BURN, NONE, VAULT, BUYBACK = range(4)  # places in the choices of `Burn.mode`
-HYPERBOLIC, POOL = 1, 1  # of `Service.coverage_form` and `Price.model`
+HYPERBOLIC, POOL, LOGIT, ADAPTIVE = (
+    1,
+    1,
+    1,
+    1,
+)  # of `Service.coverage_form`, `Price.model`, `Segment.form`, `Behaviour.expectation`
 MOST_BURNED, BANNED = reference.MOST_BURNED, reference.BANNED_LEAVE_MONTH
 RETURN_LIMIT, EXPONENT_LIMIT = reference.RETURN_LIMIT, reference.EXPONENT_LIMIT
 SPECULATION_LIMIT, PRICE_FLOOR = reference.SPECULATION_LIMIT, reference.PRICE_FLOOR
@@ -53,7 +59,8 @@ def one_run(
 
     devices, demand = np.empty(count), np.empty(kinds)
     loss_months, waiting = np.zeros(count), np.zeros(count)
-    worth, wear, power = np.empty(count), np.empty(count), np.empty(count)
+    worth, wear, power, hazards = np.empty(count), np.empty(count), np.empty(count), np.empty(count)
+    per_capex, per_potential = np.empty(count), np.empty(count)
     lead = np.empty(count, np.int64)
     longest = 0
     for k in range(count):
@@ -63,10 +70,14 @@ def one_run(
         longest = max(longest, lead[k])
         worth[k] = annuity(p.behaviour_discount_year, min(p.behaviour_horizon_months, c.life_months))
         wear[k] = c.capex_usd / c.life_months
+        per_capex[k] = 1.0 / max(c.capex_usd, 1e-9)
+        per_potential[k] = 1.0 / c.potential_devices if c.potential_devices > 0.0 else 0.0
+        hazards[k] = p.behaviour_leave_year / 12.0 + c.failure_year / 12.0
         power[k] = c.power_w * KILOWATT_HOURS * regions[int(c.region)].power_usd_kwh
     ordered = np.zeros((count, longest + 1))
     for j in range(kinds):
         demand[j] = segments[j].units_month
+    answers, answered_usd = np.zeros(kinds), -1.0  # of elastic demand to the last price asked
     working, joins, gone = np.empty(count), np.empty(count), np.empty(count)
     count_in, units_in = np.empty(places), np.empty(places)
     quality_in, offered_in, capacity_in = np.empty(places), np.empty(places), np.empty(places)
@@ -93,6 +104,8 @@ def one_run(
     join_part = min(1.0, p.behaviour_join_month * dt)
     first_movers = p.behaviour_first_movers
     data_share = p.emission_data_share
+    per_step, per_scale, per_memory = 1.0 / dt, 1.0 / p.behaviour_return_scale, 1.0 / p.behaviour_loss_memory_months
+    uses_trend = int(p.behaviour_expectation) == ADAPTIVE
 
     for t in range(steps):
         n, price = now[t], prices[t]
@@ -117,7 +130,8 @@ def one_run(
         for g in range(places):
             ratio = count_in[g] / regions[g].coverage_devices
             covered = ratio / (1.0 + ratio) if int(p.service_coverage_form) == HYPERBOLIC else -math.expm1(-ratio)
-            quality_in[g] = covered**p.service_coverage_exponent * uptime / (1.0 + fraud) if covered > 0.0 else 0.0
+            raised = covered if p.service_coverage_exponent == 1.0 else max(covered, 0.0) ** p.service_coverage_exponent
+            quality_in[g] = raised * uptime / (1.0 + fraud) if covered > 0.0 else 0.0
             coverage += regions[g].demand_share * covered
             quality += regions[g].demand_share * quality_in[g]
             capacity_in[g] = units_in[g] * uptime * p.service_usable_capacity * dt
@@ -127,14 +141,22 @@ def one_run(
         unit_usd = max(p.service_price_usd * n.service_price, 1e-12)
         noise = normal(t, run, DEMAND, k0, k1)
         offered, demand_sum = 0.0, 0.0
+        if unit_usd != answered_usd:
+            answered_usd = unit_usd
+            for j in range(kinds):
+                answers[j] = elastic_answer(segments[j], unit_usd)
         for j in range(kinds):
             segment, patch = segments[j], segment_now[t, j]
             demand[j] = max(0.0, demand[j] * (1.0 + year * (segment.growth_year * quality - segment.churn_year)))
             demand_sum += demand[j]
             swing = segment.noise_year * math.sqrt(year)
-            weather = math.exp(swing * noise - swing * swing / 2.0)
+            weather = math.exp(swing * noise - swing * swing / 2.0) if swing > 0.0 else 1.0
             patched = max(0.0, patch.season) * patch.demand * weather
-            offered += demand[j] * demand_answer(segment, unit_usd, quality, patch.alternative_price) * patched * dt
+            if int(segment.form) == LOGIT:
+                answer = logit_answer(segment, unit_usd, quality, patch.alternative_price)
+            else:
+                answer = answers[j] * quality
+            offered += demand[j] * answer * patched * dt
 
         # 3 sales
         served = 0.0
@@ -223,31 +245,27 @@ def one_run(
                 tokens += data_share * pool * units / max(served, units)
             tokens += direct_unit * units
             opex = c.opex_usd_month * patch.opex + power[k] * patch.power
-            fiat_month = units * unit_usd * keep / dt
-            margin = tokens * price / dt + fiat_month - opex
+            fiat_month = units * unit_usd * keep * per_step
+            margin = tokens * price * per_step + fiat_month - opex
 
-            returns = (tokens * expected / dt + fiat_month - opex) * worth[k]
-            roi = clip((returns - c.capex_usd) / max(c.capex_usd, 1e-9), RETURN_LIMIT)
+            returns = (tokens * expected * per_step + fiat_month - opex) * worth[k]
+            roi = clip((returns - c.capex_usd) * per_capex[k], RETURN_LIMIT)
             left = max(0.0, c.potential_devices - devices[k] - waiting[k])
-            known = devices[k] / c.potential_devices if c.potential_devices > 0.0 else 0.0
-            word = first_movers + (1.0 - first_movers) * known
-            wish = join_part * logistic((roi - c.hurdle) / p.behaviour_return_scale)
+            word = first_movers + (1.0 - first_movers) * devices[k] * per_potential[k]
+            wish = join_part * logistic((roi - c.hurdle) * per_scale)
             joins[k] = min(left, wish * left * word * patch.join * patch.active)
             join_sum += joins[k]
 
             loss = max(0.0, (1.0 - p.behaviour_sunk) * wear[k] - margin)
             loss_months[k] = max(0.0, loss_months[k] + dt if loss > 0.0 else loss_months[k] - dt)
-            running = max(opex, 1e-9)
             elsewhere = c.competitor_usd_month * patch.competitor + patch.competitor_extra
-            pull = max(0.0, elsewhere - max(margin, 0.0)) / running
-            remembered = -math.expm1(-loss_months[k] / p.behaviour_loss_memory_months) if loss > 0.0 else 0.0
-            hazard = (
-                p.behaviour_leave_year / 12.0
-                + c.failure_year / 12.0
-                + p.behaviour_leave_month * remembered * min(1.0, loss / running)
-                + p.behaviour_competitor_month * min(1.0, pull)
-                + BANNED * (1.0 - patch.active)
-            )
+            pull = max(0.0, elsewhere - max(margin, 0.0))
+            hazard = hazards[k] + BANNED * (1.0 - patch.active)
+            if loss > 0.0:
+                remembered = -math.expm1(-loss_months[k] * per_memory)
+                hazard += p.behaviour_leave_month * remembered * min(1.0, loss / max(opex, 1e-9))
+            if pull > 0.0:
+                hazard += p.behaviour_competitor_month * min(1.0, pull / max(opex, 1e-9))
             gone[k] = -math.expm1(-hazard * dt)
             opex_sum += opex * devices[k] * dt
             wear_sum += wear[k] * devices[k] * dt
@@ -293,8 +311,9 @@ def one_run(
         weight = price_weight if t else 1.0
         burn_usd_year += weight * (burned * price / year - burn_usd_year)
         emission_rate_year += weight * (emitted / circulating / year - emission_rate_year)
-        move = p.price_reflexivity * growth_of(before, after) - p.price_fade_year * year - spread * spread / 2.0
+        move = 0.0
         if p.price_speculation > 0.0:
+            move = p.price_reflexivity * growth_of(before, after) - p.price_fade_year * year - spread * spread / 2.0
             move += spread * normal(t, run, PRICE, k0, k1)
             if uniform(t, run, JUMP, k0, k1) <= jump_chance:
                 move += p.price_jump_mean + p.price_jump_sd * normal(t, run, JUMP_SIZE, k0, k1)
@@ -321,7 +340,8 @@ def one_run(
                 speculative = min(speculative * math.exp(clip(move, EXPONENT_LIMIT / 10.0)), SPECULATION_LIMIT)
             raw = (value + speculative) / circulating
         new_price = max(raw * n.price, PRICE_FLOOR)
-        trend += trend_weight * (math.log(new_price / price) / dt - trend)
+        if uses_trend:
+            trend += trend_weight * (math.log(new_price / price) / dt - trend)
         prices[t + 1] = new_price
 
         # 11 treasury
