@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,9 +13,11 @@ import typer
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from fieldstone.identity.keys import Signer
+    from fieldstone.identity.wallet import Wallet
     from fieldstone.services.storage.catalog.accounts import Credentials, SecretBox
     from fieldstone.services.storage.catalog.store import Store
-    from fieldstone.services.storage.pool import Directory
+    from fieldstone.services.storage.pool import Directory, Pool
 
 Dir = Annotated[Path, typer.Option("--dir", metavar="DIR", help="Where keys and the database are kept.")]
 Listen = Annotated[str, typer.Option("--listen", metavar="HOST:PORT", help="Address of the S3 endpoint; port 0: any.")]
@@ -50,6 +54,15 @@ AccessKey = Annotated[str | None, typer.Option("--access-key", help="Access key 
 SecretFile = Annotated[
     Path | None, typer.Option("--secret-file", metavar="FILE", help="File with the new account's secret; else drawn.")
 ]
+WalletFile = Annotated[
+    Path | None, typer.Option("--wallet", metavar="FILE", help="Who owns the gateway in the network; else made in DIR.")
+]
+Lat = Annotated[float | None, typer.Option(help="Latitude of the gateway, if it has a place; degrees WGS 84.")]
+Lon = Annotated[float | None, typer.Option(help="Longitude.")]
+RepairAfter = Annotated[
+    float, typer.Option(metavar="SECONDS", help="A node away for so long is regenerated elsewhere.")
+]
+RepairEvery = Annotated[float, typer.Option(metavar="SECONDS", help="How often shares are counted.")]
 Region = Annotated[str, typer.Option("--region", help="Name of the region that clients see.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -68,6 +81,11 @@ def command(
     admin: Admin = None,
     access_log: Log = None,
     tls: Tls = None,
+    wallet: WalletFile = None,
+    lat: Lat = None,
+    lon: Lon = None,
+    repair_after: RepairAfter = 14_400.0,
+    repair_every: RepairEvery = 3_600.0,
     create_account: Name = None,
     account_id: AccountId = None,
     email: Email = "",
@@ -103,25 +121,14 @@ def command(
             _print_credentials(made, as_json)
             return
         first = _first_account(store, box)
-        _serve(
-            engine,
-            store,
-            box,
-            master_key,
-            directory,
-            first,
-            as_json=as_json,
-            listen=listen,
-            network=network,
-            nodes=nodes,
-            profile=profile,
-            domains=tuple(domain or ()),
-            region=region,
-            etag=etag,
-            admin=admin,
-            access_log=access_log,
-            tls=tls,
-        )
+        if first is not None:
+            _print_credentials(first, as_json)
+        place = (lat, lon) if lat is not None and lon is not None else None
+        settings = _Settings(
+            directory, listen, network, nodes, profile, tuple(domain or ()), region, etag, admin, access_log, tls,
+            wallet, place, repair_after, repair_every, as_json,
+        )  # fmt: skip
+        _serve(engine, store, box, master_key, settings)
     finally:
         store.close()
         engine.dispose()
@@ -182,59 +189,51 @@ def _print_credentials(made: Credentials, as_json: bool) -> None:
     typer.echo(f"access key  {made.access_key}\nsecret key  {made.secret}")
 
 
-def _serve(
-    engine: Engine,
-    store: Store,
-    box: SecretBox,
-    master_key: bytes,
-    directory: Path,
-    first: Credentials | None,
-    *,
-    as_json: bool,
-    listen: str,
-    network: str | None,
-    nodes: Path | None,
-    profile: str,
-    domains: tuple[str, ...],
-    region: str,
-    etag: str,
-    admin: str | None,
-    access_log: str | None,
-    tls: str | None,
-) -> None:
+@dataclass(frozen=True)
+class _Settings:
+    """What the command was told, for `_serve`."""
+
+    directory: Path
+    listen: str
+    network: str | None
+    nodes: Path | None
+    profile: str
+    domains: tuple[str, ...]
+    region: str
+    etag: str
+    admin: str | None
+    access_log: str | None
+    tls: str | None
+    wallet: Path | None
+    place: tuple[float, float] | None
+    repair_after_s: float
+    repair_every_s: float
+    as_json: bool
+
+
+def _serve(engine: Engine, store: Store, box: SecretBox, master_key: bytes, settings: _Settings) -> None:
     import asyncio
 
     import uvloop
 
     from fieldstone.services.storage.s3.server.run import listen as open_socket
 
-    listener = open_socket(*_address(listen))
-    listener_admin = open_socket(*_address(admin)) if admin else None
-    scheme = "https" if tls else "http"
-    url = f"{scheme}://{_name(listener)}"
+    listener = open_socket(*_address(settings.listen))
+    listener_admin = open_socket(*_address(settings.admin)) if settings.admin else None
+    url = f"{'https' if settings.tls else 'http'}://{_name(listener)}"
 
     def ready() -> None:
-        if as_json:
-            admin_url = f"http://{_name(listener_admin)}" if listener_admin else None
-            typer.echo(json.dumps({"endpoint": url, "admin": admin_url, "region": region}))
+        admin_url = f"http://{_name(listener_admin)}" if listener_admin else None
+        if settings.as_json:
+            typer.echo(json.dumps({"endpoint": url, "admin": admin_url, "region": settings.region}))
         else:
             typer.echo(f"endpoint    {url}")
-            if listener_admin:
-                typer.echo(f"admin       http://{_name(listener_admin)}/healthz, /metrics")
-        import sys
-
+            if admin_url:
+                typer.echo(f"admin       {admin_url}/healthz, /metrics")
         sys.stdout.flush()
 
-    if first is not None:
-        _print_credentials(first, as_json)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(
-            _run(
-                engine, store, box, master_key, directory, listener, listener_admin, ready,
-                network=network, nodes=nodes, profile=profile, domains=domains, region=region, etag=etag,
-                access_log=access_log, tls=tls,
-            )
-        )  # fmt: skip
+        runner.run(_run(engine, store, box, master_key, listener, listener_admin, ready, settings))
 
 
 async def _run(
@@ -242,73 +241,77 @@ async def _run(
     store: Store,
     box: SecretBox,
     master_key: bytes,
-    directory: Path,
     listener: Any,
     listener_admin: Any,
     ready: Any,
-    *,
-    network: str | None,
-    nodes: Path | None,
-    profile: str,
-    domains: tuple[str, ...],
-    region: str,
-    etag: str,
-    access_log: str | None,
-    tls: str | None,
+    settings: _Settings,
 ) -> None:
     from fieldstone.services.storage.pool import Pool, profile_named
     from fieldstone.services.storage.s3.server.gateway import Gateway, GatewayOptions
     from fieldstone.services.storage.s3.server.run import serve
 
-    pool = Pool(engine, _directory(network, nodes), _device_key(directory), master_key, database=store)
-    chosen = pool.automatic_profile() if profile == "auto" else profile_named(profile)
+    key = _device_key(settings.directory)
+    pool = Pool(engine, _directory(settings, key), key, master_key, database=store)
+    chosen = pool.automatic_profile() if settings.profile == "auto" else profile_named(settings.profile)
     options = GatewayOptions(
-        profile=chosen, region=region, base_domains=domains, etag="opaque" if etag == "opaque" else "md5"
+        profile=chosen,
+        region=settings.region,
+        base_domains=settings.domains,
+        etag="opaque" if settings.etag == "opaque" else "md5",
     )
-    chain, _, key = (tls or "").partition(",")
+    chain, _, tls_key = (settings.tls or "").partition(",")
     try:
         await serve(
             Gateway(store, pool, box, options),
             listener,
             admin=listener_admin,
-            access_log=_access_log(access_log),
+            access_log=_access_log(settings.access_log),
             ready=ready,
-            tls=(chain, key) if tls else None,
+            background=(_upkeep(pool, key, settings),),
+            tls=(chain, tls_key) if settings.tls else None,
         )
     finally:
         await pool.close()
 
 
-def _directory(network: str | None, nodes: Path | None) -> Directory:
+async def _upkeep(pool: Pool, key: Signer, settings: _Settings) -> None:
+    """Keep shares whole and clean, and as a member of a network: paid for."""
+    from fieldstone.services.storage.membership import Pace, Upkeep
+    from fieldstone.services.storage.pool import RepairRules
+
+    rules = RepairRules(interval_s=settings.repair_every_s, grace_ms=int(settings.repair_after_s * 1_000))
+    pace = Pace(watch_s=min(60.0, settings.repair_every_s), repair=rules)
+    await Upkeep(pool, settings.network, key, settings.directory, pace).keep()
+
+
+def _directory(settings: _Settings, key: Signer) -> Directory:
     from fieldstone.errors import UsageError
     from fieldstone.services.storage.pool import Directory
 
-    if nodes is not None:
-        return Directory.read(nodes)
-    if network is None:
+    if settings.nodes is not None:
+        return Directory.read(settings.nodes)
+    if settings.network is None:
         raise UsageError("give the network's node (--network URL) or a list of storage nodes (--nodes FILE)")
-    return Directory.from_listing(_listing(network.rstrip("/")))
+    from fieldstone.agent import HttpTransport
+    from fieldstone.identity.entries import Place
+    from fieldstone.services.storage.membership import join, listing
+
+    wallet = _wallet(settings.wallet or settings.directory / "operator.wallet")
+    # a gateway is software: without a place of its own it says so by an accuracy of half the Earth
+    lat, lon = settings.place or (0.0, 0.0)
+    place = Place(lat, lon, 0.0, 1_000.0 if settings.place else 20_000_000.0)
+    with HttpTransport(settings.network) as door:
+        join(door, key, wallet, place)
+        return listing(door)
 
 
-def _listing(network: str) -> dict[str, Any]:
-    import httpx
+def _wallet(path: Path) -> Wallet:
+    from fieldstone.identity.wallet import Wallet
 
-    from fieldstone.errors import Retryable
-
-    devices: list[Any] = []
-    after = ""
-    try:
-        with httpx.Client(timeout=20) as client:
-            while True:
-                answer = client.get(f"{network}/v1/devices", params={"after": after})
-                answer.raise_for_status()
-                page = answer.json()
-                devices += page["devices"]
-                after = page.get("next_after") or ""
-                if not after:
-                    return {"devices": devices}
-    except (httpx.HTTPError, ValueError, KeyError) as error:
-        raise Retryable(f"{network} did not list its devices: {error}; is the node up?") from error
+    if not path.exists():
+        Wallet.generate().save(path)
+        typer.echo(f"new operator's wallet in {path}", err=True)
+    return Wallet.load(path)
 
 
 def _device_key(directory: Path) -> Any:

@@ -1,7 +1,7 @@
 """A gateway as a member of its network: enrolled, knowing the providers, paying for shares, keeping them whole.
 
-    join       enrol the gateway's key once, owned by its operator's wallet
-    keep       until cancelled: look for providers, report leases, ask who lives, repair, sweep
+    join          enrol the gateway's key once, owned by its operator's wallet
+    Upkeep        until cancelled: ask who lives, repair, sweep; in a network also look for providers and report leases
 
 Every loop goes on after a failure; nothing here is lost on kill -9, since what is due is a state in the gateway's database
 (`pool.lease`) or a message in the agent's buffer.
@@ -12,9 +12,10 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -66,26 +67,22 @@ def join(door: HttpTransport, key: Signer, wallet: Wallet, place: entries.Place,
     return True
 
 
-class Membership:
-    """The loops beside a gateway's doors. `folder` keeps the agent's buffer."""
+class Upkeep:
+    """The loops beside a gateway's doors. `network`: the node's address (None: a fixed list of nodes, nobody to pay);
+    `folder` keeps the agent's buffer."""
 
-    def __init__(self, pool: Pool, network: str, key: Signer, folder: Path, pace: Pace | None = None) -> None:
+    def __init__(self, pool: Pool, network: str | None, key: Signer, folder: Path, pace: Pace | None = None) -> None:
         self._pool = pool
+        self._network = network
+        self._key = key
+        self._folder = folder
         self._pace = pace or Pace()
-        self._door = HttpTransport(network)
-        self._buffer = Buffer(folder / "reports.db", time.time_ns() // 1_000_000)
-        self._agent = Agent(key, self._buffer, HttpTransport(network))
         self._absences: Mapping[str, Absence] = {}
 
     async def keep(self) -> None:
         """Run until cancelled."""
-        pace, parts = self._pace, self._pool.parts
-        reporter = LeaseReporter(parts, lambda kind, body: self._agent.send_document(SERVICE, kind, body))
+        parts, pace = self._pool.parts, self._pace
         sweeper, watch, repair = Sweeper(parts), Watch(parts), Repair(parts, pace.repair)
-
-        async def look() -> None:
-            found = await asyncio.to_thread(listing, self._door)
-            self._pool.directory.replace(found)
 
         async def watch_once() -> None:
             self._absences = await watch.once()
@@ -96,25 +93,42 @@ class Membership:
                 event("segment_repaired", segment=done.segment.hex(), before=done.healthy_before,
                       after=done.healthy_after, cost_micro_usd=done.cost_micro_usd, problem=done.problem)  # fmt: skip
 
+        loops = [
+            _again("watch", watch_once, pace.watch_s),
+            _again("repair", repair_once, pace.repair.interval_s),
+            _again("sweep", sweeper.once, pace.sweep_s),
+        ]
+        if self._network is None:
+            await asyncio.gather(*loops)
+        else:
+            with HttpTransport(self._network) as door:
+                await self._in_network(door, self._network, loops)
+
+    async def _in_network(self, door: HttpTransport, network: str, loops: list[Coroutine[Any, Any, None]]) -> None:
+        buffer = Buffer(self._folder / "reports.db", time.time_ns() // 1_000_000)
+        agent = Agent(self._key, buffer, HttpTransport(network))
+        reporter = LeaseReporter(self._pool.parts, lambda kind, body: agent.send_document(SERVICE, kind, body))
+
+        async def look() -> None:
+            self._pool.directory.replace(await asyncio.to_thread(listing, door))
+
         stop = threading.Event()
-        sending = threading.Thread(target=self._agent.run, args=(stop,), name="storage-agent", daemon=True)
+        sending = threading.Thread(target=agent.run, args=(stop,), name="storage-agent", daemon=True)
         sending.start()
+        loops += [
+            _again("directory", look, self._pace.directory_s),
+            _again("leases", reporter.once, self._pace.leases_s),
+        ]
         try:
-            await asyncio.gather(
-                _again("directory", look, pace.directory_s),
-                _again("leases", reporter.once, pace.leases_s),
-                _again("watch", watch_once, pace.watch_s),
-                _again("repair", repair_once, pace.repair.interval_s),
-                _again("sweep", sweeper.once, pace.sweep_s),
-            )
+            await asyncio.gather(*loops)
         finally:
             stop.set()
             await asyncio.to_thread(sending.join, 10.0)
-            self._buffer.close()
-            self._door.close()
+            buffer.close()
 
 
 async def _again(what: str, once: Callable[[], Awaitable[object]], every_s: float) -> None:
+    """Do `once` again and again; what fails is logged and tried again."""
     while True:
         try:
             await once()
