@@ -48,12 +48,12 @@ __all__ = [
     "decode_body",
     "draw",
     "encode_body",
+    "leaf_to_read",
     "peek_number",
     "per_round",
     "posed_rounds",
     "round_table",
     "shelves",
-    "tested",
 ]
 
 CONTEXT = b"fieldstone/storage/challenge/v1\0"
@@ -147,7 +147,7 @@ def shelves(holdings: pl.DataFrame) -> Iterator[Shelf]:
         yield Shelf(names[start], shares, leaves[start:end], low[start:end], high[start:end])
 
 
-def tested(shelf: Shelf, posed: Posed) -> tuple[int, int] | None:
+def leaf_to_read(shelf: Shelf, posed: Posed) -> tuple[int, int] | None:
     """Return (place on the shelf, leaf index) that checkers read from the device in a round, None when they read none."""
     seed = posed.asked.seed
     if shelf.device in posed.excluded or draw(TEST_CONTEXT + b"when", seed, shelf.device, 1, posed.check_every)[0]:
@@ -207,7 +207,7 @@ class Asking:
     def tested_before(self, shelf: Shelf, number: int) -> tuple[int, int] | None:
         """Return what checkers read from the device in the round before `number`: it has to prove that now."""
         place = self._place[number]
-        return tested(shelf, self.rounds[place - 1]) if place else None
+        return leaf_to_read(shelf, self.rounds[place - 1]) if place else None
 
     def before(self, number: int) -> int:
         """Return the number of the round before."""

@@ -43,7 +43,20 @@ HOUR_MS = 3_600_000
 LATE_START_MS = START_MS + 12 * HOUR_MS
 LOST_PPM = 999_000  # income below this is a loss: floors and the first minutes cost less
 ACCUSING = frozenset(
-    ["DATA_LOSS", "LOW_AUDIT_SCORE", "LOW_RETRIEVAL_SCORE", "RETRIEVAL_FAILING", "DISSENTING_CHECKER", "BAD_VOUCHER", "COPIED_SHARE", "DUPLICATE_SEGMENT", "BAD_LEASE", "MISSING_LEAF", "WRONG_LEAF", "DISQUALIFIED"]
+    [
+        "DATA_LOSS",
+        "LOW_AUDIT_SCORE",
+        "LOW_RETRIEVAL_SCORE",
+        "RETRIEVAL_FAILING",
+        "DISSENTING_CHECKER",
+        "BAD_VOUCHER",
+        "COPIED_SHARE",
+        "DUPLICATE_SEGMENT",
+        "BAD_LEASE",
+        "MISSING_LEAF",
+        "WRONG_LEAF",
+        "DISQUALIFIED",
+    ]
 )
 
 OUTCOME_SCHEMA: dict[str, pl.DataType] = {
@@ -87,13 +100,14 @@ def _ring(make: Callable[[Callable[[World, str], bool]], Honest], size: int) -> 
 
 
 def _same_operator(world: World, name: str) -> None:
-    for number in range(3):
-        world.add(f"{name}{number}", Honest(), operator=world.operator(name), label=name)
+    for number in range(3):  # the first is an ordinary provider: who came first keeps the claim
+        label = name if number else "original"
+        world.add(f"{name}{number}", Honest(), operator=world.operator(name), label=label)
 
 
 def _one_segment(world: World, name: str) -> None:
     """Lease shares of one segment to all identities of one operator."""
-    mine = [one for one in world.providers if one.label == name]
+    mine = [one for one in world.providers if one.name.startswith(name)]
     for number in range(20):
         segment = world.dice.bytes(16)
         for index, one in enumerate(mine):
@@ -102,7 +116,7 @@ def _one_segment(world: World, name: str) -> None:
 
 def _same_bytes(world: World, name: str) -> None:
     """Lease the same bytes to all identities, each under another share id and segment: one disk would do."""
-    mine = [one for one in world.providers if one.label == name]
+    mine = [one for one in world.providers if one.name.startswith(name)]
     for number in range(20):
         content = world.dice.bytes(32)
         for one in mine:

@@ -105,6 +105,7 @@ class World:
         self.params = with_overrides(default_params(), {"new_days": 0, **self.overrides})
         self.gateway = self.key("gateway")
         self.gateway_operator = self.operator("gateway")
+        self.next_round_ms = START_MS + int(self.params["round_s"]) * 1_000
         self.egress_bytes: dict[str, int] = {}
         self.carry: Mapping[str, pl.DataFrame] = {}
         self.all_shares: dict[bytes, Share] = {}
@@ -123,7 +124,7 @@ class World:
     def add(self, name: str, behaviour: Behaviour, *, operator: str | None = None, label: str = "honest") -> Provider:
         """Add a provider; without `operator` it has its own."""
         latency = int(self.dice.integers(5, 80))
-        one = Provider(name, self.key(name), self.operator(operator or name), behaviour, latency, label=label)
+        one = Provider(name, self.key(name), operator or self.operator(name), behaviour, latency, label=label)
         self.providers.append(one)
         self._by_device[one.device] = one
         return one
@@ -234,8 +235,10 @@ class World:
         rounds: list[Round] = []
         step_ms = int(self.params["round_s"]) * 1_000
         due: list[tuple[int, int, str, str, bytes]] = []  # received, order, kind, device, body
-        while self.now_ms + step_ms < end_ms:
-            self.now_ms += step_ms
+        # rounds come at multiples of the step since the world began, wherever epochs are cut
+        while max(start_ms, self.next_round_ms) < end_ms:
+            self.now_ms = max(start_ms, self.next_round_ms)
+            self.next_round_ms = START_MS + ((self.now_ms - START_MS) // step_ms + 1) * step_ms
             self._deliver(due, self.now_ms)
             self.position += 1
             self.number += 1

@@ -25,7 +25,7 @@ from fieldstone.errors import UsageError
 
 __all__ = ["Bottleneck", "Distance", "fetched_from_elsewhere", "shared_bottleneck"]
 
-MIN_SAMPLES = 8
+MIN_SAMPLES = 12  # fewer cannot reach z = 4, whatever they are
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ def shared_bottleneck(
 ) -> Bottleneck:
     """Tell whether devices asked together share what serves them. Pool the measurements of a group of suspects.
 
-    Fewer than 8 measurements of either kind prove nothing. Raises UsageError for a negative time.
+    Fewer than 12 measurements of either kind prove nothing. Raises UsageError for a negative time.
     """
     alone, together = np.asarray(alone_ms, dtype=np.float64), np.asarray(together_ms, dtype=np.float64)
     if (alone < 0).any() or (together < 0).any():

@@ -29,13 +29,13 @@ import polars as pl
 from fieldstone.errors import Rejected
 from fieldstone.services.contract import EpochInput
 from fieldstone.services.storage import records
-from fieldstone.services.storage.challenge import Posed, Shelf, draw, tested
+from fieldstone.services.storage.challenge import Posed, Shelf, draw, leaf_to_read
 from fieldstone.services.storage.schema import CHECK
 
 __all__ = ["READ_SCHEMA", "Committees", "Finding", "Task", "decide", "reports"]
 
 SEAT_CONTEXT = b"fieldstone/storage/check-seats/v1\0"
-_DRAWS_PER_SEAT = 8
+_DRAWS_PER_SEAT = 32
 
 # Reports of test reads that rounds not yet judged assigned.
 READ_SCHEMA: dict[str, pl.DataType] = {
@@ -95,7 +95,7 @@ class Committees:
         )
         edges = np.cumsum(sizes)
         for shelf in self._shelves:
-            read = tested(shelf, posed)
+            read = leaf_to_read(shelf, posed)
             if read is None:
                 continue
             checkers = self._committee(asked.seed, shelf.device, edges)
