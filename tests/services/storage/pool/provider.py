@@ -30,6 +30,7 @@ class Provider:
     down: bool = False
     full: bool = False
     lies: bool = False
+    lies_below: int = 0  # lies about shorter ranges only
     wrong_root: bool = False
     shares: dict[bytes, bytearray] = field(default_factory=dict)
     orders: list[records.AccessOrder] = field(default_factory=list)
@@ -92,7 +93,7 @@ class Provider:
             return 204, b""
         self.egress_bytes += order.end - order.start
         found = self.shares[share][order.start : order.end]
-        if self.lies:
+        if self.lies or len(found) < self.lies_below:
             found = bytearray(found)
             found[0] ^= 1
         return 206, bytes(found)

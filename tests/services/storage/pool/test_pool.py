@@ -1,49 +1,119 @@
-"""The whole way: bytes in, shares on real sockets, bytes out; adopted, dropped, and what goes wrong in between."""
+"""The whole way: bytes in, shares over real sockets, bytes out, on both event loops."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
 
 import pytest
+import uvloop
 
-from fieldstone.identity.keys import DeviceKey
+from fieldstone.errors import CheckFailed, UsageError
 from fieldstone.services.storage.pool import Pool, Profile, Stored
-from fieldstone.state.engine import connect_state
-from tests.services.storage.pool.provider import Provider, directory_of
-
-SMALL = Profile("4/8", 4, 8, block_bytes=16_384, segment_bytes=1_000_000)
-
-
-@asynccontextmanager
-async def pool_of(tmp_path: Path, count: int = 10) -> AsyncIterator[tuple[Pool, list[Provider]]]:
-    async with AsyncExitStack() as stack:
-        providers = [await stack.enter_async_context(Provider()) for _ in range(count)]
-        pool = Pool(connect_state(tmp_path / "gateway.db"), directory_of(providers), DeviceKey.generate(), bytes(32))
-        stack.push_async_callback(pool.close)
-        yield pool, providers
-
-
-async def pieces(body: bytes, size: int = 70_000) -> AsyncIterator[bytes]:
-    for at in range(0, len(body), size):
-        yield body[at : at + size]
-
-
-async def everything(pool: Pool, stored: Stored, start: int = 0, end: int | None = None) -> bytes:
-    return b"".join([part async for part in pool.read(stored, start, end)])
+from tests.services.storage.pool.conftest import SMALL, MakeNet, everything, pieces
 
 
 @pytest.mark.parametrize("size", [0, 1, 4_096, 4_097, 65_536, 262_000, 999_999, 1_000_000, 2_500_001])
 @pytest.mark.parametrize("hinted", [True, False])
-async def test_what_was_written_is_read(tmp_path: Path, size: int, hinted: bool) -> None:
+async def test_what_was_written_is_read(net: MakeNet, size: int, hinted: bool) -> None:
     body = os.urandom(size)
-    async with pool_of(tmp_path) as (pool, _):
-        stored = await pool.write(pieces(body), profile=SMALL, size_hint=size if hinted else None)
+    async with net() as n:
+        stored = await n.pool.write(pieces(body), profile=SMALL, size_hint=size if hinted else None)
         assert stored.size_bytes == size
         assert (stored.inline is not None) == (size <= 4_096)
-        assert await everything(pool, stored) == body
-        for start, end in ((0, size), (size // 2, size), (size // 3, size // 3 + 1), (size // 3, size // 2)):
+        assert await n.get(stored) == body
+        for start, end in ((size // 2, size), (size // 3, size // 3 + 1), (size // 3, size // 2)):
             end = min(end, size)
-            assert await everything(pool, stored, start, end) == body[start:end]
+            assert await n.get(stored, start, end) == body[start:end]
+
+
+def test_the_same_on_uvloop(net: MakeNet) -> None:
+    async def run() -> None:
+        body = os.urandom(40_000_000)
+        async with net() as n:
+            stored = await n.put(body, Profile("4/8", 4, 8))
+            assert await n.get(stored) == body
+            assert await n.get(stored, 17_000_001, 17_000_900) == body[17_000_001:17_000_900]
+            n.providers[0].down = True
+            assert await n.get(stored) == body
+
+    uvloop.run(run())
+
+
+async def test_a_small_range_asks_one_share(net: MakeNet) -> None:
+    async with net() as n:
+        stored = await n.put(os.urandom(900_000))
+        before = sum(p.egress_bytes for p in n.providers)
+        await n.get(stored, 500_000, 500_010)
+        # a sealed chunk of 64 KiB over blocks of 16 KiB: five blocks at most
+        assert sum(p.egress_bytes for p in n.providers) - before <= 65_552
+
+
+async def test_no_byte_of_a_large_read_is_ordered_twice(net: MakeNet) -> None:
+    async with net() as n:
+        stored = await n.put(os.urandom(40_000_000), Profile("4/8", 4, 8))
+        await n.get(stored)
+        assert sum(p.egress_bytes for p in n.providers) < 40_000_000 * 1.001
+
+
+async def test_shares_are_what_nobody_can_read(net: MakeNet) -> None:
+    body = b"secret! " * 100_000
+    async with net() as n:
+        await n.put(body)
+        for provider in n.providers:
+            for share in provider.shares.values():
+                assert b"secret" not in share
+        assert len({bytes(s) for p in n.providers for s in p.shares.values()}) == 8  # no share twice
+
+
+async def test_inline_objects_are_sealed_under_the_master_key(net: MakeNet) -> None:
+    async with net() as n:
+        stored = await n.put(b"secret" * 100)
+        assert stored.inline is not None and b"secret" not in stored.inline
+        changed = Stored(stored.size_bytes, (), stored.inline[:-1] + bytes([stored.inline[-1] ^ 1]))
+        with pytest.raises(CheckFailed):
+            await n.get(changed)
+        with pytest.raises(CheckFailed):
+            other = Pool(n.pool.parts.database.engine, n.pool.directory, n.key, b"x" * 32)
+            await everything(other, stored)
+        await other.close()
+
+
+@pytest.mark.parametrize("announced", [0, 3_000, 5_000, 99_999, 100_001, 3_000_000])
+async def test_another_length_than_announced_is_refused_and_leaves_nothing(net: MakeNet, announced: int) -> None:
+    async with net() as n:
+        with pytest.raises(UsageError, match=r"announced|source"):
+            await n.pool.write(pieces(os.urandom(100_000)), profile=SMALL, size_hint=announced)
+        assert n.pool._memory._used == 0 and not n.pool.parts.writing
+
+
+async def test_a_client_that_hangs_up_leaves_nothing_running(net: MakeNet) -> None:
+    async def stalls() -> AsyncIterator[bytes]:
+        yield os.urandom(300_000)
+        await asyncio.sleep(3_600)
+
+    async with net() as n:
+        writing = asyncio.create_task(n.pool.write(stalls(), profile=SMALL, size_hint=900_000))
+        await asyncio.sleep(0.2)
+        writing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await writing
+        assert n.pool._memory._used == 0 and not n.pool.parts.writing
+
+
+async def test_parallel_writes_and_reads_within_a_small_memory(net: MakeNet) -> None:
+    bodies = [os.urandom(200_000 + 31 * i) for i in range(24)]
+    async with net() as n:
+        n.pool._memory._size = 1_500_000  # three at a time
+        stored = await asyncio.gather(*map(n.put, bodies))
+        assert list(await asyncio.gather(*map(n.get, stored))) == bodies
+        assert n.pool._memory._used == 0
+
+
+@pytest.mark.parametrize(("start", "end"), [(-1, 5), (5, 4), (0, 100_001)])
+async def test_ranges_outside_are_refused(net: MakeNet, start: int, end: int) -> None:
+    async with net() as n:
+        stored = await n.put(os.urandom(100_000))
+        with pytest.raises(UsageError, match="not inside"):
+            await n.get(stored, start, end)

@@ -161,7 +161,8 @@ class Download:
         """
         layout = self.segment.layout
         need = need_of(layout, start, end)
-        if len(need.by_share) < layout.k and await self._exact(window, need):
+        is_part = len(need.by_share) < layout.k or any(asked != need.hull for asked in need.by_share.values())
+        if is_part and await self._exact(window, need):
             return dict(need.by_share)
         have = await self._hull(window, need)
         missing = [number for number in need.by_share if number not in have]

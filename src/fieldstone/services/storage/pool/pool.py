@@ -141,6 +141,7 @@ class Pool:
             while running:
                 await running.pop(0)
         except BaseException:
+            await asyncio.sleep(0)  # a task that is cancelled before it has begun could not clean up
             for task in running:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)

@@ -105,7 +105,9 @@ class Upload:
         return bool(self._running)
 
     def start(self) -> None:
-        """Begin to send; the blocks follow as they are coded."""
+        """Begin to send, once; the blocks follow as they are coded."""
+        if self._nodes_by_did:
+            return
         for share, node in self.first:
             self._send(share, node)
 

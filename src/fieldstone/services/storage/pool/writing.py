@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
@@ -22,6 +23,7 @@ from fieldstone.services.storage.pool.segments import Segment, Share
 from fieldstone.services.storage.pool.source import Source
 from fieldstone.services.storage.pool.upload import Receipt, Upload
 
+SLOW_SOURCE_S = 2.0  # for the first step of 6 MiB
 SEED = random.SystemRandom()  # nobody outside can foresee who gets which share
 
 
@@ -98,8 +100,7 @@ class SegmentWriter:
             await parts.database.write(
                 lambda c: segments.plan(c, self.segment, shares, writer=parts.writer, relaxed=relaxed, now_ms=now_ms)
             )
-            upload.start()
-            await self._code(plain, coded)
+            await self._code(plain, coded, upload)
         except BaseException:
             if upload is not None:
                 await upload.stop()
@@ -114,8 +115,12 @@ class SegmentWriter:
         with suppress(Retryable):
             await self._parts.database.write(lambda c: segments.abandon(c, [self.segment.id], now_ms))
 
-    async def _code(self, plain: Source, coded: CodedSegment) -> None:
-        """Feed the segment step by step; while one is coded, the next is taken from the source."""
+    async def _code(self, plain: Source, coded: CodedSegment, upload: Upload) -> None:
+        """Feed the segment step by step; while one is coded, the next is taken from the source.
+
+        Sending begins with the first step, unless the source is slow: nodes do not wait long for a body to go on.
+        """
+        began = time.monotonic()
         loop = asyncio.get_running_loop()
         left = self.segment.size_bytes
         rooms = [memoryview(bytearray(min(left, STEP_BYTES))) for _ in range(2 if left > STEP_BYTES else 1)]
@@ -126,11 +131,14 @@ class SegmentWriter:
                 if await plain.read_into(room) < len(room):
                     raise UsageError(f"the source ended after {plain.taken_bytes} bytes, more were announced")
                 left -= len(room)
+                if step == 0 and time.monotonic() - began < SLOW_SOURCE_S:
+                    upload.start()
                 if working is not None:
                     coded.publish(await working)
                 working = loop.run_in_executor(self._parts.threads, coded.advance, room)
             if working is not None:
                 coded.publish(await working)
+            upload.start()
         except BaseException:
             if working is not None:
                 await asyncio.gather(working, return_exceptions=True)
