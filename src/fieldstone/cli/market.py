@@ -215,6 +215,62 @@ def invoice(
         typer.echo(shop.invoice(invoice_id, "json" if as_json else form).rstrip("\n"))
 
 
+@app.command("pay-for")
+def pay_for(
+    device_key: Annotated[
+        Path, typer.Argument(help="Key file of the device whose use you pay: a gateway's device.key.")
+    ],
+    node: Node = DEFAULT_NODE,
+    key_file: KeyFile = None,
+    as_json: Json = False,
+) -> None:
+    """Pay from your credits for what a device of yours uses: storage that its gateway fills, bytes that it reads."""
+    import httpx
+
+    from fieldstone.errors import Retryable
+    from fieldstone.identity.keys import DeviceKey
+    from fieldstone.market.usage import binding_text
+
+    key = DeviceKey.load(device_key)
+    device = key.public.device_id
+    with _shop(node, key_file) as shop:
+        customer = shop.account()["customer_id"]
+        try:
+            network_id = httpx.get(f"{shop.url}/v1/network", timeout=30).json()["network_id"]
+        except httpx.HTTPError as error:
+            raise Retryable(f"{shop.url} did not answer: {error}") from error
+        answer = shop.pay_for(device, key.sign(binding_text(network_id, device, customer)))
+    if as_json:
+        show_json(answer)
+    else:
+        typer.echo(f"{customer} pays for {device}")
+
+
+@app.command()
+def usage(node: Node = DEFAULT_NODE, key_file: KeyFile = None, limit: int = 100, as_json: Json = False) -> None:
+    """Show what your devices used, epoch by epoch, and what it cost."""
+    from fieldstone.cli.show import table
+    from fieldstone.units import format_usd
+
+    with _shop(node, key_file) as shop:
+        found = shop.usage(limit)
+    if as_json:
+        show_json(found)
+        return
+    rows = [
+        [
+            str(charge["epoch"]),
+            f"{charge['service']}/{charge['product']}",
+            f"{charge['units']:,}",
+            format_usd(charge["due_micro_usd"]),
+            format_usd(charge["paid_micro_usd"]),
+            charge["payer"],
+        ]
+        for charge in found["charges"]
+    ]
+    table(("epoch", "product", "units", "due", "paid", "device"), rows)
+
+
 @app.command()
 def account(node: Node = DEFAULT_NODE, key_file: KeyFile = None, as_json: Json = False) -> None:
     """Show your credits and what the key may still spend."""

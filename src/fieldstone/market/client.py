@@ -77,6 +77,14 @@ class MarketClient:
         """Return the account behind the key."""
         return self._call("GET", "/account")
 
+    def pay_for(self, device: str, signature: bytes) -> dict[str, Any]:
+        """Pay for what a device uses; its signature is over `usage.binding_text`. Returns what `usage` does."""
+        return self._call("PUT", "/payers", json={"device": device, "signature": signature.hex()})
+
+    def usage(self, limit: int = 100) -> dict[str, Any]:
+        """Return the devices that the account pays for and the newest charges: {payers, charges}."""
+        return self._call("GET", "/usage", params={"limit": limit})
+
     def invoice(self, invoice_id: str, form: str = "json") -> str:
         """Return an invoice as `json`, `text` or `html`."""
         return self._send("GET", f"/invoices/{invoice_id}", params={"format": form}).text
