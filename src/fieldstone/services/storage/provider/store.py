@@ -255,8 +255,8 @@ class Store:
             return
         if state != "held":
             _LOG.error("share %s is %s: not served and not proven until it is stored anew", share.hex(), state)
-        if state == "lost":
-            self.release(0, -row.disk_bytes)
+        if "lost" in (state, row.state):
+            self.release(0, -row.disk_bytes if state == "lost" else row.disk_bytes)
         now_ms = self.clock.now_ms()
         self._drop(share)
         with contextlib.suppress(Rejected):  # the index cannot be written: the next look finds the same again

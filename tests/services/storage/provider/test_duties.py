@@ -1,0 +1,162 @@
+"""What a provider owes the network: rounds answered once, egress claimed once, gateways known, outages outlived."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fieldstone.errors import Retryable, UsageError
+from fieldstone.services.storage import records
+from fieldstone.services.storage.codes import fast_tree
+from fieldstone.services.storage.provider.duties import Duties, RegistryGateways
+from fieldstone.services.storage.provider.store import Store
+from fieldstone.services.storage.provider.vouchers import Vouchers
+from fieldstone.services.storage.records import Announcement, EgressClaim, ProofSet
+from tests.services.storage.provider.test_store import put, share_id
+from tests.services.storage.provider.test_vouchers import GATEWAY, _nothing, order
+
+DEVICE = "did:key:zMe"
+
+
+class Network:
+    """What the node would answer."""
+
+    def __init__(self) -> None:
+        self.round: dict[str, Any] | None = None
+        self.asked: list[list[Any]] = []
+        self.away = False
+        self.devices: list[dict[str, Any]] = []
+        self.reads = 0
+
+    def get(self, path: str) -> Any:
+        if self.away:
+            raise Retryable("away")
+        self.reads += 1
+        if path.startswith("/v1/devices"):
+            return {"devices": self.devices, "next_after": None}
+        if self.round is None:
+            raise UsageError("404")
+        if path == "/v1/storage/rounds/latest":
+            return self.round
+        assert path == f"/v1/storage/rounds/{self.round['number']}/devices/{DEVICE}"
+        return {**self.round, "asked": self.asked}
+
+
+class Reports:
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, str, bytes]] = []
+
+    def send_document(self, service: str, kind: str, document: bytes) -> int:
+        self.sent.append((service, kind, document))
+        return len(self.sent)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    made = Store(tmp_path / "disk", 50_000_000)
+    yield made
+    made.close()
+
+
+def test_a_round_is_answered_once_and_honestly(store: Store) -> None:
+    row = put(store, share_id(1), b"x" * 300_000)
+    network, reports = Network(), Reports()
+    duties = Duties(store, DEVICE, network.get, reports)
+    assert duties.answer() is None  # nothing asked yet
+    network.round = {"number": 7, "issued_ms": 1, "seed": "ab" * 32}
+    network.asked = [
+        [share_id(1).hex(), 4],
+        [share_id(2).hex(), 0],
+        [share_id(1).hex(), 9],
+        [share_id(9).hex(), 1, "did"],
+    ]
+    assert duties.answer() == 7
+    assert duties.answer() is None
+    ((service, kind, body),) = reports.sent
+    answer = records.decode(body, ProofSet)
+    assert (service, kind, answer.number) == ("storage", "proof", 7)
+    assert [(proof.share, proof.leaf_index) for proof in answer.proofs] == [(share_id(1), 4), (share_id(1), 9)]
+    for proof in answer.proofs:
+        assert fast_tree.verify(row.root, row.size_bytes, row.leaf_bytes, proof.leaf_index, proof.leaf, proof.path)
+    assert Duties(store, DEVICE, network.get, reports).answer() is None  # also after a restart
+
+
+def test_having_lost_everything_is_said(store: Store) -> None:
+    network, reports = Network(), Reports()
+    network.round = {"number": 1, "seed": "00" * 32}
+    network.asked = [[share_id(1).hex(), 4]]
+    Duties(store, DEVICE, network.get, reports).answer()
+    assert records.decode(reports.sent[0][2], ProofSet) == ProofSet(number=1, proofs=())
+
+
+def test_many_proofs_go_in_several_reports(store: Store) -> None:
+    put(store, share_id(1), b"x" * 5_000_000)
+    network, reports = Network(), Reports()
+    network.round = {"number": 1, "seed": "00" * 32}
+    network.asked = [[share_id(1).hex(), index % 300] for index in range(600)]
+    Duties(store, DEVICE, network.get, reports).answer()
+    sizes = [len(body) for _, _, body in reports.sent]
+    assert len(sizes) == 3 and max(sizes) < 4_194_304
+    assert sum(len(records.decode(body, ProofSet).proofs) for _, _, body in reports.sent) == 600
+
+
+def test_the_newest_vouchers_are_claimed_once(store: Store) -> None:
+    reports = Reports()
+    duties = Duties(store, DEVICE, Network().get, reports)
+    assert duties.claim() == 0 and reports.sent == []
+    vouchers = Vouchers(store.index, store.committer)
+    vouchers.take(order(100), 100)
+    vouchers.take(order(300), 100)
+    store.committer.submit(_nothing()).result(5)
+    assert duties.claim() == 1 and duties.claim() == 0
+    assert records.decode(reports.sent[0][2], EgressClaim).vouchers == (b"signed 300",)
+    assert vouchers.newest(GATEWAY) == 300
+
+
+def test_the_address_is_told_when_it_changes(store: Store) -> None:
+    reports = Reports()
+    duties = Duties(store, DEVICE, Network().get, reports, url="http://10.0.0.1:9100")
+    assert duties.announce() and not duties.announce()
+    told = records.decode(reports.sent[0][2], Announcement)
+    assert (told.url, told.capacity_bytes) == ("http://10.0.0.1:9100", 50_000_000)
+    assert Duties(store, DEVICE, Network().get, reports, url="http://10.0.0.2:9100").announce()
+
+
+def test_an_outage_and_nonsense_are_outlived(store: Store) -> None:
+    network, reports = Network(), Reports()
+    network.away = True
+    duties = Duties(store, DEVICE, network.get, reports)
+    duties.step()
+    network.away, network.round = False, {"number": "seven"}
+    duties.step()
+    network.round, network.asked = {"number": 1, "seed": "00" * 32}, [["zz", 1]]
+    duties.step()
+    network.asked = [[share_id(1).hex(), 1]]
+    duties.step()
+    assert [kind for _, kind, _ in reports.sent] == ["proof"]
+
+
+def device(name: str, model: str = "storage-gateway", **fields: Any) -> dict[str, Any]:
+    return {"device": name, "key": f"{name}-key", "model": model, "revoked_ms": None, **fields}
+
+
+def test_gateways_are_those_of_the_registry_and_kept_for_the_next_start(tmp_path: Path) -> None:
+    network, file = Network(), tmp_path / "gateways.json"
+    network.devices = [device("a"), device("b", "WS2000"), device("c", revoked_ms=5)]
+    known = RegistryGateways(network.get, file, every_s=3_600, soonest_s=0)
+    assert known.key_of("a") is None
+    known.refresh()
+    assert (known.key_of("a"), known.key_of("b"), known.key_of("c")) == ("a-key", None, None)
+    network.devices.append(device("d"))
+    known.refresh()  # an unknown one was asked for: looked at again at once
+    assert known.key_of("d") == "d-key"
+    reads = network.reads
+    known.refresh()
+    assert network.reads == reads  # otherwise rarely
+    network.away = True
+    assert RegistryGateways(network.get, file).key_of("d") == "d-key"
+    file.write_text("[")
+    assert RegistryGateways(network.get, file).key_of("d") is None
