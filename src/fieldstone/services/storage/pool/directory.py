@@ -126,9 +126,19 @@ def prefix_of(url: str) -> str:
     return str(ipaddress.ip_network((address, 24 if address.version == 4 else 64), strict=False))
 
 
+def _has_port(url: str) -> bool:
+    try:
+        return urlsplit(url).port != 0
+    except ValueError:
+        return False
+
+
 def _checked(node: Node) -> Node:
     parts = urlsplit(node.url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/") or parts.query:
+    # urlsplit drops line ends silently, and the host goes into a header
+    is_plain = all("!" <= letter <= "~" for letter in node.url) and "@" not in node.url
+    is_address = parts.scheme in ("http", "https") and parts.hostname and not parts.query and not parts.fragment
+    if not is_plain or not is_address or parts.path not in ("", "/") or not _has_port(node.url):
         raise UsageError(f"node {node.did}: {node.url!r} is no address; write http(s)://host:port without a path")
     try:
         PublicKey.from_device_id(node.did)
