@@ -11,6 +11,7 @@ from tests.docs.shell import DOCS, Shell, blocks
 # In this order: the last ones restart the node under another policy.
 HOW_TO = (
     "run-a-station",
+    "provide-storage",
     "object-to-an-epoch",
     "buy-data",
     "verify-your-own-files",

@@ -27,7 +27,7 @@ class Network:
     def __init__(self) -> None:
         self.round: dict[str, Any] | None = None
         self.asked: list[list[Any]] = []
-        self.away = False
+        self.away, self.offers = False, True
         self.devices: list[dict[str, Any]] = []
         self.reads = 0
 
@@ -35,6 +35,8 @@ class Network:
         if self.away:
             raise Retryable("away")
         self.reads += 1
+        if path == "/v1/network":
+            return {"kinds": {"storage": {"proof": []}} if self.offers else {"sensing": {}}}
         if path.startswith("/v1/devices"):
             return {"devices": self.devices, "next_after": None}
         if self.round is None:
@@ -137,6 +139,17 @@ def test_an_outage_and_nonsense_are_outlived(store: Store) -> None:
     network.asked = [[share_id(1).hex(), 1]]
     duties.step()
     assert [kind for _, kind, _ in reports.sent] == ["proof"]
+
+
+def test_a_network_without_storage_gets_nothing_until_it_offers_it(store: Store) -> None:
+    network, reports = Network(), Reports()
+    network.offers = False
+    duties = Duties(store, DEVICE, network.get, reports, url="http://10.0.0.1:9100")
+    duties.step()
+    assert reports.sent == []
+    network.offers = True
+    duties.step()
+    assert [kind for _, kind, _ in reports.sent] == ["announce"]
 
 
 def device(name: str, model: str = "storage-gateway", **fields: Any) -> dict[str, Any]:

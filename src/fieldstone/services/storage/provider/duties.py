@@ -116,6 +116,7 @@ class Duties:
         self.prove_space: Callable[[int, bytes], bytes | None] = lambda number, seed: None
         self._claimed_s = -1e9
         self._problem = ""
+        self._is_offered = False
         self.answered = 0
 
     def run(self, stop: threading.Event) -> None:
@@ -129,10 +130,18 @@ class Duties:
         """Do what is due now. Failures are logged once and tried again."""
         if self._gateways is not None:
             self._try(self._gateways.refresh)
+        if not self._is_offered and not self._try(self.look):
+            return
         self._try(self.announce)
         self._try(self.answer)
         if time.monotonic() - self._claimed_s >= self._claim_every_s:
             self._try(self.claim)
+
+    def look(self) -> None:
+        """Ask whether the network takes storage reports at all. Raises Retryable when it does not (yet)."""
+        if SERVICE not in self._get("/v1/network")["kinds"]:
+            raise Retryable("it offers no storage: its founder has to add the service to the policy")
+        self._is_offered = True
 
     def announce(self) -> bool:
         """Tell the network address and capacity, if they changed since they were told."""
@@ -188,15 +197,17 @@ class Duties:
 
         self._store.committer.submit(Change(apply)).result()
 
-    def _try(self, work: Callable[[], Any]) -> None:
+    def _try(self, work: Callable[[], Any]) -> bool:
         try:
             work()
+            return True
         except Retryable as error:
-            self._complain(f"the network is away: {error}")
+            self._complain(f"the network cannot be served now: {error}")
         except (FieldstoneError, KeyError, TypeError, ValueError, AttributeError) as error:
             self._complain(f"{getattr(work, '__name__', 'a duty')} failed: {error}")
         except OSError as error:
             self._complain(f"the disk cannot be written: {error}")
+        return False
 
     def _complain(self, problem: str) -> None:
         if problem != self._problem:
