@@ -10,6 +10,8 @@ import importlib
 from collections.abc import Callable
 from typing import Any, cast
 
+from fieldstone.services.storage.codes.compiled import compiled
+
 numba: Any = importlib.import_module("numba")
 ir: Any = importlib.import_module("llvmlite.ir")
 intrinsic: Any = importlib.import_module("numba.extending").intrinsic
@@ -99,7 +101,7 @@ def _hashes(source: Any, target: Any, count: Any, prefix: Any) -> None:
 
 hashes = cast(
     Callable[[int, int, int, int], None],
-    numba.njit("void(uintp, uintp, uintp, uint32)", nogil=True, cache=True)(_hashes),
+    compiled("void(uintp, uintp, uintp, uint32)")(_hashes),
 )
 """(source address, target address, count, prefix): `count` times 64 bytes to 32-byte hashes; target may be source.
 

@@ -10,6 +10,7 @@ import importlib
 from typing import Any
 
 from fieldstone.services.storage.codes.cauchy_fft_steps import DOWN, DOWN_FIRST, OUT, OUT_FIRST, SUM, UP
+from fieldstone.services.storage.codes.compiled import compiled
 
 numba: Any = importlib.import_module("numba")
 ir: Any = importlib.import_module("llvmlite.ir")
@@ -83,9 +84,7 @@ def _step(kind: int) -> Any:
 _down, _down_first, _up, _sum, _out, _out_first = (_step(kind) for kind in (DOWN, DOWN_FIRST, UP, SUM, OUT, OUT_FIRST))
 
 
-@numba.njit(  # type: ignore[untyped-decorator]
-    "void(int64[:, ::1], uintp[::1], uintp[::1], uintp, uintp, uintp)", nogil=True, cache=True
-)
+@compiled("void(int64[:, ::1], uintp[::1], uintp[::1], uintp, uintp, uintp)")
 def run(program: Any, rows: Any, moves: Any, tables: Any, length: Any, strip: Any) -> None:
     """Run the steps over strips of `length` bytes; `rows` are addresses, `moves` 1 where they advance with the strips.
 

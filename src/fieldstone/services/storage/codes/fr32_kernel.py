@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from fieldstone.services.storage.codes.compiled import compiled
+
 numba: Any = importlib.import_module("numba")
 ir: Any = importlib.import_module("llvmlite.ir")
 intrinsic: Any = importlib.import_module("numba.extending").intrinsic
@@ -49,7 +51,7 @@ def _block(typing_context: Any, source: Any, target: Any) -> Any:
     return types.none(types.uintp, types.uintp), code
 
 
-@numba.njit("void(uintp, uintp, uintp)", nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@compiled("void(uintp, uintp, uintp)")
 def pad(source: Any, target: Any, blocks: Any) -> None:
     """Pad `blocks` × 127 bytes at `source` to `blocks` × 128 bytes at `target`, another place."""
     for i in range(blocks):

@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from fieldstone.services.storage.codes.compiled import compiled
+
 numba: Any = importlib.import_module("numba")
 intrinsic: Any = importlib.import_module("numba.extending").intrinsic
 types: Any = numba.types
@@ -24,9 +26,7 @@ def _bytes_at(typing_context: Any, address: Any) -> Any:
     return types.CPointer(types.uint8)(types.uintp), generate
 
 
-@numba.njit(  # type: ignore[untyped-decorator]
-    "void(uint8[:, ::1], uint8[:, ::1], uintp[::1], uintp[::1], int64)", nogil=True, cache=True
-)
+@compiled("void(uint8[:, ::1], uint8[:, ::1], uintp[::1], uintp[::1], int64)")
 def product(products: Any, matrix: Any, sources: Any, destinations: Any, length: Any) -> None:
     """Set `length` bytes at every destination to the sum of the sources times the matrix row."""
     rows, columns = matrix.shape

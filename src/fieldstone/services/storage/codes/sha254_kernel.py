@@ -17,6 +17,8 @@ import importlib
 from collections.abc import Callable
 from typing import Any, cast
 
+from fieldstone.services.storage.codes.compiled import compiled
+
 numba: Any = importlib.import_module("numba")
 ir: Any = importlib.import_module("llvmlite.ir")
 intrinsic: Any = importlib.import_module("numba.extending").intrinsic
@@ -228,10 +230,6 @@ def _sha_lanes(typing_context: Any, source: Any, target: Any) -> Any:
     return types.none(types.uintp, types.uintp), _generated(_lane_nodes)
 
 
-def _compile(function: Any) -> Any:
-    return numba.njit("void(uintp, uintp, uintp)", nogil=True, cache=True)(function)
-
-
 def _nodes_by_instructions(source: Any, target: Any, count: Any) -> None:
     for i in range((count + types.uintp(1)) // types.uintp(2)):
         _sha_two(source + types.uintp(i) * types.uintp(128), target + types.uintp(i) * types.uintp(64))
@@ -255,4 +253,6 @@ def kernel(name: str = "") -> Kernel:
     It works on whole groups of `GROUP_NODES`, so both places must have room for `count` rounded up to that.
     """
     name = name or ("sha" if has_instructions() else "lanes")
-    return cast(Kernel, _compile(_nodes_by_instructions if name == "sha" else _nodes_in_lanes))
+    return cast(
+        Kernel, compiled("void(uintp, uintp, uintp)")(_nodes_by_instructions if name == "sha" else _nodes_in_lanes)
+    )
