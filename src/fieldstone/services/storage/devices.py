@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
+import msgspec
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -31,6 +32,8 @@ from fieldstone.services.storage.codes.fast_tree import leaf_hash
 from fieldstone.services.storage.codes.fast_tree import verify as verify_leaf
 from fieldstone.services.storage.egress import EGRESS_STRUCT, count_egress
 from fieldstone.services.storage.holdings import FOREVER, HOLDING_SCHEMA, REFUSED_SCHEMA, device_keys, fold
+from fieldstone.services.storage.provider.space.proof import read as read_space
+from fieldstone.services.storage.provider.space.proof import verify_space
 from fieldstone.services.storage.schema import CHECK, EGRESS_CLAIM, LEASE, PROOF, RELEASE, SPACE, UNIT_BYTE_MS
 from fieldstone.units import PPM
 
@@ -424,7 +427,29 @@ def _scaled(size: NDArray[np.int64], time_ms: NDArray[np.int64]) -> NDArray[np.i
 
 
 def _space(part: EpochInput, device: str, documents: list[tuple[int, bytes]]) -> tuple[int, int]:
-    return 0, 0
+    """Return KiB-seconds of proven empty capacity and how many claims or proofs did not verify.
+
+    Every `space_every_rounds`-th round of the epoch counts, for the time of so many rounds; its first readable claim in
+    time is checked, up to `space_most_proofs` proofs (3 ms each).
+    """
+    within_ms = int(part.params["answer_within_s"]) * 1_000
+    every = int(part.params["space_every_rounds"])
+    counted = {one.number: one for one in part.rounds if one.number % every == 0}
+    units = bad = 0
+    for received_ms, body in documents:
+        try:
+            claim = read_space(body)
+        except msgspec.DecodeError:
+            bad += 1
+            continue
+        asked = counted.get(claim.number)
+        if asked is None or received_ms > asked.issued_ms + within_ms:
+            continue
+        del counted[claim.number]
+        found = verify_space(device, claim, asked.number, asked.seed, most_proofs=int(part.params["space_most_proofs"]))
+        bad += found.wrong
+        units += found.proven_bytes // 1_024 * every * int(part.params["round_s"])
+    return units, bad
 
 
 def _empty_shelf(device: str) -> Shelf:

@@ -82,6 +82,10 @@ PARAMETERS: dict[str, Parameter] = {
     ),
     "egress_stored_times_day": Parameter(50, "×", "a gateway's shares on a device may be read so often a day", OWN),
     "egress_floor_bytes": Parameter(2**30, "bytes", "…and this much a day in any case", OWN),
+    "space_every_rounds": Parameter(
+        48, "rounds", "empty space is proven in every so many-th round", "3 ms of checking a proof"
+    ),
+    "space_most_proofs": Parameter(256, "proofs", "of one claim are checked and counted", OWN),
     "space_weight_ppm": Parameter(
         10_000, "ppm", "weight of proven empty capacity in quantity", "never a customer's storage"
     ),
@@ -131,4 +135,5 @@ _POSITIVE = {
     "check_every_rounds",
     "committee",
     "committee_quorum",
+    "space_every_rounds",
 }
