@@ -9,7 +9,7 @@ from fieldstone.assess.catalogue import metrics
 from fieldstone.assess.evaluate import Answer, Assessment
 from fieldstone.assess.evidence import Known
 from fieldstone.assess.formulas import display
-from fieldstone.assess.report.words import band_word, headline, percent, scored, sentence, shown, value_of
+from fieldstone.assess.report.words import band_word, headline, percent, scored, sentence, shown, small, value_of
 from fieldstone.assess.sensitivity import Sensitivity
 
 
@@ -72,7 +72,8 @@ def memo(card: Assessment, firmness: Sensitivity) -> str:
         f"Case {case.sha256[:16]}, framework {card.framework.sha256[:16]}, seed {firmness.seed}, Fieldstone {__version__}. "
         "A scorecard of claims, not advice.",
     ]  # fmt: skip
-    return "\n".join(lines) + "\n"
+    # a case's texts are texts: Markdown would pass HTML on
+    return "\n".join(lines).replace("<", "&lt;") + "\n"
 
 
 def who_pays(card: Assessment) -> list[str]:
@@ -117,7 +118,7 @@ def flag_lines(card: Assessment) -> list[str]:
         for f in raised
     ] or ["None of those that could be checked is raised."]
     if unknown:
-        lines += ["", "Not known: " + "; ".join(f.rule.title.lower() for f in unknown) + "."]
+        lines += ["", "Not known: " + "; ".join(small(f.rule.title) for f in unknown) + "."]
     return lines
 
 
@@ -136,7 +137,7 @@ def firmness_lines(card: Assessment, firmness: Sensitivity) -> list[str]:
     moving = [s for s in firmness.swings if s.against != s.towards][:5]
     for swing in moving:
         lines.append(
-            f"`{swing.claim.id}` ({metrics()[swing.claim.metric].title.lower()}) off by {percent(swing.error)}: raw score "
+            f"`{swing.claim.id}` ({small(metrics()[swing.claim.metric].title)}) off by {percent(swing.error)}: raw score "
             f"{scored(swing.against)} to {scored(swing.towards)}."
         )
     if not moving:
@@ -153,7 +154,7 @@ def contradiction_lines(card: Assessment) -> list[str]:
             lines.append(f"- {metrics()[one.metric].title}: `{a.id}`: {one.explanation}.")
             continue
         sides = " against ".join(
-            f"{c.shown} ({c.scope + ', ' if c.scope else ''}{c.period}, {c.source.title})" for c in (a, b)
+            f"{c.shown} ({c.scope + ', ' if c.scope else ''}{shown(c.period)}, {c.source.title})" for c in (a, b)
         )
         kind = "" if one.kind == "value" else " Other scope." if one.kind == "scope" else ""
         why = f" {one.explanation}" if one.explanation and one.kind != "scope" else ""

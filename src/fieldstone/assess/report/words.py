@@ -47,6 +47,11 @@ def percent(share: float | None) -> str:
     return "unknown" if share is None else number_text(share, "%", 3 if share and abs(share) < 0.1 else 2)
 
 
+def small(title: str) -> str:
+    """Return a title as it stands inside a sentence; abbreviations keep their capitals."""
+    return title if title[:2].isupper() else title[:1].lower() + title[1:]
+
+
 def scored(score: float | None) -> str:
     """Return a score of 0 to 100."""
     return "unknown" if score is None else f"{score:.0f}"
@@ -79,7 +84,7 @@ def value_of(answer: Answer) -> str:
     if answer.status == "not applicable":
         return "not applicable"
     parts = [
-        f"{m.title.lower() if not m.title.startswith('HHI') else m.title} {amount(m.rule.name, m.known)}"
+        f"{small(m.title)} {amount(m.rule.name, m.known)}"
         for m in answer.measured
         if m.known and m.rule.role != "shows"
     ]
