@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 import secrets
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -93,18 +94,18 @@ class FolderPool:
                         yield data
 
     def adopt(self, connection: Connection, stored: Stored) -> None:
-        for ref in stored.segments:
-            where = (segment.c.id == ref.id, segment.c.state != "dropped")
-            done = connection.execute(segment.update().where(*where).values(state="live", uses=segment.c.uses + 1))
+        for segment_id, count in Counter(ref.id for ref in stored.segments).items():
+            where = (segment.c.id == segment_id, segment.c.state != "dropped")
+            done = connection.execute(segment.update().where(*where).values(state="live", uses=segment.c.uses + count))
             if done.rowcount != 1:
-                raise Retryable(f"segment {ref.id.hex()} is gone")
+                raise Retryable(f"segment {segment_id.hex()} is gone")
 
     def drop(self, connection: Connection, stored: Stored) -> None:
-        for ref in stored.segments:
-            where = (segment.c.id == ref.id, segment.c.uses > 0)
-            done = connection.execute(segment.update().where(*where).values(uses=segment.c.uses - 1))
+        for segment_id, count in Counter(ref.id for ref in stored.segments).items():
+            where = (segment.c.id == segment_id, segment.c.uses >= count)
+            done = connection.execute(segment.update().where(*where).values(uses=segment.c.uses - count))
             assert done.rowcount == 1, "a segment was dropped more often than it was adopted"
-            idle = segment.update().where(segment.c.id == ref.id, segment.c.uses == 0)
+            idle = segment.update().where(segment.c.id == segment_id, segment.c.uses == 0)
             connection.execute(idle.values(state="dropped"))
 
     def uses(self) -> dict[bytes, int]:

@@ -115,8 +115,8 @@ class Content:
 
 
 def held(holdings: Counter[tuple[bytes, int]]) -> Stored:
-    """Return segments as the pool's use counts take them, whole; each must be counted once."""
-    refs = tuple(SegmentRef(segment, size) for segment, size in holdings)
+    """Return segments as the pool counts their uses: whole, and as often as they are held."""
+    refs = tuple(SegmentRef(segment, size) for segment, size in holdings.elements())
     return Stored(sum(ref.size_bytes for ref in refs), refs, None)
 
 

@@ -196,8 +196,8 @@ def complete_upload(
     )
     written = put_version(connection, pool, upload.bucket_id, upload.key, new, check, adopted=True)
     before: Counter[tuple[bytes, int]] = Counter()
-    for held_content in contents.values():
-        before += held_content.holdings()
+    for part_content in contents.values():
+        before.update(part_content.holdings())
     _release(connection, pool, before - content.holdings())
     connection.execute(delete(parts).where(parts.c.upload == upload.id))
     values = {"completed": pack(written), "completed_ms": now_ms}
@@ -218,7 +218,7 @@ def drop_parts(connection: Connection, pool: Uses, upload_row: int) -> None:
     for extents in connection.execute(
         delete(parts).where(parts.c.upload == upload_row).returning(parts.c.extents)
     ).scalars():
-        gone += Content.decode(extents).holdings()
+        gone.update(Content.decode(extents).holdings())
     _release(connection, pool, gone)
 
 
@@ -228,11 +228,9 @@ def forget_completed(connection: Connection, before_ms: int) -> int:
 
 
 def _release(connection: Connection, pool: Uses, gone: Counter[tuple[bytes, int]]) -> None:
-    # a segment used by several parts is given back once for each
-    while gone:
-        once = Counter(dict.fromkeys(gone, 1))
-        pool.drop(connection, held(once))
-        gone = gone - once
+    # a segment that several parts used is given back once for each, in one call
+    if gone:
+        pool.drop(connection, held(gone))
 
 
 def _hold(connection: Connection, upload: Upload, *, alone: bool = False) -> None:
