@@ -22,10 +22,11 @@ import numpy as np
 from fieldstone.errors import Retryable
 from fieldstone.services.storage.codes import erasure, fast_tree
 from fieldstone.services.storage.codes.stripes import Layout
-from fieldstone.services.storage.pool.directory import Directory
+from fieldstone.services.storage.pool.directory import Directory, Node
 from fieldstone.services.storage.pool.nodes import NodeProblem, Nodes
 from fieldstone.services.storage.pool.segments import Segment, Share
 from fieldstone.services.storage.pool.vouchers import VoucherBook
+from fieldstone.services.storage.pool.wire import Sink
 
 FIRST_PATIENCE_S = 0.25  # for a node of which nothing is known
 SLOW = 2.0  # times as long as nodes usually need: the rest is asked elsewhere as well
@@ -200,7 +201,7 @@ class Download:
         room = memoryview(np.empty(share.size_bytes, np.uint8))  # type: ignore[arg-type]
         try:
             order = await self._vouchers.order({node.did: share.size_bytes})
-            await self._nodes.get(node, share.id, 0, share.size_bytes, order[node.did], Flat(room))
+            await self._get(node, share, 0, share.size_bytes, order[node.did], Flat(room))
         except NodeProblem as problem:
             self.problems.append(str(problem))
             await self._on_problem(share, problem)
@@ -274,11 +275,21 @@ class Download:
         node = self._directory.get(share.device)
         assert node is not None
         try:
-            await self._nodes.get(node, share.id, start, end, egress_bytes, Scatter(window, share.number, start, end))
+            await self._get(node, share, start, end, egress_bytes, Scatter(window, share.number, start, end))
         except NodeProblem as problem:
             self.problems.append(str(problem))
             await self._on_problem(share, problem)
             raise
+
+    async def _get(self, node: Node, share: Share, start: int, end: int, egress_bytes: int, sink: Sink) -> None:
+        try:
+            await self._nodes.get(node, share.id, start, end, egress_bytes, sink)
+        except NodeProblem as problem:
+            newest = problem.egress_bytes
+            if newest is None or not await self._vouchers.catch_up(node.did, newest):
+                raise
+            again = await self._vouchers.order({node.did: end - start})
+            await self._nodes.get(node, share.id, start, end, again[node.did], sink)
 
     # ---- whom to ask ----
 

@@ -35,10 +35,13 @@ Kind = Literal["offline", "timeout", "refused", "missing", "full", "broken", "ba
 
 
 class NodeProblem(Retryable):
-    """A node did not do what was asked. `kind` says how, `code` is the provider's own reason if it gave one."""
+    """A node did not do what was asked. `kind` says how, `code` is the provider's own reason if it gave one.
 
-    def __init__(self, node: Node, kind: Kind, message: str, code: str = "") -> None:
-        self.node, self.kind, self.code = node, kind, code
+    `egress_bytes`: with VOUCHER_TOO_LOW, the newest number that it says it has an order for.
+    """
+
+    def __init__(self, node: Node, kind: Kind, message: str, code: str = "", egress_bytes: int | None = None) -> None:
+        self.node, self.kind, self.code, self.egress_bytes = node, kind, code, egress_bytes
         super().__init__(f"node {node.url} ({node.did[-8:]}): {message}")
 
 
@@ -47,6 +50,7 @@ class Refusal(msgspec.Struct, frozen=True):
 
     code: str = ""
     detail: str = ""
+    egress_bytes: int | None = None
 
 
 @dataclass(slots=True)
@@ -265,7 +269,10 @@ class Nodes:
             said = Refusal()
         kind: Kind = "full" if answer.status == 507 else "missing" if answer.status in (404, 410) else "refused"
         text = f"{method} was refused with {answer.status} {said.code[:40]} {said.detail[:200]}".strip()
-        return self._failed(node, kind, text, said.code[:40])
+        problem = self._failed(node, kind, text, said.code[:40])
+        if said.code == "VOUCHER_TOO_LOW":
+            problem.egress_bytes = said.egress_bytes
+        return problem
 
 
 def time_limit_s(size_bytes: int) -> float:

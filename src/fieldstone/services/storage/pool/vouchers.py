@@ -18,6 +18,7 @@ from fieldstone.services.storage.pool.database import Database
 from fieldstone.services.storage.pool.tables import node
 
 STEP_BYTES = 16 * 2**20
+MOST_CAUGHT_UP_BYTES = 2**30  # per provider and start: what a provider's word alone may cost (less than a cent)
 
 
 @dataclass(slots=True)
@@ -33,6 +34,7 @@ class VoucherBook:
         self._database = database
         self._step_bytes = step_bytes
         self._accounts: dict[str, _Account] = {}
+        self._caught_up: dict[str, int] = {}
         self._lock = asyncio.Lock()
 
     async def order(self, bytes_by_device: Mapping[str, int]) -> dict[str, int]:
@@ -46,6 +48,21 @@ class VoucherBook:
                     await self._raise(lacking)
                 return self._count(bytes_by_device)
         return self._count(bytes_by_device)
+
+    async def catch_up(self, device: str, newest: int) -> bool:
+        """Count on from a number that the provider says it has an order for: our database is older than that order.
+
+        So after a restore from a backup reading goes on. The provider's word is taken for 1 GiB at most; False beyond.
+        """
+        used = self._accounts[device].used if device in self._accounts else 0
+        rise = newest - used
+        if rise > 0:
+            caught_up = self._caught_up.get(device, 0) + rise
+            if caught_up > MOST_CAUGHT_UP_BYTES:
+                return False
+            self._caught_up[device] = caught_up
+            await self.order({device: rise})
+        return True
 
     async def close(self) -> None:
         """Give back what was written down ahead and not used."""

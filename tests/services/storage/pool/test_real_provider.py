@@ -1,0 +1,98 @@
+"""The pool against the real provider server: the interface between the two, over a socket."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+from sqlalchemy import delete
+
+from fieldstone.identity.keys import DeviceKey
+from fieldstone.services.storage import records
+from fieldstone.services.storage.codes import fast_tree
+from fieldstone.services.storage.pool import Directory, Node, Pool, Profile, Sweeper
+from fieldstone.services.storage.pool.nodes import NodeProblem
+from fieldstone.services.storage.pool.tables import node
+from fieldstone.services.storage.provider.door import Door, live_purpose
+from fieldstone.services.storage.provider.orders import Listed
+from fieldstone.services.storage.provider.server import Server
+from fieldstone.services.storage.provider.store import Store
+from fieldstone.state.engine import connect_state, writing
+from tests.services.storage.pool.conftest import everything, pieces
+
+PROFILE = Profile("2/3", 2, 3, block_bytes=65_536, segment_bytes=2_000_000)
+
+
+@contextmanager
+def provider(folder: Path, gateway: str) -> Iterator[tuple[Node, Store]]:
+    key = DeviceKey.generate()
+    store = Store(folder, 10**9)
+    server = Server(lambda: Door(store, key, Listed([gateway])), "127.0.0.1", 0)
+    thread = threading.Thread(target=server.serve)
+    thread.start()
+    assert server.ready.wait(20)
+    name = folder.name
+    did = key.public.device_id
+    yield (
+        Node(did=did, url=f"http://127.0.0.1:{server.port}", operator=name, maker=name, prefix=name, region=name),
+        store,
+    )
+    server.stop()
+    thread.join(20)
+    store.close()
+
+
+@pytest.fixture
+async def net(tmp_path: Path) -> AsyncIterator[tuple[Pool, list[Store]]]:
+    key = DeviceKey.generate()
+    with ExitStack() as stack:
+        found = [stack.enter_context(provider(tmp_path / f"p{i}", key.public.device_id)) for i in range(3)]
+        engine = connect_state(tmp_path / "gateway.db")
+        pool = Pool(engine, Directory(one for one, _ in found), key, bytes(32))
+        for one in pool.directory:
+            assert await pool.parts.nodes.is_up(one)
+        yield pool, [store for _, store in found]
+        await pool.close()
+
+
+async def test_shares_go_there_and_come_back_and_are_proved_and_deleted(net: tuple[Pool, list[Store]]) -> None:
+    pool, stores = net
+    body = os.urandom(3_000_001)
+    stored = await pool.write(pieces(body), profile=PROFILE, size_hint=len(body))
+    assert await everything(pool, stored) == body
+    assert await everything(pool, stored, 1_999_000, 2_001_000) == body[1_999_000:2_001_000]
+    segment = await pool.parts.segment(stored.segments[0].id)
+    share = segment.shares[2]
+    holder = pool.directory.get(share.device)
+    assert holder is not None
+
+    seed = os.urandom(32)
+    answer = await pool.parts.nodes.challenge(holder, msgspec.msgpack.encode([seed, [[share.id, 3]]]))
+    [proof] = records.open_signed(answer, records.ProofSet, holder.did, live_purpose(seed)).proofs
+    assert fast_tree.verify(share.root or b"", share.size_bytes, segment.leaf_bytes, 3, proof.leaf, proof.path)
+    assert msgspec.json.decode(await pool.parts.nodes.capacity(holder))["shares"] == 2
+
+    with writing(pool.parts.database.engine) as connection:
+        pool.adopt(connection, stored)
+        pool.drop(connection, stored)
+    await Sweeper(pool.parts, dropped_ms=-1).once()
+    assert [store.totals().shares for store in stores] == [0, 0, 0]
+    with pytest.raises(NodeProblem) as gone:
+        await pool.parts.download(segment)._get(holder, share, 0, 5, 10**9, None)  # type: ignore[arg-type]
+    assert gone.value.kind == "missing"
+
+
+async def test_reading_goes_on_with_a_database_restored_from_a_backup(net: tuple[Pool, list[Store]]) -> None:
+    pool, _ = net
+    body = os.urandom(900_000)
+    stored = await pool.write(pieces(body), profile=PROFILE, size_hint=len(body))
+    assert await everything(pool, stored) == body
+    await pool.parts.vouchers.close()
+    with writing(pool.parts.database.engine) as connection:  # the backup knows nothing of these reads
+        connection.execute(delete(node))
+    assert await everything(pool, stored) == body
