@@ -145,9 +145,9 @@ def test_a_body_without_a_stated_checksum_gets_crc64nvme() -> None:
         ({}, b"", "MissingContentLength"),
         ({"content-length": "3"}, b"ab", "IncompleteBody"),
         ({"content-length": "3"}, b"abcd", "IncompleteBody"),
-        ({"content-length": "-3"}, b"", "InvalidArgument"),
-        ({"content-length": "3, 4"}, b"", "InvalidArgument"),
-        ({"content-length": "٣"}, b"", "InvalidArgument"),
+        ({"content-length": "-3"}, b"", "MissingContentLength"),
+        ({"content-length": "3, 4"}, b"", "MissingContentLength"),
+        ({"content-length": "٣"}, b"", "MissingContentLength"),
         ({"content-length": "5368709121"}, b"", "EntityTooLarge"),
         ({"content-length": "1", "content-md5": "rubbish"}, b"a", "InvalidDigest"),
         ({"content-length": "1", "content-md5": ""}, b"a", "InvalidDigest"),
@@ -158,7 +158,7 @@ def test_a_body_without_a_stated_checksum_gets_crc64nvme() -> None:
         ({"content-length": "1", "x-amz-checksum-crc32": "AAAAAA==", "x-amz-checksum-crc32c": "AAAAAA=="}, b"a", "InvalidRequest"),
         ({"content-length": "1", "x-amz-sdk-checksum-algorithm": "CRC32"}, b"a", "InvalidRequest"),
         ({"content-length": "1", "x-amz-sdk-checksum-algorithm": "CRC32", "x-amz-checksum-crc32c": "AAAAAA=="}, b"a", "InvalidRequest"),
-        ({"content-length": "1", "x-amz-trailer": "x-amz-checksum-crc32"}, b"a", "InvalidRequest"),
+        ({"content-length": "1", "x-amz-trailer": "x-amz-checksum-crc32"}, b"a", "MalformedTrailerError"),
     ],
 )  # fmt: skip
 def test_promises_of_plain_bodies(headers: dict[str, str], body: bytes, code: str) -> None:
@@ -197,10 +197,13 @@ GOOD = f"x-amz-checksum-crc32:{crc32(b'abcd')}\r\n"
         (b"4;chunk-signature=" + b"a" * 64 + b"\r\nabcd\r\n0\r\n\r\n", "IncompleteBody"),
         (b"0" * 2000, "IncompleteBody"),
         (b"4" + b";" * 5000, "IncompleteBody"),
-        (b"3\r\nabc\r\n0\r\n\r\n", "MalformedTrailerError"),
+        (b"3\r\nabc\r\n0\r\n\r\n", "IncompleteBody"),
         (b"4\r\nabcd\r\n0\r\n\r\n", "MalformedTrailerError"),
         (b"4\r\nabcd\r\n0\r\nx-amz-checksum-crc32\r\n\r\n", "MalformedTrailerError"),
-        (b"4\r\nabcd\r\n0\r\n" + GOOD.encode() * 2 + b"\r\n", "MalformedTrailerError"),
+        (b"4\r\nabcd\r\n0\r\n" + GOOD.encode() + b"x-amz-checksum-crc32:AAAAAA==\r\n\r\n", "BadDigest"),
+        (b"4\r\nabcd\r\n0\r\n" + GOOD.rstrip().encode() + b"\n", "IncompleteBody"),
+        (b"4\r\nabcd\r\n0\r\n\r\n" + GOOD.encode(), "MalformedTrailerError"),
+        (b"2\r\nab\r\n0\r\n\r\n2\r\ncd\r\n0\r\n" + GOOD.encode(), "IncompleteBody"),
         (b"4\r\nabcd\r\n0\r\n" + GOOD.encode() + b"x-amz-meta-a:b\r\n\r\n", "MalformedTrailerError"),
         (b"4\r\nabcd\r\n0\r\nx-amz-checksum-sha1:AAAA\r\n\r\n", "MalformedTrailerError"),
         (b"4\r\nabcd\r\n0\r\n" + b"a" * 20000, "MalformedTrailerError"),
@@ -214,11 +217,11 @@ def test_framing_that_lies(body: bytes, code: str) -> None:
 
 def test_streaming_needs_its_decoded_length() -> None:
     assert refused(UNSIGNED_TRAILER, {"content-length": "10"}) == "MissingContentLength"
-    assert refused(UNSIGNED_TRAILER, {"x-amz-decoded-content-length": "-1"}) == "InvalidArgument"
+    assert refused(UNSIGNED_TRAILER, {"x-amz-decoded-content-length": "-1"}) == "MissingContentLength"
 
 
 def test_a_trailer_may_end_as_older_clients_end_it() -> None:
-    for end in ("\n\r\n\r\n", "\r\n", ""):
+    for end in ("\n\r\n\r\n", "\r\n", "\r\n\r\nwhatever"):
         body = b"4\r\nabcd\r\n0\r\n" + GOOD.rstrip().encode() + end.encode()
         assert decode(plan(UNSIGNED_TRAILER, CRC_TRAILER), [body])[0] == b"abcd"
 
@@ -247,11 +250,64 @@ def test_a_signed_trailer_cannot_be_changed_or_left_out() -> None:
     data = b"abcd"
     headers = {"x-amz-decoded-content-length": "4", "x-amz-trailer": "x-amz-checksum-crc32"}
     body, _ = signed_chunks([data], trailer={"x-amz-checksum-crc32": crc32(data)})
-    for changed in (
-        body.replace(crc32(data).encode(), crc32(b"x").encode()),
-        body[: body.index(b"x-amz-trailer-signature")] + b"\r\n",
-    ):
-        assert refused(sigv4.STREAMING_SIGNED_TRAILER, headers, changed) == "SignatureDoesNotMatch"
+    changed = body.replace(crc32(data).encode(), crc32(b"x").encode())
+    assert refused(sigv4.STREAMING_SIGNED_TRAILER, headers, changed) == "SignatureDoesNotMatch"
+    left_out = body[: body.index(b"x-amz-trailer-signature")] + b"\r\n"
+    assert refused(sigv4.STREAMING_SIGNED_TRAILER, headers, left_out) == "IncompleteBody"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "code"),
+    [
+        (b";chunk-signature=", b" ; chunk-signature = ", "ok"),
+        (b";chunk-signature=", b";extra=1;chunk-signature=", "SignatureDoesNotMatch"),
+        (b";chunk-signature=", b";chunk-signature=;", "IncompleteBody"),
+        (b";chunk-signature=", b";", "SignatureDoesNotMatch"),
+        (b";chunk-signature=", b"", "IncompleteBody"),
+        (b";chunk-signature=", b";chunk-signature=0", "SignatureDoesNotMatch"),
+    ],
+)
+def test_chunk_parameters(old: bytes, new: bytes, code: str) -> None:
+    body, _ = signed_chunks([b"abcd"])
+    headers = {"x-amz-decoded-content-length": "4"}
+    if code == "ok":
+        assert decode(plan(sigv4.STREAMING_SIGNED, headers), [body.replace(old, new)])[0] == b"abcd"
+    else:
+        assert refused(sigv4.STREAMING_SIGNED, headers, body.replace(old, new)) == code
+
+
+@pytest.mark.parametrize(
+    ("value", "good"),
+    [
+        ("x-amz-checksum-crc32", True),
+        ("X-Amz-Checksum-CRC32,,", True),
+        ("x-amz-checksum-crc32, ", True),
+        (",x-amz-checksum-crc32", False),
+        ("x-amz-checksum-crc32, ,", False),
+        ("x-amz-meta-a", False),
+        ("x-amz-checksum-bad", False),
+        ("content-md5", False),
+    ],
+)
+def test_which_trailers_may_be_promised(value: str, good: bool) -> None:
+    headers = {"x-amz-decoded-content-length": "4", "x-amz-trailer": value}
+    body = b"4\r\nabcd\r\n0\r\n" + GOOD.encode()
+    if good:
+        assert decode(plan(UNSIGNED_TRAILER, headers), [body])[0] == b"abcd"
+    else:
+        assert refused(UNSIGNED_TRAILER, headers, body) == "InvalidRequest"
+
+
+@pytest.mark.parametrize("payload", [UNSIGNED_TRAILER, sigv4.STREAMING_SIGNED, "invalid", "unsigned-payload"])
+def test_a_presigned_url_cannot_announce_chunks(payload: str) -> None:
+    request = Request("PUT", b"/b/k", b"", [(b"content-length", b"4"), (b"x-amz-decoded-content-length", b"4")])
+    for kind in ("v4-presigned", "v2", "v2-presigned"):
+        the_plan = bodies.plan_body(request, Identity("K", kind, payload))  # type: ignore[arg-type]
+        with pytest.raises(S3Error, match="XAmzContentSHA256Mismatch"):
+            decode(the_plan, [b"abcd"])
+    if payload == sigv4.STREAMING_SIGNED:
+        with pytest.raises(S3Error, match="AccessDenied"):
+            bodies.plan_body(request, Identity(None, "anonymous", payload))
 
 
 def test_many_short_signed_chunks_are_refused() -> None:

@@ -25,7 +25,8 @@ BOMBS = {
     "two roots": b"<Delete/><Delete/>",
     "wrong root": b"<Remove/>",
     "undefined entity": b"<Delete>&nbsp;</Delete>",
-    "control character": b"<Delete>\x01</Delete>",
+    "control character in a name": b"<Delete><\x01/></Delete>",
+    "reference to nothing": b"<Delete>&#0;</Delete>",
     "bad UTF-8": b"<Delete>\xff\xfe</Delete>",
     "unknown encoding": b'<?xml version="1.0" encoding="cp1252x"?><Delete/>',
     "unbound prefix": b"<s3:Delete/>",
@@ -69,6 +70,23 @@ def test_what_is_written_is_read_back(value: str) -> None:
     assert ElementTree.fromstring(document)[0].text == (value or None)
 
 
+@pytest.mark.parametrize(
+    ("value", "key"),
+    [
+        ("\x01", "\x01"),
+        ("a\x1fb", "a\x1fb"),
+        ("\x0b\x0c", "\x0b\x0c"),
+        ("é\x02日本", "é\x02日本"),
+        ("&#2;", "\x02"),
+        ("&#x1F;a", "\x1fa"),
+    ],
+)
+def test_control_characters_in_keys_are_read(value: str, key: str) -> None:
+    """Python's clients send them raw, others as references; either way the key is meant."""
+    document = f"<Delete><Object><Key>{value}</Key></Object></Delete>".encode()
+    assert documents.parse_delete(document)[0][0].key == key
+
+
 def test_control_characters_are_written_as_references() -> None:
     assert b"a&#x1;b&#x1F;&#xD;" in xml.write("R", [("Key", "a\x01b\x1f\r")])
     assert b"&lt;/Key&gt;&amp;" in xml.write("R", [("Key", "</Key>&")])
@@ -76,7 +94,7 @@ def test_control_characters_are_written_as_references() -> None:
 
 @pytest.mark.parametrize(
     ("value", "encoded"),
-    [("a b/c", "a+b/c"), ("é", "%C3%A9"), ("a+b", "a%2Bb"), ("\x01", "%01"), ("(x)", "%28x%29"), ("*-._", "*-._")],
+    [("a b/c", "a%20b/c"), ("é", "%C3%A9"), ("a+b", "a%2Bb"), ("\x01", "%01"), ("(x)", "%28x%29"), ("*-._", "*-._")],
 )
 def test_url_encoding(value: str, encoded: str) -> None:
     assert xml.url_encoded(value) == encoded
@@ -86,7 +104,8 @@ def test_error_documents() -> None:
     error = S3Error("NoSuchKey", detail={"Key": "<k>\x02"})
     document = error_xml(error, resource="/b/k", request_id="7")
     assert document.startswith(b'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>NoSuchKey</Code>')
-    assert b"<Key>&lt;k&gt;&#x2;</Key><Resource>/b/k</Resource><RequestId>7</RequestId>" in document
+    assert b"<Key>&lt;k&gt;&#x2;</Key><RequestId>7</RequestId>" in document
+    assert b"<Resource>/b/k</Resource>" in error_xml(S3Error("InternalError"), resource="/b/k")
     assert error_xml(S3Error("NotModified")) == b""
 
 

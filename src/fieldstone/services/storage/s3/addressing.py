@@ -21,7 +21,7 @@ _IPV4 = re.compile(r"\d+\.\d+\.\d+\.\d+")
 _RESERVED = (("xn--", "sthree-", "amzn-s3-demo-"), ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3"))
 
 # sub-resource → methods → operation. The methods of a plain bucket or object stand under "".
-SERVICE: dict[str, dict[str, str]] = {"": {"GET": "ListBuckets", "HEAD": "ListBuckets", "OPTIONS": "Preflight"}}
+SERVICE: dict[str, dict[str, str]] = {"": {"GET": "ListBuckets", "OPTIONS": "Preflight"}}
 BUCKET: dict[str, dict[str, str]] = {
     "": {
         "GET": "ListObjects",

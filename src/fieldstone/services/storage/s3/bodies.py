@@ -40,8 +40,8 @@ MIN_SIGNED_CHUNK_BYTES = 8192
 MAX_CHUNK_LINE_BYTES = 1024
 MAX_TRAILER_BYTES = 16 * 1024
 _LENGTH = re.compile(r"\d{1,19}", re.ASCII)
-_CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:;chunk-signature=([0-9a-f]{64}))?")
-_TRAILER_NAME = re.compile(r"[a-z0-9-]{1,128}")
+_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*")
+UNEXPECTED_END = "The request body terminated unexpectedly"
 _SIGNATURE_TRAILER = "x-amz-trailer-signature"
 
 Buffer = bytes | memoryview
@@ -49,10 +49,11 @@ Buffer = bytes | memoryview
 
 @dataclass(frozen=True, slots=True)
 class BodyPlan:
-    """What a request says about its body. `size_bytes` None: HTTP chunked without a stated length."""
+    """What a request says about its body. `size_bytes` None: HTTP chunked without a stated length. `framed`: aws-chunked."""
 
     size_bytes: int | None
     payload: str
+    framed: bool = False
     chunk_key: ChunkKey | None = field(repr=False, default=None)
     content_md5: bytes | None = None
     algorithm: Algorithm = "CRC64NVME"
@@ -81,37 +82,40 @@ class BodyFacts:
 def plan_body(request: Request, identity: Identity, *, max_bytes: int = MAX_PUT_BYTES) -> BodyPlan:
     """Read what a request promises about its body, before any of it is read.
 
-    Errors: MissingContentLength, EntityTooLarge, InvalidDigest (Content-MD5), InvalidRequest (checksum headers),
-    InvalidArgument (lengths that are no numbers).
+    Errors: MissingContentLength (also for what is no number), EntityTooLarge, InvalidDigest (Content-MD5),
+    InvalidRequest (checksum headers), MalformedTrailerError, AccessDenied (signed chunks in an unsigned request).
     """
     streaming = identity.payload in STREAMING
+    # A presigned URL or version 2 cannot announce chunks: there the mode's name is just a digest that does not fit.
+    framed = streaming and identity.kind in ("v4", "anonymous")
+    if framed and identity.payload != STREAMING_UNSIGNED_TRAILER and identity.chunk_key is None:
+        raise S3Error("AccessDenied", "A signed streaming body needs a signed request.")
     length = _length(request, "content-length")
-    decoded = _length(request, "x-amz-decoded-content-length")
+    decoded = _length(request, "x-amz-decoded-content-length") if streaming else None
     size = decoded if streaming else length
     if streaming:
-        if decoded is None:
-            raise S3Error("MissingContentLength", "You must provide the x-amz-decoded-content-length HTTP header.")
+        if decoded is None:  # S3 speaks of Content-Length here too
+            raise S3Error("MissingContentLength")
     elif length is None and request.header("transfer-encoding") is None:
         raise S3Error("MissingContentLength")
     if size is not None and size > max_bytes:
         raise S3Error("EntityTooLarge", detail={"ProposedSize": str(size), "MaxSizeAllowed": str(max_bytes)})
     promise = checksums.promised(request)
-    trailers: tuple[str, ...] = ()
-    if trailer := request.header("x-amz-trailer"):
-        trailers = tuple(name.strip().lower() for name in trailer.split(","))
-        if not all(_TRAILER_NAME.fullmatch(name) for name in trailers) or len(trailers) > 8:
-            raise S3Error("InvalidRequest", "The value specified in the x-amz-trailer header is not supported")
-        if identity.payload not in (STREAMING_UNSIGNED_TRAILER, STREAMING_SIGNED_TRAILER):
-            raise S3Error("InvalidRequest", "x-amz-trailer needs a streaming payload with trailer.")
+    names = checksums.trailers(request)
+    if names and not framed:
+        raise S3Error("MalformedTrailerError")
+    if any(not name.startswith(checksums.HEADER_PREFIX) for name in names):
+        raise S3Error("InvalidRequest", "The value specified in the x-amz-trailer header is not supported")
     return BodyPlan(
         size,
         identity.payload,
+        framed,
         identity.chunk_key,
         _content_md5(request),
         promise[0] if promise else "CRC64NVME",
         promise[1] if promise else None,
         promise is not None,
-        trailers,
+        names,
         max_bytes,
     )
 
@@ -121,7 +125,7 @@ def _length(request: Request, name: str) -> int | None:
     if value is None:
         return None
     if not _LENGTH.fullmatch(value):
-        raise S3Error("InvalidArgument", f"{name} is not a length in bytes.", detail={"ArgumentValue": value})
+        raise S3Error("MissingContentLength")
     return int(value)
 
 
@@ -138,6 +142,10 @@ def _content_md5(request: Request) -> bytes | None:
     return digest
 
 
+def _wrong_size(stated: int, provided: int) -> S3Error:
+    return S3Error("IncompleteBody", detail={"NumberBytesExpected": str(stated), "NumberBytesProvided": str(provided)})
+
+
 class BodyDecoder:
     """Decode and check one body. `feed` may run in a thread: digests release the interpreter on large buffers.
 
@@ -148,9 +156,9 @@ class BodyDecoder:
     def __init__(self, plan: BodyPlan, *, want_md5: bool = True) -> None:
         self._plan = plan
         self._size_bytes = 0
-        self._framing = _ChunkFraming(plan) if plan.payload in STREAMING else None
+        self._framing = _ChunkFraming(plan) if plan.framed else None
         self._md5 = hashlib.md5(usedforsecurity=False) if want_md5 or plan.content_md5 is not None else None
-        self._sha256 = hashlib.sha256() if plan.payload not in STREAMING and plan.payload != UNSIGNED else None
+        self._sha256 = hashlib.sha256() if not plan.framed and plan.payload != UNSIGNED else None
         self._checksum = codes.new(plan.algorithm)
 
     def feed(self, data: Buffer) -> list[Buffer]:
@@ -171,7 +179,7 @@ class BodyDecoder:
                 self._checksum.update(piece)
         stated = self._plan.size_bytes
         if stated is not None and self._size_bytes > stated:
-            raise S3Error("IncompleteBody", "The request body is longer than it stated.")
+            raise _wrong_size(stated, self._size_bytes)
         if self._size_bytes > self._plan.max_bytes:
             raise S3Error("EntityTooLarge", detail={"MaxSizeAllowed": str(self._plan.max_bytes)})
         return pieces
@@ -183,16 +191,14 @@ class BodyDecoder:
         BadDigest, InvalidRequest (a malformed checksum in the trailer).
         """
         plan = self._plan
-        trailer = self._framing.finish() if self._framing is not None else {}
+        if self._framing is not None and not self._framing.ended:
+            raise S3Error("IncompleteBody", UNEXPECTED_END)
         if plan.size_bytes is not None and self._size_bytes != plan.size_bytes:
-            raise S3Error(
-                "IncompleteBody",
-                detail={
-                    "NumberBytesExpected": str(plan.size_bytes),
-                    "NumberBytesProvided": str(self._size_bytes),
-                },
-            )
-        if self._sha256 is not None and not hmac.compare_digest(self._sha256.hexdigest(), plan.payload):
+            raise _wrong_size(plan.size_bytes, self._size_bytes)
+        trailer = self._framing.trailer() if self._framing is not None else {}
+        if self._sha256 is not None and not hmac.compare_digest(
+            self._sha256.hexdigest().encode(), plan.payload.lower().encode()
+        ):
             raise S3Error(
                 "XAmzContentSHA256Mismatch",
                 detail={
@@ -205,14 +211,14 @@ class BodyDecoder:
             raise S3Error(
                 "BadDigest",
                 "The Content-MD5 you specified did not match what we received.",
-                detail={"ExpectedDigest": plan.content_md5.hex(), "CalculatedDigest": md5.hex()},
+                detail={"ExpectedDigest": plan.content_md5.hex(), "CalculatedDigest": checksums.encode(md5)},
             )
         same = plan.algorithm == "SHA256" and self._sha256 is not None
         digest = self._sha256.digest() if same and self._sha256 is not None else self._checksum.digest()
         wanted = plan.checksum
         if wanted is None and plan.checksum_stated:
             value = trailer[checksums.HEADER_PREFIX + plan.algorithm.lower()]
-            wanted = checksums.decode(plan.algorithm, value)
+            wanted = checksums.decode(plan.algorithm, value, "trailing header")
         if wanted is not None and not hmac.compare_digest(digest, wanted):
             raise S3Error("BadDigest", f"The {plan.algorithm} you specified did not match the calculated checksum.")
         return BodyFacts(self._size_bytes, md5, plan.algorithm, checksums.encode(digest), plan.checksum_stated)
@@ -231,14 +237,13 @@ class _ChunkFraming:
     def __init__(self, plan: BodyPlan) -> None:
         self._plan = plan
         self._signed = plan.payload in (STREAMING_SIGNED, STREAMING_SIGNED_TRAILER)
-        if self._signed and plan.chunk_key is None:
-            raise S3Error("AccessDenied", "A signed streaming body needs a signed request.")
         self._previous = plan.chunk_key.seed_signature if plan.chunk_key else ""
         self._held = b""  # an unfinished line, or the trailer
         self._left = 0  # bytes of the open chunk still to come
         self._closing = False  # the CRLF behind a chunk's data is next
-        self._ended = False  # the zero chunk was read; the rest is trailer
-        self._short_chunk = False
+        self.ended = False  # the zero chunk was read; the rest is trailer
+        self._chunk = 0
+        self._short_bytes = 0  # size of a chunk that only the last may be as short as
         self._seen_bytes = 0
         self._signature = ""
         self._hash = hashlib.sha256()
@@ -255,7 +260,7 @@ class _ChunkFraming:
                     self._hash.update(piece)
                 pieces.append(piece)
                 self._closing = self._left == 0
-            elif self._ended:
+            elif self.ended:
                 self._held += bytes(view)
                 if len(self._held) > MAX_TRAILER_BYTES:
                     raise S3Error("MalformedTrailerError")
@@ -270,37 +275,50 @@ class _ChunkFraming:
         if end < 0:
             self._held += head
             if len(self._held) > MAX_CHUNK_LINE_BYTES:
-                raise S3Error("IncompleteBody", "A chunk header is too long.")
+                raise S3Error("IncompleteBody", UNEXPECTED_END)
             return view[len(head) :]
         line, self._held = self._held + head[: end + 1], b""
         if not line.endswith(b"\r\n"):
-            raise S3Error("IncompleteBody", "A line of the chunk framing does not end in CRLF.")
+            raise S3Error("IncompleteBody", UNEXPECTED_END)
         if not self._closing:
             self._open_chunk(line[:-2])
         elif line == b"\r\n":
             self._closing = False
             self._check_chunk()
         else:
-            raise S3Error("IncompleteBody", "A chunk is longer than its header says.")
+            raise S3Error("IncompleteBody", UNEXPECTED_END)
         return view[end + 1 :]
 
     def _open_chunk(self, line: bytes) -> None:
-        match = _CHUNK_LINE.fullmatch(line)
-        if match is None or (match[2] is not None) != self._signed:
-            raise S3Error("IncompleteBody", "A chunk header is malformed.")
+        head, semicolon, parameter = line.partition(b";")
+        match = _CHUNK_SIZE.fullmatch(head)
+        if match is None or bool(semicolon) != self._signed:
+            raise S3Error("IncompleteBody", UNEXPECTED_END)
         size = int(match[1], 16)
         self._seen_bytes += size
         if self._plan.size_bytes is not None and self._seen_bytes > self._plan.size_bytes:
-            raise S3Error("IncompleteBody", "The chunks hold more than x-amz-decoded-content-length.")
-        if self._signed and size:
-            if self._short_chunk:
-                raise S3Error("InvalidChunkSizeError", detail={"BadChunkSizeInBytes": str(size)})
-            self._short_chunk = size < MIN_SIGNED_CHUNK_BYTES
+            raise _wrong_size(self._plan.size_bytes, self._seen_bytes)
+        if self._signed:
+            self._open_signed(parameter, size)
         self._left = size
-        self._signature = match[2].decode() if match[2] else ""
         if size == 0:
-            self._ended = True
+            self.ended = True
             self._check_chunk()
+
+    def _open_signed(self, parameter: bytes, size: int) -> None:
+        name, _, value = parameter.partition(b"=")
+        if name.strip() != b"chunk-signature":
+            self._signature = ""  # fails when the chunk's end is reached
+        elif not value.strip() or b";" in value:
+            raise S3Error("IncompleteBody", UNEXPECTED_END)
+        else:
+            self._signature = value.strip().decode("latin-1")
+        self._chunk += 1
+        if size:
+            if self._short_bytes:
+                detail = {"Chunk": str(self._chunk), "BadChunkSize": str(self._short_bytes)}
+                raise S3Error("InvalidChunkSizeError", detail=detail)
+            self._short_bytes = size if size < MIN_SIGNED_CHUNK_BYTES else 0
 
     def _check_chunk(self) -> None:
         if not self._signed:
@@ -315,30 +333,42 @@ class _ChunkFraming:
         text = f"{algorithm}\n{key.timestamp}\n{key.scope}\n{self._previous}\n{hashes}"
         wanted = hmac.digest(key.signing_key, text.encode(), "sha256").hex()
         if not hmac.compare_digest(wanted.encode(), signature.encode()):
-            raise S3Error("SignatureDoesNotMatch", detail={"StringToSign": text, "SignatureProvided": signature})
+            detail = {
+                "AWSAccessKeyId": key.access_key,
+                "StringToSign": text,
+                "SignatureProvided": signature,
+                "StringToSignBytes": text.encode().hex(" "),
+                "CanonicalRequest": "",
+                "CanonicalRequestBytes": "",
+            }
+            raise S3Error("SignatureDoesNotMatch", detail=detail)
         self._previous = wanted
 
-    def finish(self) -> dict[str, str]:
-        """Return the trailer, every promised name and no other. Errors: IncompleteBody, MalformedTrailerError."""
-        if not self._ended:
-            raise S3Error("IncompleteBody", "The request body ended before its last chunk.")
+    def trailer(self) -> dict[str, str]:
+        """Return the trailer, every promised name and no other.
+
+        The first empty line ends it; what stands behind is nobody's. Errors: IncompleteBody, MalformedTrailerError.
+        """
         found: dict[str, str] = {}
-        for raw in self._held.split(b"\n"):
-            line = raw.strip(b" \t\r").decode("latin-1")
+        lines = self._held.split(b"\r\n")
+        unfinished = lines.pop()
+        for line in lines:
             if not line:
-                continue
-            name, colon, value = line.partition(":")
-            name = name.strip().lower()
-            if not colon or name in found:
+                unfinished = b""
+                break
+            name, colon, value = line.decode("latin-1").partition(":")
+            if not colon:
                 raise S3Error("MalformedTrailerError")
-            found[name] = value.strip()
-        signature = found.pop(_SIGNATURE_TRAILER, "")
-        if found.keys() != set(self._plan.trailers):
-            raise S3Error("MalformedTrailerError", "The trailer does not hold what x-amz-trailer promised.")
+            found[name.strip().lower()] = value.strip()
+        if unfinished:
+            raise S3Error("IncompleteBody", UNEXPECTED_END)
+        signature = found.pop(_SIGNATURE_TRAILER, None)
         if self._plan.payload == STREAMING_SIGNED_TRAILER:
+            if signature is None or not self._plan.trailers:
+                raise S3Error("IncompleteBody", UNEXPECTED_END)
             text = "".join(f"{name}:{found[name]}\n" for name in sorted(found))
             digest = hashlib.sha256(text.encode("latin-1")).hexdigest()
             self._verify("AWS4-HMAC-SHA256-TRAILER", digest, signature)
-        elif signature:
+        if found.keys() != set(self._plan.trailers) or (signature is not None and not self._signed):
             raise S3Error("MalformedTrailerError")
         return found

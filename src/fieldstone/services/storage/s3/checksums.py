@@ -35,14 +35,14 @@ def encode(digest: bytes) -> str:
     return base64.b64encode(digest).decode()
 
 
-def decode(algorithm: Algorithm, value: str) -> bytes:
+def decode(algorithm: Algorithm, value: str, what: str = "header") -> bytes:
     """Return the digest of a header's text. Errors: InvalidRequest where it is no base64 of the right length."""
     try:
         digest = base64.b64decode(value, validate=True)
     except (binascii.Error, ValueError):
         digest = b""
     if len(digest) != DIGEST_BYTES[algorithm]:
-        raise S3Error("InvalidRequest", f"Value for {HEADER_PREFIX}{algorithm.lower()} header is invalid.")
+        raise S3Error("InvalidRequest", f"Value for {HEADER_PREFIX}{algorithm.lower()} {what} is invalid.")
     return digest
 
 
@@ -63,32 +63,46 @@ def promised(request: Request) -> tuple[Algorithm, bytes | None] | None:
 
     Errors: InvalidRequest for two checksums, an unknown algorithm, a malformed value, an algorithm named without value.
     """
-    found: list[tuple[Algorithm, bytes | None]] = []
-    for name in request.headers:
-        text = name.decode("latin-1")
-        if text.startswith(HEADER_PREFIX) and text not in _OTHER_HEADERS:
-            algorithm = algorithm_named(text.removeprefix(HEADER_PREFIX))
-            found.append((algorithm, decode(algorithm, request.header(text) or "")))
-    trailer = request.header("x-amz-trailer")
-    for name_ in (trailer or "").split(","):
-        name_ = name_.strip().lower()
-        if name_.startswith(HEADER_PREFIX):
-            found.append((algorithm_named(name_.removeprefix(HEADER_PREFIX)), None))
-    if len(found) > 1:
+    stated = [name.decode("latin-1") for name in request.headers if name.startswith(b"x-amz-checksum-")]
+    stated = [name for name in stated if name not in _OTHER_HEADERS]
+    trailing = [name for name in trailers(request) if name.startswith(HEADER_PREFIX)]
+    if len(stated) > 1 or len(trailing) > 1:
         raise S3Error(
             "InvalidRequest", "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed."
         )
+    if stated and trailing:
+        raise S3Error("InvalidRequest", "Expecting a single x-amz-checksum- header")
+    found: tuple[Algorithm, bytes | None] | None = None
+    for name in stated:
+        known = _algorithm_of_header(name)
+        if known is None:
+            raise S3Error("InvalidRequest", "The algorithm type you specified in x-amz-checksum- header is invalid.")
+        found = known, decode(known, request.header(name) or "")
+    for name in trailing:
+        known = _algorithm_of_header(name)
+        if known is None:
+            raise S3Error("InvalidRequest", "The value specified in the x-amz-trailer header is not supported")
+        found = known, None
     named = request.header("x-amz-sdk-checksum-algorithm")
     if named is not None:
-        wanted = algorithm_named(named)
-        if not found:
+        if found is None:
             raise S3Error(
                 "InvalidRequest",
                 "x-amz-sdk-checksum-algorithm specified, but no corresponding x-amz-checksum-* or x-amz-trailer headers were found.",
             )
-        if found[0][0] != wanted:
-            raise S3Error("InvalidRequest", f"Value for x-amz-sdk-checksum-algorithm header is invalid: {named}.")
-    return found[0] if found else None
+        if named.upper() != found[0]:
+            raise S3Error("InvalidRequest", "Value for x-amz-sdk-checksum-algorithm header is invalid.")
+    return found
+
+
+def _algorithm_of_header(name: str) -> Algorithm | None:
+    return next((a for a in DIGEST_BYTES if name == HEADER_PREFIX + a.lower()), None)
+
+
+def trailers(request: Request) -> tuple[str, ...]:
+    """Return the names that `x-amz-trailer` promises, lower case; commas at the end mean nothing."""
+    value = request.header("x-amz-trailer")
+    return tuple(name.strip().lower() for name in value.rstrip(",").split(",")) if value else ()
 
 
 def multipart_type(algorithm: Algorithm, wanted: str | None) -> ChecksumType:

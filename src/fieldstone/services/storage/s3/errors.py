@@ -48,7 +48,7 @@ ERRORS: dict[str, tuple[int, str]] = {
         400,
         "The versioning configuration specified in the request is not valid.",
     ),
-    "IncompleteBody": (400, "You did not provide the number of bytes specified by the Content-Length HTTP header."),
+    "IncompleteBody": (400, "You did not provide the number of bytes specified by the Content-Length HTTP header"),
     "IncorrectNumberOfFilesInPostRequest": (400, "POST requires exactly one file upload per request."),
     "InsufficientStorage": (507, "There is not enough space on enough providers. Try again later."),
     "InternalError": (500, "An internal error occurred. Try again."),
@@ -85,7 +85,7 @@ ERRORS: dict[str, tuple[int, str]] = {
     "MalformedPOSTRequest": (400, "The body of your POST request is not well-formed multipart/form-data."),
     "MalformedPolicy": (400, "Policy has invalid resource or syntax."),
     "MalformedTrailerError": (400, "The request contained trailing data that was not well-formed or did not conform to our published schema."),
-    "MalformedXML": (400, "The XML that you provided was not well formed or did not validate against our published schema."),
+    "MalformedXML": (400, "The XML you provided was not well-formed or did not validate against our published schema"),
     "MaxMessageLengthExceeded": (400, "Your request was too large."),
     "MaxPostPreDataLengthExceededError": (400, "Your POST request fields preceding the upload file were too large."),
     "MetadataTooLarge": (400, "Your metadata headers exceed the maximum allowed metadata size."),
@@ -123,8 +123,8 @@ ERRORS: dict[str, tuple[int, str]] = {
     "ServiceUnavailable": (503, "Service is unable to handle request."),
     "SignatureDoesNotMatch": (
         403,
-        "The request signature that the server calculated does not match the signature that you provided."
-        " Check your secret access key and signing method.",
+        "The request signature we calculated does not match the signature you provided."
+        " Check your key and signing method.",
     ),
     "SlowDown": (503, "Please reduce your request rate."),
     "TooManyBuckets": (400, "You have attempted to create more buckets than are allowed per account."),
@@ -175,7 +175,7 @@ def error_xml(error: S3Error, *, resource: str = "", request_id: str = "", host_
     if error.status == 304:
         return b""
     fields = {"Code": error.code, "Message": error.message, **error.detail}
-    if resource and "Resource" not in fields:
+    if resource and error.status >= 500:  # S3 names it where the fault is the server's
         fields["Resource"] = resource
     fields |= {"RequestId": request_id, "HostId": host_id}
     inside = "".join(f"<{name}>{text(value)}</{name}>" for name, value in fields.items())

@@ -38,7 +38,7 @@ STREAMING = frozenset({STREAMING_UNSIGNED_TRAILER, STREAMING_SIGNED, STREAMING_S
 
 Kind = Literal["anonymous", "v4", "v4-presigned", "v2", "v2-presigned", "post"]
 
-_HEX64 = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_HEX64 = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
 _HEADER = re.compile(
     r"AWS4-HMAC-SHA256\s+Credential=(?P<credential>[^,\s]+)\s*,\s*SignedHeaders=(?P<signed>[^,\s]+)\s*,"
     r"\s*Signature=(?P<signature>[^,\s]+)\s*",
@@ -70,11 +70,16 @@ class ChunkKey:
     timestamp: str
     scope: str
     seed_signature: str
+    access_key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who sent a request. `access_key` None: anonymous. `payload` is the mode or the hex SHA-256 of the body."""
+    """Who sent a request. `access_key` None: anonymous.
+
+    `payload` is the mode or the hex SHA-256 of the body. Outside version 4 in the header nothing checks its form: what is
+    no mode there is a digest that no body has, as S3 treats it.
+    """
 
     access_key: str | None
     kind: Kind
@@ -146,20 +151,14 @@ class Verifier:
                 " parameter or the Authorization header should be specified",
             )
         if header is None and not in_query and not v2_query:
-            payload = payload_mode(request, default=UNSIGNED)
-            if payload in (STREAMING_SIGNED, STREAMING_SIGNED_TRAILER):
-                raise S3Error("AccessDenied", "A signed streaming body needs a signed request.")
-            return Identity(None, "anonymous", payload)
+            return Identity(None, "anonymous", _stated_payload(request))
         if v2_query or (header is not None and header.startswith("AWS ")):
             found = self._v2.claim(request, now_s)
             credential = self._credential(found.access_key, found.token)
             self._v2.check(found, credential.secret_key)
-            payload = payload_mode(request, default=UNSIGNED)
-            if payload in (STREAMING_SIGNED, STREAMING_SIGNED_TRAILER):
-                raise S3Error("InvalidRequest", "Signed streaming bodies need AWS Signature Version 4.")
             if found.kind == "v2-presigned":
                 request.adopt_query_headers()
-            return Identity(found.access_key, found.kind, payload)
+            return Identity(found.access_key, found.kind, _stated_payload(request))
         claim = _query_claim(request, now_s) if header is None else _header_claim(request, header, now_s)
         if self._regions and claim.region not in self._regions:
             code = "AuthorizationHeaderMalformed" if claim.kind == "v4" else "AuthorizationQueryParametersError"
@@ -197,12 +196,14 @@ class Verifier:
                         "AWSAccessKeyId": claim.access_key,
                         "StringToSign": string_to_sign(claim.timestamp, claim.scope, canonical).decode(),
                         "SignatureProvided": claim.signature,
+                        "StringToSignBytes": string_to_sign(claim.timestamp, claim.scope, canonical).hex(" "),
                         "CanonicalRequest": canonical.decode("utf-8", "replace"),
+                        "CanonicalRequestBytes": canonical.hex(" "),
                     },
                 )
         chunk_key = None
-        if claim.payload in (STREAMING_SIGNED, STREAMING_SIGNED_TRAILER):
-            chunk_key = ChunkKey(key, claim.timestamp, claim.scope, signature)
+        if claim.kind == "v4" and claim.payload in (STREAMING_SIGNED, STREAMING_SIGNED_TRAILER):
+            chunk_key = ChunkKey(key, claim.timestamp, claim.scope, signature, claim.access_key)
         return Identity(claim.access_key, claim.kind, claim.payload, chunk_key)
 
 
@@ -268,7 +269,7 @@ def _header_claim(request: Request, header: str, now_s: float) -> _Claim:
         timestamp,
         _signed_headers(match["signed"], "AuthorizationHeaderMalformed"),
         match["signature"],
-        payload_mode(request, default=UNSIGNED),
+        _checked_payload(_stated_payload(request)),
         request.header("x-amz-security-token"),
     )
 
@@ -313,7 +314,7 @@ def _query_claim(request: Request, now_s: float) -> _Claim:
         timestamp,
         _signed_headers(signed, code),
         signature,
-        _checked_payload(payload) if payload is not None else payload_mode(request, default=UNSIGNED),
+        payload if payload is not None else _stated_payload(request),
         token if token is not None else request.header("x-amz-security-token"),
     )
 
@@ -372,10 +373,9 @@ def _require_signed(request: Request, signed: tuple[str, ...]) -> None:
         )
 
 
-def payload_mode(request: Request, *, default: str) -> str:
-    """Return the mode or lower-case digest of `x-amz-content-sha256`. Errors: InvalidArgument for anything else."""
+def _stated_payload(request: Request) -> str:
     value = request.header("x-amz-content-sha256")
-    return default if value is None else _checked_payload(value)
+    return UNSIGNED if value is None else value
 
 
 def _checked_payload(value: str) -> str:

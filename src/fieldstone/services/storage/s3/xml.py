@@ -6,6 +6,7 @@ Writing takes (name, content) pairs, where content is text, a number, a truth va
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NoReturn
@@ -18,6 +19,11 @@ NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 MAX_DOCUMENT_BYTES = 4 * 1024 * 1024
 MAX_DEPTH = 16
 MAX_NODES = 100_000
+
+_STAND_IN = 0x10FF00  # in a private plane: nobody's characters
+_RAW_CONTROL = re.compile(rb"[\x01-\x08\x0b\x0c\x0e-\x1f]")
+_REFERENCE = re.compile(rb"&#(?:[xX]0*1?[0-9a-fA-F]|0*[12]?[0-9]|0*3[01]);")
+_REFERENCE_TEXT = re.compile(r"&#([xX][0-9a-fA-F]{1,8}|[0-9]{1,8});", re.ASCII)
 
 Content = str | int | bool | None | Sequence["Pair"]
 Pair = tuple[str, Content]
@@ -64,6 +70,7 @@ class Node:
 class _Builder:
     def __init__(self) -> None:
         self.root: Node | None = None
+        self.stand_ins: dict[int, int] = {}
         self._open: list[Node] = []
         self._text: list[list[str]] = []
         self._count = 0
@@ -84,7 +91,7 @@ class _Builder:
         self._open.pop().text = "".join(self._text.pop())
 
     def data(self, value: str) -> None:
-        self._text[-1].append(value)
+        self._text[-1].append(value.translate(self.stand_ins) if self.stand_ins else value)
 
     def refuse(self, *_: object) -> NoReturn:
         raise S3Error("MalformedXML")
@@ -105,6 +112,7 @@ def parse(document: bytes, root: str | Iterable[str], *, max_bytes: int = MAX_DO
     if len(document) > max_bytes:
         raise S3Error("MaxMessageLengthExceeded", detail={"MaxMessageLengthBytes": str(max_bytes)})
     builder = _Builder()
+    document, builder.stand_ins = _stand_in(document)
     parser = expat.ParserCreate(namespace_separator=" ")
     parser.StartElementHandler = builder.start
     parser.EndElementHandler = builder.end
@@ -121,6 +129,30 @@ def parse(document: bytes, root: str | Iterable[str], *, max_bytes: int = MAX_DO
     if builder.root is None or builder.root.name not in names:
         raise S3Error("MalformedXML")
     return builder.root
+
+
+def _stand_in(document: bytes) -> tuple[bytes, dict[int, int]]:
+    """Replace control characters, which keys may hold but XML 1.0 does not, by private ones for the parser's eyes.
+
+    Clients send them raw or as references. Returns the map back; empty where nothing was replaced.
+    """
+    if b"\0" in document or not (_RAW_CONTROL.search(document) or _REFERENCE.search(document)):
+        return document, {}
+    try:
+        text = document.decode()
+    except UnicodeDecodeError:
+        return document, {}
+    if any(_STAND_IN <= ord(c) < _STAND_IN + 0x20 for c in text):
+        return document, {}
+
+    def refer(match: re.Match[str]) -> str:
+        digits = match[1]
+        code = int(digits[1:], 16) if digits[0] in "xX" else int(digits)
+        return chr(_STAND_IN + code) if 0 < code < 0x20 and code not in (9, 10, 13) else match[0]
+
+    text = _REFERENCE_TEXT.sub(refer, text)
+    text = text.translate({c: _STAND_IN + c for c in range(1, 0x20) if c not in (9, 10, 13)})
+    return text.encode(), {_STAND_IN + c: c for c in range(0x20)}
 
 
 def boolean(value: str) -> bool:
@@ -161,5 +193,5 @@ def _inside(content: Content) -> str:
 
 
 def url_encoded(value: str) -> str:
-    """Encode a key for `encoding-type=url`: as S3 does, `/` stays and a space becomes `+`."""
-    return quote(value, safe="/*-._ ").replace(" ", "+")
+    """Encode a key for `encoding-type=url`: `/` stays, a space is `%20`, which every client decodes."""
+    return quote(value, safe="/*-._")
