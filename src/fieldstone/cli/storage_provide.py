@@ -94,7 +94,9 @@ def command(
             if space_bytes:
                 from fieldstone.services.storage.provider.space.filling import Filling
 
-                filling = Filling(store, key.public.device_id, space_bytes, say=_say)
+                filling = Filling(
+                    store, key.public.device_id, space_bytes, every_rounds=_space_rounds(network), say=_say
+                )
                 start(filling.run, "filling")
                 duties.prove_space = filling.answer
         start(Scrub(store, bytes_per_s=scrub_bytes_s, count=metrics.scrubbed.inc).run, "scrub")
@@ -141,6 +143,21 @@ def _say_recovered(recovered: Any) -> None:
     words = ", ".join(f"{count} {what}" for what, count in done.items() if count)
     if words:
         _say(f"recovered {words}")
+
+
+def _space_rounds(network: str) -> int:
+    """Return every how many rounds the network counts empty space: its policy's figure, or the rules' own."""
+    from fieldstone.agent.transport import HttpTransport
+    from fieldstone.errors import FieldstoneError
+    from fieldstone.services.storage.rules.v1 import default_params
+
+    found: Any = {}
+    try:
+        with HttpTransport(network) as door:
+            found = door.get("/v1/network/policy")["services"]["storage"]["params"]
+    except (FieldstoneError, KeyError, TypeError):
+        pass  # away, or no storage yet: the rules' own
+    return int({**default_params(), **found}["space_every_rounds"])
 
 
 def _key(folder: Path) -> DeviceKey:

@@ -40,6 +40,17 @@ def test_plots_are_made_answered_and_given_back(tmp_path: Path) -> None:
     store.close()
 
 
+def test_plots_are_large_enough_to_be_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    store = Store(tmp_path / "disk", MIB)
+    sizes = [Filling(store, DEVICE, wanted)._k for wanted in (10**9, 10**11, 10**13, 10**15)]
+    assert sizes[0] == 22 and sizes == sorted(sizes) and sizes[-1] == 32
+    (tmp_path / "disk" / "space" / "24-0.plot").write_bytes(b"")
+    assert Filling(store, DEVICE, 10**12)._k == 24  # plots made earlier are not thrown away
+    assert Filling(store, DEVICE, 10**9, every_rounds=4).answer(5, b"s" * 32) is None
+    store.close()
+
+
 def test_without_the_library_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     store = Store(tmp_path / "disk", MIB)

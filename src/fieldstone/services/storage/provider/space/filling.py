@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import msgspec
 
@@ -21,6 +22,7 @@ from fieldstone.services.storage.provider.store import Store
 _LOG = logging.getLogger("fieldstone.storage")
 _ROOM_TO_MAKE = 6  # temporary files while a plot is made, in plots
 _MOST_DOCUMENT_BYTES = 900_000
+_MOST_PLOTS, _LARGEST_K = 160, 32  # rules check a limited number of proofs; a plot of k = 32 has 106 GB
 
 
 class Filling:
@@ -32,22 +34,26 @@ class Filling:
         device: str,
         wanted_bytes: int,
         *,
-        k: int = proof_.LEAST_K,
-        every: int = 1,
+        k: int | None = None,
+        every_rounds: int = 1,
         say: Callable[[str], None] = lambda words: None,
     ) -> None:
-        """Raises EnvironmentProblem when chiapos is not installed."""
+        """`k`: size of the plots; by default that of plots already there, or one that needs at most 160 of them.
+
+        `every_rounds`: which rounds count empty space. Raises EnvironmentProblem when chiapos is not installed.
+        """
         if importlib.util.find_spec("chiapos") is None:
             raise EnvironmentProblem("proving empty space needs chiapos: pip install chiapos, or leave out --space")
         self._store, self._device, self._wanted = store, device, wanted_bytes
-        self._k, self._every, self._say = k, every, say
+        self._every_rounds, self._say = every_rounds, say
         self._folder = store.root / "space"
         self._making = store.root / "space-making"
         shutil.rmtree(self._making, ignore_errors=True)  # half a plot is none
         self._folder.mkdir(exist_ok=True)
+        self._k = k or _size_of_plots(self._folder, wanted_bytes)
         self._lock = threading.Lock()
         self._plots: dict[int, int] = {}
-        for path in self._folder.glob(f"{k}-*.plot"):
+        for path in self._folder.glob(f"{self._k}-*.plot"):
             self._plots[int(path.stem.split("-")[1])] = path.stat().st_size
         store.filler_bytes = lambda: sum(self._plots.values())
         store.make_room = self.give_back
@@ -102,12 +108,14 @@ class Filling:
         return is_made
 
     def answer(self, number: int, seed: bytes) -> bytes | None:
-        """Return the document that answers a round; None when no plot is held."""
+        """Return the document that answers a round; None when no plot is held or the round does not count space."""
+        if number % self._every_rounds:
+            return None
         chiapos = importlib.import_module("chiapos")  # an optional extra without types
         found: list[tuple[int, bytes]] = []
         size = 0
         for index in sorted(self._plots):
-            challenge = question(self._device, seed, index, self._every)
+            challenge = question(self._device, seed, index, 1)
             if challenge is None:
                 continue
             try:
@@ -129,3 +137,11 @@ class Filling:
         held = sum(self._plots.values())
         one = plot_bytes(self._k)
         return held + one <= self._wanted and self._store.free_bytes() - held >= plots * one
+
+
+def _size_of_plots(folder: Path, wanted_bytes: int) -> int:
+    there = sorted({int(path.name.split("-")[0]) for path in folder.glob("*-*.plot")})
+    if there:
+        return there[-1]
+    sizes = range(proof_.LEAST_K, _LARGEST_K)
+    return next((k for k in sizes if wanted_bytes <= _MOST_PLOTS * plot_bytes(k)), _LARGEST_K)
