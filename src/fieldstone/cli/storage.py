@@ -6,6 +6,7 @@ from fieldstone.cli.lazy import LazyVerbs, group
 
 # verb → module in this package; the order is the order of `--help`
 VERBS: dict[str, str] = {
+    "demo": "storage_demo",
     "provide": "storage_provide",
     "gateway": "storage_gateway",
     "commp": "storage_commp",

@@ -297,9 +297,9 @@ def _directory(settings: _Settings, key: Signer) -> Directory:
     from fieldstone.services.storage.membership import join, listing
 
     wallet = _wallet(settings.wallet or settings.directory / "operator.wallet")
-    # a gateway is software: without a place of its own it says so by an accuracy of half the Earth
+    # a gateway is software: without a place of its own it says so by the coarsest accuracy there is
     lat, lon = settings.place or (0.0, 0.0)
-    place = Place(lat, lon, 0.0, 1_000.0 if settings.place else 20_000_000.0)
+    place = Place(lat, lon, 0.0, 1_000.0 if settings.place else 100_000.0)
     with HttpTransport(settings.network) as door:
         join(door, key, wallet, place)
         return listing(door)

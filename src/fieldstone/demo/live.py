@@ -19,10 +19,11 @@ START_TIMEOUT_S = 30.0
 
 
 class LiveNode:
-    """A node served from a thread; epochs are closed by the caller, who owns the clock."""
+    """A node served from a thread; epochs are closed by the caller, who owns the clock, unless `close_epochs`."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, *, close_epochs: bool = False) -> None:
         self.node = node
+        self._close_epochs = close_epochs
         self._loop = asyncio.new_event_loop()
         self._started = threading.Event()
         self._failure: BaseException | None = None
@@ -34,7 +35,7 @@ class LiveNode:
     def _serve(self) -> None:
         asyncio.set_event_loop(self._loop)
         try:
-            self.server = Server(self.node, close_epochs=False)
+            self.server = Server(self.node, close_epochs=self._close_epochs)
             self.url = self.server.url
             self._loop.run_until_complete(self._main())
         except BaseException as error:

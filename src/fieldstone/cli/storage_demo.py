@@ -1,0 +1,96 @@
+"""`fieldstone storage demo`: twelve disks, an upload, five deaths, everything back, and who was paid."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from fieldstone.demo.storage import Story
+
+
+def command(
+    folder: Annotated[Path, typer.Argument(help="Where the demo is kept; an earlier one is replaced.")] = Path(
+        "storage-demo"
+    ),
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Run a real small storage network on this machine: providers, a gateway, rclone, rounds, repair, rewards."""
+    import time
+
+    from rich.console import Console
+
+    from fieldstone.cli.sealed import to_json
+    from fieldstone.demo.storage import run
+    from fieldstone.errors import CheckFailed
+    from fieldstone.node.logs import configure
+
+    configure("warning", as_json=True)
+    console = Console(stderr=True)
+    began = time.monotonic()
+    with console.status("starting …") as status:
+
+        def progress(what: str) -> None:
+            status.update(what)
+            if not console.is_terminal:
+                typer.echo(f"{time.monotonic() - began:5.1f} s  {what}", err=True)
+
+        story = run(folder, progress)
+    if as_json:
+        typer.echo(to_json(_facts(story)))
+    else:
+        _tell(story)
+    if not (story.is_intact and story.replays_agree):
+        raise CheckFailed("the demo did not end as it should; see the logs in its folder")
+
+
+def _facts(story: Story) -> dict[str, Any]:
+    import dataclasses
+
+    facts = dataclasses.asdict(story)
+    facts["folder"] = str(story.folder)
+    facts["paid"] = [{name: str(value) for name, value in row.items()} for row in story.paid]
+    return facts
+
+
+def _tell(story: Story) -> None:
+    from fieldstone.cli.show import table
+    from fieldstone.demo.storage import KILLED, PROFILE, PROVIDERS
+    from fieldstone.units import format_token, format_usd
+
+    speed = story.size_bytes / 1e6
+    typer.echo(
+        f"\n{story.files} files, {speed:.1f} MB, went through the S3 gateway with rclone in {story.uploaded_s:.1f} s: "
+        f"encrypted, coded {PROFILE}, spread over {PROVIDERS} operators.\n"
+        f"{KILLED} of {PROVIDERS} providers were killed with SIGKILL. Everything was read back in "
+        f"{story.read_back_s:.1f} s: {'every byte the same' if story.is_intact else 'BYTES DIFFER'}.\n"
+    )
+    steps = ", ".join(f"{count} {when}" for when, count in story.shares.items())
+    typer.echo(f"Shares that the gateway counts on: {steps}; {story.repaired_segments} segments were repaired.\n")
+    rows = []
+    for disk in sorted({row["disk"] for row in story.paid}):
+        mine = [row for row in story.paid if row["disk"] == disk]
+        last = mine[-1]
+        rows.append(
+            [
+                disk,
+                "killed" if last["is_killed"] else "",
+                f"{sum(row['quantity'] for row in mine):,}",
+                format_usd(sum(row["revenue_micro_usd"] for row in mine)),
+                format_token(sum(int(row["total_base"]) for row in mine)),
+                ", ".join(last["reasons"]),
+            ]
+        )
+    typer.echo(f"Who was paid in {story.epochs} epochs:")
+    table(("disk", "", "KiB-seconds proven", "revenue", "tokens", "reasons in the last epoch"), rows)
+    typer.echo("\nWhat the customer paid:")
+    charges = [
+        [str(c.epoch), c.product, f"{c.units:,}", format_usd(c.due_micro_usd), format_usd(c.paid_micro_usd)]
+        for c in story.charges
+    ]
+    table(("epoch", "product", "units", "due", "paid"), charges)
+    agree = "agree with the sealed ones" if story.replays_agree else "DIFFER from the sealed ones"
+    typer.echo(f"\nAll {story.epochs} epochs were replayed from their files: root and tables {agree}.")
+    typer.echo(f"Logs and data are in {story.folder}. It took {story.seconds:.0f} s.")
