@@ -187,7 +187,7 @@ def conclude(scores: Scores, flags: Sequence[Flag], framework: Framework, *, gat
     if scores.coverage < least:
         return (
             "not rateable",
-            f"Claims answer {scores.coverage:.0%} of the weight; below {least:.0%} there is no verdict.",
+            f"Claims answer {scores.coverage * 100:.0f} % of the weight; below {least * 100:.0f} % there is no verdict.",
         )
     band = _band(framework.verdict.green, framework.verdict.amber, scores.raw)
     if soft and band == "green":

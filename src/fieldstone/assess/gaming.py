@@ -12,6 +12,7 @@ from typing import Literal
 
 from fieldstone.assess.amounts import BYTES
 from fieldstone.assess.evidence import Evidence, Known
+from fieldstone.charts import number_text
 
 Outcome = Literal["found", "not found", "not checkable"]
 SHORT_DAYS = 80  # a window shorter than a quarter can be chosen for its figure
@@ -44,7 +45,7 @@ def _threshold(name: str, above: float, found: str, needs: str) -> Callable[[Evi
         if known is None:
             return "not checkable", f"needs {needs}", ()
         if known.value > above:
-            return "found", found.format(value=known.value), known.claims
+            return "found", found.format(value=known.value, percent=number_text(known.value, "%")), known.claims
         return "not found", "", known.claims
 
     return check
@@ -56,7 +57,7 @@ def _penalties(evidence: Evidence) -> _Look:
         return "not checkable", "needs fees by type", ()
     if known.value < 0.9:
         what = "penalties" if penalty and penalty.value > 0.1 else "fees or burns that are not for service"
-        return "found", f"{1 - known.value:.1%} of what is shown as revenue are {what}", known.claims
+        return "found", f"{number_text(1 - known.value, '%')} of what is shown as revenue are {what}", known.claims
     return "not found", "", known.claims
 
 
@@ -65,7 +66,7 @@ def _subsidised(evidence: Evidence) -> _Look:
     if before is None or after is None or evidence.known("subsidy_per_unit") is None:
         return "not checkable", "needs the price of an alternative and all mints per unit sold", ()
     if before.value > 0 >= after.value:
-        words = f"{before.value:.0%} cheaper as sold, {after.value:.0%} at its cost without subsidy"
+        words = f"{number_text(before.value, '%')} cheaper as sold, {number_text(after.value, '%')} at its cost without subsidy"
         return "found", words, after.claims
     return "not found", "", after.claims
 
@@ -123,7 +124,7 @@ def _wash(evidence: Evidence) -> _Look:
     if external is None:
         return "not checkable", "needs the funding of payers traced to treasury and operators", ()
     if external.value < 0.5:
-        return "found", f"{1 - external.value:.0%} of revenue comes from related parties", external.claims
+        return "found", f"{number_text(1 - external.value, '%')} of revenue comes from related parties", external.claims
     return "not found", "", external.claims
 
 
@@ -143,7 +144,7 @@ TRICKS: dict[str, tuple[str, Callable[[Evidence], _Look]]] = {
     "wash_demand": ("The team or operators buy the service from themselves", _wash),
     "discretionary_burns": (
         "Tokens are burned without use",
-        _threshold("discretionary_share", 0.1, "{value:.1%} of burns were not caused by use", "burns by cause"),
+        _threshold("discretionary_share", 0.1, "{percent} of burns were not caused by use", "burns by cause"),
     ),
     "penalties_as_revenue": ("Penalties or onboarding fees are shown as revenue", _penalties),
     "gmv_as_revenue": ("Money passed on to providers is shown as revenue", _gmv),

@@ -1,19 +1,19 @@
 """How firm is a verdict? Weights drawn ±50 %, and every weak claim moved against the project. Seeded, pure.
 
 Weights: each of `draws` times every weight is multiplied by a number drawn evenly from [1 − c, 1 + c]; printed is how often
-the verdict changes. Claims: each claim of grade C or D (or any that states its error) is moved by its error in the
-direction that is worse for the project, then the other way, and all of them together.
+the verdict changes. Claims: each claim of weak grade (or any that states its error) is moved by its error both ways; the
+way that lowers the score is against the project. Then all are moved together, each its own way against it: a revenue can
+be a numerator here and a denominator there, so the direction is found, not assumed.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from fieldstone.assess.catalogue import metrics
-from fieldstone.assess.claims import Claim, Grade
+from fieldstone.assess.claims import Claim
 from fieldstone.assess.evaluate import Assessment, Verdict, assess, conclude, score
 from fieldstone.assess.questions import Framework
 from fieldstone.metrics import Interval, wilson
@@ -56,8 +56,9 @@ def sensitivity(card: Assessment) -> Sensitivity:
         changed += conclude(scores, card.flags, framework, gate=gate)[0] != card.verdict
     used = {claim for a in card.answers for m in a.measured if m.known for claim in m.known.claims}
     weak = [c for c in card.case.claims if c.id in used and movable(c) and error_of(c, card) > 0]
-    swings = sorted((_swing(card, claim) for claim in weak), key=lambda s: (-_reach(s, card), s.claim.id))
-    all_moved = _reassess(card, {claim.id: moved(claim, error_of(claim, card), -1) for claim in weak})
+    found = [_swing(card, claim) for claim in weak]
+    swings = sorted((swing for swing, _ in found), key=lambda s: (-_reach(s, card), s.claim.id))
+    all_moved = _reassess(card, {claim.id: claim for _, claim in found})
     return Sensitivity(
         wilson(changed, setting.draws), setting.draws, setting.seed, tuple(swings), all_moved.verdict, all_moved.raw
     )
@@ -73,26 +74,33 @@ def error_of(claim: Claim, card: Assessment) -> float:
 
 
 def movable(claim: Claim) -> bool:
-    """Return whether a claim is a number with a good and a bad direction. Yes-or-no claims and lists are not moved."""
-    metric = metrics()[claim.metric]
-    return metric.kind != "flag" and claim.values is None and metric.better != "none"
+    """Return whether a claim is a number that can be off a little. Yes-or-no claims and lists are not moved."""
+    return metrics()[claim.metric].kind != "flag" and claim.values is None
 
 
 def moved(claim: Claim, error: float, direction: int) -> Claim:
-    """Return the claim moved by its error: direction −1 against the project, +1 for it. Shares stay within 0 and 1."""
-    metric = metrics()[claim.metric]
-    sign = direction if metric.better == "higher" else -direction
-    value = claim.value + sign * error * abs(claim.value)
-    if metric.kind == "share" and claim.metric != "token.net_inflation":
+    """Return the claim with its value changed by its error, up (+1) or down (−1). Shares stay within 0 and 1."""
+    value = claim.value + direction * error * abs(claim.value)
+    if metrics()[claim.metric].kind == "share" and claim.metric != "token.net_inflation":
         value = min(max(value, 0.0), 1.0)
     return replace(claim, value=value, low=None, high=None)
 
 
-def _swing(card: Assessment, claim: Claim) -> Swing:
+def _swing(card: Assessment, claim: Claim) -> tuple[Swing, Claim]:
+    """Return what a claim's error does, and the claim moved against the project."""
     error = error_of(claim, card)
-    against = _reassess(card, {claim.id: moved(claim, error, -1)})
-    towards = _reassess(card, {claim.id: moved(claim, error, +1)})
-    return Swing(claim, error, against.raw, towards.raw, against.verdict)
+    # where the score does not move, the metric's own sense decides which way is against the project
+    first = 1 if metrics()[claim.metric].better == "lower" else -1
+    one, other = (moved(claim, error, direction) for direction in (first, -first))
+    a, b = _reassess(card, {claim.id: one}), _reassess(card, {claim.id: other})
+    if _height(b) < _height(a):
+        one, a, b = other, b, a
+    return Swing(claim, error, a.raw, b.raw, a.verdict), one
+
+
+def _height(card: Assessment) -> tuple[float, float]:
+    """Order cards by how well the project stands; one with nothing answered stands lowest."""
+    return (-1.0 if card.raw is None else card.raw, -1.0 if card.adjusted is None else card.adjusted)
 
 
 def _reassess(card: Assessment, changed: dict[str, Claim]) -> Assessment:
@@ -103,15 +111,3 @@ def _reassess(card: Assessment, changed: dict[str, Claim]) -> Assessment:
 def _reach(swing: Swing, card: Assessment) -> float:
     known = [v for v in (swing.against, swing.towards, card.raw) if v is not None]
     return max(known) - min(known) if known else 0.0
-
-
-def weakest(card: Assessment) -> list[Claim]:
-    """Return the claims of grade D (on the day) that answers rest on."""
-    used = {claim for a in card.answers for m in a.measured if m.known for claim in m.known.claims}
-    oldest = card.framework.grades.oldest_days
-    return [c for c in card.case.claims if c.id in used and c.grade_on(card.on, oldest) is Grade.D]
-
-
-def never(value: float) -> bool:
-    """Return whether a value stands for "never"."""
-    return math.isinf(value)

@@ -135,7 +135,7 @@ def _lying(
 ) -> tuple[list[str], float]:
     names, top = legend([one.name for one in series], lines=False)
     per_row = 1 if stacked else max(len(series), 1)
-    thick = 18.0 if per_row == 1 else 13.0
+    thick = 18.0 if per_row == 1 else 15.0
     row = thick * per_row + 8
     room = min(280.0, max((svg.width_of(c) for c in categories), default=60.0)) + 16
     low, high = min([0.0, *(v for v in tops if v is not None)]), max([0.0, *(v for v in tops if v is not None)])

@@ -81,12 +81,13 @@ class Tiles:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table. Numbers are set right; `stack`: rows become cards on a narrow screen. `unit` per column for numbers."""
+    """A table. Numbers are set right; `stack`: rows become cards on a narrow screen; `folded`: a word to click. `unit` per column for numbers."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[Value]]
     caption: str = ""
     stack: bool = False
+    folded: str = ""
     units: Sequence[str] = ()
 
 

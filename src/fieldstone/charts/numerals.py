@@ -19,6 +19,8 @@ def number_text(value: float | None, unit: str = "", digits: int = 3) -> str:
     if math.isinf(value):
         return "never" if unit in ("months", "days", "years") else ("−∞" if value < 0 else "∞")
     if unit == "%":
+        if 0.9995 <= value < 1:
+            return "over 99.9 %"  # almost all is not all
         return f"{_plain(value * 100, digits)} %"
     text = _scaled(value, digits)
     if unit.startswith(_LEADING):

@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 from fieldstone.charts.blocks import Block, Cell, Facts, Figure, Items, Note, Pill, Section, Table, Text, Tiles, Value
 from fieldstone.charts.chart import Chart
 from fieldstone.charts.numerals import number_text
-from fieldstone.charts.svg import escape
+from fieldstone.charts.svg import escape as plain
 from fieldstone.charts.theme import CHART_CSS, PAGE_CSS, VARIABLES
 
 _STYLE = VARIABLES + PAGE_CSS + CHART_CSS
 _TWIN_ROWS = 500  # a longer table twin belongs into a file
+_KEPT = re.compile(r"\d{4}-\d{2}(?:-\d{2})?|[+−±-]?\d[\d.,]* [%KMBT](?![A-Za-z])")
 _LINK = re.compile(r"(#[\w.-]+|https?://\S+)")
 
 
@@ -40,7 +41,7 @@ class Page:
             '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
             f"<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'sha256-{policy}'; img-src data:\">"
             '<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="referrer" content="no-referrer">'
-            f"<title>{escape(self.title)}</title><style>{_STYLE}</style></head>\n<body><main>\n"
+            f"<title>{plain(self.title)}</title><style>{_STYLE}</style></head>\n<body><main>\n"
         )
         body = [f"<h1>{escape(self.title)}</h1>"]
         if self.lead:
@@ -55,9 +56,14 @@ class Page:
             inside = "\n".join(block_html(block) for block in section.blocks)
             body.append(f'<section id="{anchor}">{title}\n{inside}</section>')
         if self.provenance:
-            facts = " · ".join(f"{escape(k)}: <code>{escape(v)}</code>" for k, v in self.provenance.items())
+            facts = " · ".join(f"{escape(k)}: <code>{plain(v)}</code>" for k, v in self.provenance.items())
             body.append(f"<footer>{facts}</footer>")
         return head + "\n".join(body) + "\n</main></body></html>\n"
+
+
+def escape(text: object) -> str:
+    """Return text for HTML in which dates, and numbers with their unit, are not broken over lines."""
+    return _KEPT.sub(lambda match: f'<span class="nb">{match[0]}</span>', plain(text))
 
 
 def block_html(block: Block) -> str:
@@ -111,12 +117,13 @@ def _table(table: Table) -> str:
         cells = []
         for n, value in enumerate(row):
             unit = table.units[n] if n < len(table.units) else ""
-            name = f' data-name="{escape(table.columns[n])}"' if table.stack and n and table.columns[n] else ""
+            name = f' data-name="{plain(table.columns[n])}"' if table.stack and n and table.columns[n] else ""
             cells.append(f"<td{_class(numeric[n])}{name}>{_value(value, unit)}</td>")
         rows.append(f"<tr>{''.join(cells)}</tr>")
     caption = f"<caption>{escape(table.caption)}</caption>" if table.caption else ""
     kind = ' class="stack"' if table.stack else ""
-    return f'<div class="scroll"><table{kind}>{caption}<thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+    whole = f'<div class="scroll"><table{kind}>{caption}<thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+    return f"<details><summary>{escape(table.folded)}</summary>{whole}</details>" if table.folded else whole
 
 
 def _value(value: Value, unit: str = "") -> str:
@@ -126,7 +133,7 @@ def _value(value: Value, unit: str = "") -> str:
         case Cell(main, below, link):
             shown = _value(main, unit)
             if _LINK.fullmatch(link):
-                shown = f'<a href="{escape(link)}" rel="noreferrer">{shown}</a>'
+                shown = f'<a href="{plain(link)}" rel="noreferrer">{shown}</a>'
             return f"{shown}<small>{escape(below)}</small>" if below else shown
         case Pill(text, tone):
             return f'<span class="pill {tone}">{escape(text)}</span>'

@@ -65,7 +65,7 @@ def width_of(text: str, size: float = 12.0) -> float:
     """Estimate a text's width in px in a sans-serif font; wide enough for most."""
     narrow = sum(ch in "iljtfI.,:;|'()[] 1" for ch in text)
     wide = sum(ch in "mwMW%@—…" or ord(ch) > 0x2E80 for ch in text)
-    return size * (0.57 * len(text) - 0.25 * narrow + 0.33 * wide)
+    return size * (0.61 * len(text) - 0.25 * narrow + 0.33 * wide)
 
 
 def fit(text: str, room: float, size: float = 12.0) -> str:

@@ -57,7 +57,7 @@ PAGE_CSS = (
     "figure h3{margin:.1rem 0 .5rem}figcaption{color:var(--fs-soft);font-size:.88rem;margin-top:.5rem}"
     ".chart{overflow-x:auto}.chart svg{min-width:540px}"
     "details{margin-top:.5rem;font-size:.9rem}summary{cursor:pointer;color:var(--fs-stone)}"
-    ".scroll{overflow-x:auto;margin:.6rem 0}table{border-collapse:collapse;width:100%;font-size:.92rem}"
+    ".scroll{position:relative;overflow-x:auto;margin:.6rem 0}table{border-collapse:collapse;width:100%;font-size:.92rem}"
     "caption{text-align:left;color:var(--fs-soft);font-size:.88rem;padding:.2rem 0;caption-side:bottom}"
     "th{text-align:left;color:var(--fs-soft);font-weight:550;border-bottom:1px solid var(--fs-line);padding:.35rem .8rem .35rem 0;vertical-align:bottom}"
     "td{border-bottom:1px solid var(--fs-line);padding:.4rem .8rem .4rem 0;vertical-align:top}"
@@ -65,7 +65,7 @@ PAGE_CSS = (
     "td small{color:var(--fs-soft);display:block}td svg.fs{min-width:130px;max-width:220px}"
     ".tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:.7rem;margin:1rem 0}"
     ".tiles div{background:var(--fs-card);border:1px solid var(--fs-line);border-radius:8px;padding:.6rem .9rem}"
-    ".tiles b{display:block;font-size:1.45rem;font-weight:620;line-height:1.25}.tiles small{display:block;color:var(--fs-soft)}"
+    ".tiles b{display:block;white-space:nowrap;font-size:1.35rem;font-weight:620;line-height:1.25}.tiles small{display:block;color:var(--fs-soft)}"
     ".pill{display:inline-block;border-radius:1em;padding:0 .65em;font-weight:600;font-size:.88em;white-space:nowrap}"
     ".note{border-left:4px solid var(--fs-soft);background:var(--fs-card);padding:.5rem .9rem;margin:.8rem 0;border-radius:0 6px 6px 0}"
     + "".join(
@@ -73,7 +73,7 @@ PAGE_CSS = (
         for tone in ("good", "mid", "bad", "none")
     )
     + "dl{display:grid;grid-template-columns:minmax(6rem,max-content) 1fr;gap:.15rem 1.2rem;margin:.6rem 0}dt{color:var(--fs-soft)}dd{margin:0}"
-    "code{font:.88em ui-monospace,'Liberation Mono',Menlo,monospace;overflow-wrap:anywhere}"
+    ".nb{white-space:nowrap}code{font:.88em ui-monospace,'Liberation Mono',Menlo,monospace;overflow-wrap:anywhere}"
     "footer{color:var(--fs-soft);border-top:1px solid var(--fs-line);margin-top:2.5rem;padding-top:.8rem;font-size:.85rem}"
     "@media (max-width:640px){main{padding:1rem .8rem 2rem}h1{font-size:1.4rem}figure{padding:.6rem}dl{grid-template-columns:1fr}dt{margin-top:.4rem}"
     "table.stack thead{position:absolute;clip-path:inset(50%)}table.stack,table.stack tbody,table.stack caption{display:block}"

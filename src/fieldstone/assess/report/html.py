@@ -126,7 +126,7 @@ def _verdict(card: Assessment) -> list[Block]:
 
 
 def _coverage_words(card: Assessment) -> str:
-    return "Weight of the questions by answer. Hatched is unknown: it counts neither for nor against the network."
+    return "Hatched is unknown: it counts neither for nor against the network."
 
 
 def _scorecard(card: Assessment) -> Table:
@@ -185,7 +185,7 @@ def _investor(card: Assessment, firmness: Sensitivity) -> list[Block]:
             "Hard red flags cap the verdict at red, soft ones at amber, whatever the score. The score never fills gaps."
         ),
         _numbers(card, _INVESTOR),
-        Items(firmness_lines(card, firmness), "How firm is the verdict?"),
+        Items([line.replace("`", "") for line in firmness_lines(card, firmness)], "How firm is the verdict?"),
         *_figures(figures.swings(card, firmness)),
     ]
 
@@ -328,7 +328,9 @@ def _claims(card: Assessment) -> Table:
                 Cell(c.source.title, c.source.locator or c.source.via),
             ]
         )
-    return Table(["About", "Value as stated", "Period", "Grade", "Source"], rows, stack=True)
+    return Table(
+        ["About", "Value as stated", "Period", "Grade", "Source"], rows, stack=True, folded=f"All {len(rows)} claims"
+    )
 
 
 def _sources(card: Assessment) -> Block:

@@ -49,7 +49,7 @@ def percent(share: float | None) -> str:
 
 def small(title: str) -> str:
     """Return a title as it stands inside a sentence; abbreviations keep their capitals."""
-    return title if title[:2].isupper() else title[:1].lower() + title[1:]
+    return title if title[1:2].isupper() else title[:1].lower() + title[1:]
 
 
 def scored(score: float | None) -> str:
