@@ -35,6 +35,7 @@ from numpy.typing import NDArray
 
 from fieldstone.services.contract import CHALLENGE_SCHEMA, EpochInput, Round
 from fieldstone.services.storage.holdings import fold
+from fieldstone.services.storage.proofs import HEAD_BYTES, peek_number
 from fieldstone.services.storage.schema import PROOF
 from fieldstone.units import DAY_MS
 
@@ -49,7 +50,6 @@ __all__ = [
     "draw",
     "encode_body",
     "leaf_to_read",
-    "peek_number",
     "per_round",
     "posed_rounds",
     "round_table",
@@ -287,23 +287,12 @@ def _heard(inp: EpochInput, rounds: Sequence[Posed], before: int | None) -> dict
         table = table.filter((pl.col("position") < before) & (pl.col("position") > after))
     within_ms = int(inp.params["answer_within_s"]) * 1_000
     deadline_ms = {one.asked.number: one.asked.issued_ms + within_ms for one in rounds}
-    columns = table.sort("position").select("device", "received_ms", "position", "body")
-    for device, received_ms, position, body in columns.iter_rows():
-        number = peek_number(body)
+    columns = table.select("device", "received_ms", "position", pl.col("body").bin.head(HEAD_BYTES)).sort("position")
+    for device, received_ms, position, head in columns.iter_rows():
+        number = peek_number(head)
         if number is not None and received_ms <= deadline_ms.get(number, 0):
             found.setdefault((device, number), position)
     return found
-
-
-_HEAD = msgspec.msgpack.Decoder(tuple[int, msgspec.Raw])
-
-
-def peek_number(body: bytes) -> int | None:
-    """Return the round's number of a ProofSet or CheckSet without reading the rest; None when it is neither."""
-    try:
-        return _HEAD.decode(body)[0]
-    except msgspec.DecodeError:
-        return None
 
 
 def round_table(rounds: Sequence[Posed]) -> pl.DataFrame:

@@ -26,12 +26,13 @@ from numpy.typing import NDArray
 
 from fieldstone.errors import Rejected
 from fieldstone.services.contract import EpochInput
-from fieldstone.services.storage import records
-from fieldstone.services.storage.challenge import Asking, Posed, Shelf, peek_number, shelves
+from fieldstone.services.storage.challenge import Asking, Posed, Shelf, shelves
 from fieldstone.services.storage.codes.fast_tree import leaf_hash
 from fieldstone.services.storage.codes.fast_tree import verify as verify_leaf
 from fieldstone.services.storage.egress import EGRESS_STRUCT, count_egress
 from fieldstone.services.storage.holdings import FOREVER, HOLDING_SCHEMA, REFUSED_SCHEMA, device_keys, fold
+from fieldstone.services.storage.proofs import peek_number
+from fieldstone.services.storage.proofs import read as read_proofs
 from fieldstone.services.storage.provider.space.proof import read as read_space
 from fieldstone.services.storage.provider.space.proof import verify_space
 from fieldstone.services.storage.schema import CHECK, EGRESS_CLAIM, LEASE, PROOF, RELEASE, SPACE, UNIT_BYTE_MS
@@ -323,7 +324,7 @@ def _take_proofs(
     roots = table["root"].to_list()
     for received_ms, body in proofs:
         try:
-            answer = records.decode(body, records.ProofSet)
+            answer = read_proofs(body)
         except Rejected:
             bad += 1
             number = peek_number(body)  # an answer that nobody can read leaves every question out; it is no silence

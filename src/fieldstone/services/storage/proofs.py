@@ -1,0 +1,54 @@
+"""Read proof reports without copying the leaves: they are most of what an epoch's evidence weighs."""
+
+from __future__ import annotations
+
+import msgspec
+
+from fieldstone.errors import Rejected
+from fieldstone.reasons import reason
+from fieldstone.services.storage.records import Hash, NotNegative, ShareId
+
+__all__ = ["HEAD_BYTES", "LeafView", "ProofView", "peek_number", "read"]
+
+HEAD_BYTES = 10  # an array's first byte and the longest integer
+
+
+class LeafView(msgspec.Struct, array_like=True, frozen=True):
+    """`records.LeafProof`, its leaf a view into the report."""
+
+    share: ShareId
+    leaf_index: NotNegative
+    leaf: memoryview
+    path: tuple[Hash, ...]
+
+
+class ProofView(msgspec.Struct, array_like=True, frozen=True):
+    """`records.ProofSet`, its leaves views into the report."""
+
+    number: NotNegative
+    proofs: tuple[LeafView, ...]
+
+
+_DECODER = msgspec.msgpack.Decoder(ProofView)
+_INTEGER_BYTES = {0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8}
+
+
+def read(body: bytes) -> ProofView:
+    """Read the body of a `proof` report. Raises Rejected BAD_PAYLOAD."""
+    try:
+        return _DECODER.decode(body)
+    except msgspec.DecodeError as error:
+        raise Rejected(reason("BAD_PAYLOAD"), "ProofSet", str(error)) from None
+
+
+def peek_number(head: bytes) -> int | None:
+    """Return the round's number from the first HEAD_BYTES of a ProofSet or more; None when they are no such thing.
+
+    Only the encoding that `records.encode` writes is read: an array of two, a number in its shortest form.
+    """
+    if len(head) < 2 or head[0] != 0x92:
+        return None
+    if head[1] < 0x80:
+        return head[1]
+    size = _INTEGER_BYTES.get(head[1], 0)
+    return int.from_bytes(head[2 : 2 + size], "big") if size and len(head) >= 2 + size else None

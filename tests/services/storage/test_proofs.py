@@ -1,0 +1,44 @@
+"""Reading proof reports: the same as the record says, without copies; the number from the head alone."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fieldstone.errors import Rejected
+from fieldstone.services.storage import records
+from fieldstone.services.storage.proofs import HEAD_BYTES, peek_number, read
+
+leaves = st.builds(
+    lambda share, index, leaf, path: records.LeafProof(share=share, leaf_index=index, leaf=leaf, path=tuple(path)),
+    st.binary(min_size=16, max_size=16),
+    st.integers(0, 2**62),
+    st.binary(max_size=64),
+    st.lists(st.binary(min_size=32, max_size=32), max_size=3),
+)
+
+
+@given(st.integers(0, 2**62), st.lists(leaves, max_size=4))
+def test_a_view_holds_what_the_record_holds(number: int, proofs: list[records.LeafProof]) -> None:
+    body = records.encode(records.ProofSet(number=number, proofs=tuple(proofs)))
+    view = read(body)
+    assert view.number == number == peek_number(body) == peek_number(body[:HEAD_BYTES])
+    assert [(p.share, p.leaf_index, bytes(p.leaf), p.path) for p in view.proofs] == [
+        (p.share, p.leaf_index, p.leaf, p.path) for p in proofs
+    ]
+
+
+@given(st.binary(max_size=40))
+def test_anything_else_is_refused_by_name(body: bytes) -> None:
+    peek_number(body)
+    try:
+        records.decode(body, records.ProofSet)
+    except Rejected:
+        with pytest.raises(Rejected, match="BAD_PAYLOAD"):
+            read(body)
+
+
+@pytest.mark.parametrize("head", [b"", b"\x92", b"\x93\x01", b"\x92\xcd\x01", b"\x92\xff", b"\x92\xcb" + bytes(8)])
+def test_heads_of_something_else_have_no_number(head: bytes) -> None:
+    assert peek_number(head) is None
