@@ -74,6 +74,7 @@ class S3App:
         request = Request.of_scope(scope)
         state["request"] = request
         where = state["target"] = target(request, gateway.options.base_domains)
+        refuse_foreign_encryption(request)
         await gateway.refresh()
         operation = OPERATIONS.get(where.operation)
         if operation is None:
@@ -185,3 +186,12 @@ class S3App:
 
 def _expects_continue(scope: Mapping[str, Any]) -> bool:
     return any(name == b"expect" and value.lower() == b"100-continue" for name, value in scope["headers"])
+
+
+def refuse_foreign_encryption(request: Request) -> None:
+    """Errors: NotImplemented for encryption under keys that are not the gateway's: to store without them would be a lie."""
+    for name in request.headers:
+        if name.startswith((b"x-amz-server-side-encryption", b"x-amz-copy-source-server-side-encryption")):
+            if name == b"x-amz-server-side-encryption" and request.headers[name] == b"AES256":
+                continue
+            raise S3Error("NotImplemented", "Only encryption under the gateway's own keys (AES256) is offered.")

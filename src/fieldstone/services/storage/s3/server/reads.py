@@ -232,7 +232,7 @@ def _parts_page(call: Call, version: Version) -> xml.Content:
         value: xml.Pair = (f"Checksum{algorithm}", checksum if checksum and algorithm else None)
         entries.append(("Part", [("PartNumber", number), ("Size", size), value]))
     return [
-        ("TotalPartsCount", len(parts)),
+        ("PartsCount", len(parts)),
         ("PartNumberMarker", after),
         ("NextPartNumberMarker", page[-1][0] if page else 0),
         ("MaxParts", limit),
