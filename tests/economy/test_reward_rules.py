@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from fieldstone.economy.reward_rules import POOL_NANO, RULES, KnownRule
-from fieldstone.rewards.lint import Claim, lint
+from fieldstone.economy.reward_rules import CREDITS, MINTS, POOL_NANO, RULES, KnownCredits, KnownMint, KnownRule
+from fieldstone.rewards.lint import Claim, lint, lint_credits, lint_mint
 
 
 @pytest.mark.parametrize("known", RULES.values(), ids=list(RULES))
@@ -31,3 +31,17 @@ def test_the_floor_pays_a_hundred_identities_almost_tenfold() -> None:
     before = rule([Claim(1_000_000)] * 100)[0]
     after = sum(rule([Claim(1_000_000)] * 99 + [Claim(10_000)] * 100)[99:])
     assert after / before == pytest.approx(9.92, abs=0.1)
+
+
+def errors(findings: object) -> set[str]:
+    return {finding.check for finding in findings if finding.severity == "error"}  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("known", MINTS.values(), ids=list(MINTS))
+def test_known_mints(known: KnownMint) -> None:
+    assert errors(lint_mint(known.rule)) == known.findings
+
+
+@pytest.mark.parametrize("known", CREDITS.values(), ids=list(CREDITS))
+def test_known_credit_systems(known: KnownCredits) -> None:
+    assert errors(lint_credits(known.system)) == known.findings

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from fieldstone.policy import Policy, RewardPolicy, ServicePolicy
+from fieldstone.policy import EpochPolicy, Policy, RewardPolicy, ServicePolicy
 from fieldstone.rewards.lint import Claim, Finding, lint, lint_policy, rule_of
 
 POOL = 10**15
@@ -115,7 +115,12 @@ def test_identities_that_cannot_be_split_may_have_floors() -> None:
 
 def test_the_default_policy_is_not_refused() -> None:
     findings = lint_policy(Policy(network_id="n"))
-    assert [(finding.check, finding.severity) for finding in findings] == [("unbounded-mint", "warning")]
+    assert [(finding.check, finding.severity) for finding in findings] == [
+        ("oracle-lag", "warning"),  # a day at 100 % volatility can fall by more than a take of 10 %
+        ("unbounded-mint", "warning"),
+    ]
+    hourly = Policy(network_id="n", epoch=EpochPolicy(length_s=3_600))
+    assert "oracle-lag" not in {finding.check for finding in lint_policy(hourly, populations=1)}
 
 
 def test_what_demand_steering_gives_back_is_seen_when_it_is_not_declared() -> None:
@@ -134,6 +139,16 @@ def test_what_demand_steering_gives_back_is_seen_when_it_is_not_declared() -> No
         (Policy(network_id="n", rewards=RewardPolicy(r_half_usd="0")), "fade", "warning"),
         (Policy(network_id="n", rewards=RewardPolicy(max_epoch_mint="999")), "cap", "warning"),
         (Policy(network_id="n", rewards=RewardPolicy(cell_resolution=11)), "cells", "warning"),
+        (
+            Policy(network_id="n", rewards=RewardPolicy(max_epoch_mint="1000", r_half_usd="26")),
+            "insolvent-credit",
+            "warning",
+        ),
+        (
+            Policy(network_id="n", rewards=RewardPolicy(bootstrap_per_epoch="9000", r_half_usd="20")),
+            "above-demand",
+            "warning",
+        ),
         (Policy(network_id="n", services={"sensing": ServicePolicy(share_ppm=1)}), "shares", "warning"),
     ],
 )
@@ -146,3 +161,85 @@ def test_free_self_dealing_is_found_by_the_real_rule_too() -> None:
     """Not only by looking at the number: the fuzz sees that the whole dollar comes back."""
     policy = Policy(network_id="n", rewards=RewardPolicy(take_ppm=0, bootstrap_per_epoch="0"))
     assert "self-deal" in errors(lint(rule_of(policy, "sensing"), populations=40))
+
+
+def by_witnesses(claims: Sequence[Claim]) -> list[int]:
+    weights = [claim.work * (1 + claim.witnesses) for claim in claims]
+    total = sum(weights)
+    return [POOL * weight // total if total else 0 for weight in weights]
+
+
+def data_times_three(claims: Sequence[Claim]) -> list[int]:
+    return [claim.bought_nano * 3 // 10 for claim in claims[:1]] + [
+        claim.bought_nano * 3 // 10 + claims[0].bought_nano * 8 // 10 // max(1, len(claims) - 1) for claim in claims[1:]
+    ]
+
+
+def neighbours_share_the_take(claims: Sequence[Claim]) -> list[int]:
+    """Each dollar pays 0.6 to whoever sold it and 0.3 to each other claim of the place."""
+    return [
+        claim.bought_nano * 6 // 10
+        + sum(other.bought_nano * 3 // 10 for j, other in enumerate(claims) if j != i and other.place == claim.place)
+        for i, claim in enumerate(claims)
+    ]
+
+
+def stepped(claims: Sequence[Claim]) -> list[int]:
+    return [claim.work + (10**9 if claim.work >= 5_000_000 else 0) for claim in claims]
+
+
+def test_witnesses_who_vouch_for_each_other_are_a_residual_risk() -> None:
+    findings = lint(by_witnesses, populations=100)
+    found = [finding for finding in findings if finding.check == "collude" and finding.severity == "warning"]
+    assert found[0].gain_ppm > 1_200_000
+    assert found[0].example["how"] == "vouches for each other"
+
+
+def test_a_group_that_buys_inside_finds_what_one_alone_does_not() -> None:
+    findings = lint(neighbours_share_the_take, take_ppm=100_000, populations=200)
+    checks = errors(findings)
+    assert "collude" in checks and "above-demand" in checks
+    assert "self-deal" not in checks
+
+
+def test_pooling_between_devices_that_cannot_be_split_is_a_warning() -> None:
+    findings = {finding.check: finding.severity for finding in lint(convex, unsplittable=True)}
+    assert findings["collude"] == "warning" and "merge" not in findings
+
+
+def test_more_than_the_budget_is_found() -> None:
+    assert errors(lint(proportional, budget_nano=POOL)) == set()
+    assert errors(lint(proportional, budget_nano=POOL - 10**6)) == {"budget"}
+
+
+def test_cliffs_are_listed_with_the_place_of_the_threshold() -> None:
+    (found,) = [finding for finding in lint(stepped, cliffs=True, populations=100) if finding.check == "cliff"]
+    assert found.severity == "warning"
+    low, high = found.example["work"]
+    assert low < 5_000_000 <= high
+    assert "cliff" not in {finding.check for finding in lint(proportional, cliffs=True, populations=100)}
+
+
+def test_a_rule_that_forgets_somebody_is_found_and_does_not_stop_the_linter() -> None:
+    assert errors(lint(lambda claims: [1] * (len(claims) - 1), populations=20)) == {"budget"}
+
+
+def test_sound_rules_have_no_finding_over_a_thousand_populations() -> None:
+    """0 false alarms on proportional sharing, cliffs included."""
+    assert lint(proportional, take_ppm=100_000, populations=1_000, cliffs=True, budget_nano=POOL) == []
+    assert lint(paid_by_customers, take_ppm=100_000, populations=1_000, cliffs=True) == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [(math.sqrt, (1.41, 3.10, 9.17)), (lambda work: work**1.5, (0.71, 0.32, 0.10)), (lambda work: work, (1, 1, 1))],
+)
+def test_published_gains_of_one_in_a_hundred_who_splits(
+    rule: Callable[[int], float], expected: tuple[float, ...]
+) -> None:
+    """One of 100 equal units splits into 2, 10 and 100 identities."""
+    unit = 10**8
+    before = share_by(rule)([Claim(unit)] * 100)[0]
+    for parts, gain in zip((2, 10, 100), expected, strict=True):
+        got = sum(share_by(rule)([Claim(unit)] * 99 + [Claim(unit // parts)] * parts)[99:])
+        assert got / before == pytest.approx(gain, abs=0.01)

@@ -76,28 +76,43 @@ def evaluate(
 @app.command()
 def lint(
     file: Annotated[Path | None, typer.Argument(help="A network.toml.", show_default=False)] = None,
-    rule: Annotated[str | None, typer.Option(help="Check a known rule of another network instead.")] = None,
+    rule: Annotated[
+        str | None,
+        typer.Option(
+            help="Check another rule instead: a known one by name, or your own as file.py, file.py:function or module:function."
+        ),
+    ] = None,
     list_rules: Annotated[bool, typer.Option("--list-rules", help="List the known rules and end.")] = False,
-    populations: Annotated[int, typer.Option(help="Random populations to try.", min=1, max=100_000)] = 40,
+    populations: Annotated[
+        int | None,
+        typer.Option(help="Random populations to try; 40 for a network, 1,000 for a rule.", min=1, max=100_000),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed; the same seed gives the same findings.")] = 0,
     as_json: _Json = False,
 ) -> None:
-    """Check reward rules for splitting, merging, self-dealing and unbounded mint. Exit 1 when there is an error."""
+    """Check rules for gain by splitting, merging, colluding, self-dealing, and for money that cannot hold.
+
+    Finds insolvent credits, unbounded mints, rewards above demand and late prices too. Exit 1 when there is an error.
+    """
     import dataclasses
     import json
 
     from fieldstone.errors import UsageError
 
     if list_rules:
-        from fieldstone.economy.reward_rules import RULES
+        from fieldstone.economy.reward_rules import CREDITS, MINTS, RULES
 
-        names = {name: {"summary": known.summary, "source": known.source.title} for name, known in RULES.items()}
-        lines = [f"{name}: {known['summary']} ({known['source']})" for name, known in names.items()]
+        names = {one.name: {"summary": one.summary, "source": one.source.title} for one in RULES.values()}
+        names |= {one.name: {"summary": one.summary, "source": one.source.title} for one in MINTS.values()}
+        names |= {one.name: {"summary": one.summary, "source": one.source.title} for one in CREDITS.values()}
+        lines = [f"{name}: {about['summary']} ({about['source']})" for name, about in names.items()]
         typer.echo(json.dumps(names, ensure_ascii=False) if as_json else "\n".join(lines))
         return
     if (file is None) == (rule is None):
         raise UsageError("give either a network.toml or --rule NAME")
-    findings = _lint_rule(rule, populations, seed) if rule is not None else _lint_file(file, populations, seed)
+    findings = (
+        _lint_rule(rule, populations or 1_000, seed) if rule is not None else _lint_file(file, populations or 40, seed)
+    )
     errors = sum(finding.severity == "error" for finding in findings)
     if as_json:
         body = {"ok": not errors, "findings": [dataclasses.asdict(finding) for finding in findings]}
@@ -121,13 +136,25 @@ def _lint_file(file: Path | None, populations: int, seed: int) -> list[Finding]:
 
 
 def _lint_rule(name: str, populations: int, seed: int) -> list[Finding]:
-    from fieldstone.economy.reward_rules import RULES
+    from fieldstone.economy.reward_rules import CREDITS, MINTS, RULES
     from fieldstone.errors import UsageError
-    from fieldstone.rewards.lint import lint
+    from fieldstone.rewards.lint import lint, lint_credits, lint_mint
 
-    if name not in RULES:
-        raise UsageError(f"there is no known rule {name[:60]!r}; they are {', '.join(RULES)}")
-    return lint(RULES[name].rule, take_ppm=RULES[name].take_ppm, populations=populations, seed=seed)
+    if name in RULES:
+        known = RULES[name]
+        return lint(known.rule, take_ppm=known.take_ppm, populations=populations, seed=seed, cliffs=True)
+    if name in MINTS:
+        return lint_mint(MINTS[name].rule)
+    if name in CREDITS:
+        return lint_credits(CREDITS[name].system)
+    if ":" in name or name.endswith(".py"):
+        from fieldstone.economy.own_rules import lint_own
+
+        return lint_own(name, populations=populations, seed=seed)
+    raise UsageError(
+        f"there is no known rule {name[:60]!r}; they are {', '.join([*RULES, *MINTS, *CREDITS])}. "
+        "Your own is named file.py:function or module:function"
+    )
 
 
 def _describe(policy: MonetaryPolicy) -> dict[str, object]:

@@ -1,8 +1,9 @@
-"""Refuse reward rules that pay for splitting, merging or self-dealing.
+"""Refuse reward rules that pay for splitting, merging, colluding or self-dealing, and money that cannot hold.
 
-`lint(rule)` treats a rule as a black box: it draws populations from a seed, lets one participant split into k
-identities, lets two merge, lets one buy his own work, and compares what the same people get. The worst case of each
-check is reported with the population that shows it, so that anyone can repeat it.
+`lint(rule)` treats a rule as a black box: it draws populations from a seed, lets people make the moves of
+`rewards.lint_moves`, and compares what the same people get. The worst case of each check is reported with the population
+that shows it, so that anyone can repeat it. `lint_mint` and `lint_credits` (`rewards.lint_money`) do the same for a
+mint and for a system of credits.
 
 Why a concave, capped or floored rule is an error and not a remark: identities cost nothing, so whoever splits takes
 the gain from everyone who does not. Proportional sharing is the only symmetric, budget-balanced rule that is proof
@@ -15,56 +16,56 @@ against splitting and collusion (Chen, Papadimitriou, Roughgarden, AFT 2019). Wh
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
+from fieldstone.rewards.lint_claims import GAIN_TOLERANCE_PPM, Claim, Finding, Rule
+from fieldstone.rewards.lint_money import CreditSystem, lint_credits, lint_mint, safe_price_age_s
+from fieldstone.rewards.lint_moves import SPLITS, Trial, moves
 from fieldstone.units import PPM, TOKEN_BASE
 
 if TYPE_CHECKING:
     from fieldstone.policy import Policy
 
-SPLITS = (2, 3, 10, 100)
-GAIN_TOLERANCE_PPM = 1_000  # gains below 0.1 % are rounding of small amounts
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """What one identity shows: verified `work`, `bought_nano` (10⁻⁹ $ that customers paid for it) and its `place`."""
-
-    work: int
-    bought_nano: int = 0
-    place: int = 0
-
-
-Rule = Callable[[Sequence[Claim]], Sequence[int]]
-"""Claims of one epoch → rewards beside them, worth 10⁻⁹ $ each."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One weakness. `error` refuses the policy. `gain_ppm`: what the same people get, in ppm of what they got (split,
-    merge) or of what they spent (self-deal). `example`: the population and the move that show it."""
-
-    check: str
-    severity: Literal["error", "warning"]
-    message: str
-    gain_ppm: int = PPM
-    example: dict[str, Any] = field(default_factory=dict)
+__all__ = [
+    "GAIN_TOLERANCE_PPM",
+    "SPLITS",
+    "Claim",
+    "CreditSystem",
+    "Finding",
+    "Rule",
+    "lint",
+    "lint_credits",
+    "lint_mint",
+    "lint_policy",
+    "rule_of",
+]
 
 
 def lint(
-    rule: Rule, *, take_ppm: int = 0, unsplittable: bool = False, populations: int = 300, seed: int = 0
+    rule: Rule,
+    *,
+    take_ppm: int = 0,
+    unsplittable: bool = False,
+    budget_nano: int | None = None,
+    populations: int = 300,
+    seed: int = 0,
+    cliffs: bool = False,
 ) -> list[Finding]:
     """Return the weaknesses of a reward rule, errors first; an empty list means that none was found.
 
-    `take_ppm`: the network's take, against which self-dealing is compared. The same seed gives the same findings.
+    `take_ppm`: the network's take, against which self-dealing is compared. `budget_nano`: the most that all rewards may
+    be worth together. `cliffs`: look for thresholds too (some thirty calls of the rule per population). The same seed
+    gives the same findings.
     """
     worst: dict[tuple[str, str], Finding] = {}
     for number in range(populations):
         rng = random.Random(f"{seed}/{number}")
         claims = _population(rng)
-        for finding in _check(rule, claims, rng, take_ppm, unsplittable):
+        who = rng.randrange(len(claims))
+        trial = Trial(rule, claims, list(rule(claims)), who, rng, take_ppm, unsplittable, budget_nano)
+        for finding in moves(trial, cliffs=cliffs):
             known = worst.get((finding.check, finding.severity))
             if known is None or finding.gain_ppm > known.gain_ppm:
                 example = {"seed": seed, "population": number, **finding.example}
@@ -80,93 +81,10 @@ def _population(rng: random.Random) -> list[Claim]:
             work=int(10 ** rng.uniform(3, 11)) if rng.random() < 0.9 else 0,
             bought_nano=int(10 ** rng.uniform(3, 12)) if rng.random() < 0.5 else 0,
             place=rng.randrange(3),
+            witnesses=rng.choice((0, 0, 1, 3)),
         )
         for _ in range(size)
     ]
-
-
-def _check(rule: Rule, claims: list[Claim], rng: random.Random, take_ppm: int, unsplittable: bool) -> Iterator[Finding]:
-    before = list(rule(claims))
-    yield from _sound(rule, claims, before, rng)
-    who = rng.randrange(len(claims))
-    if not unsplittable:
-        yield from _split(rule, claims, before, who, rng.choice(SPLITS))
-        yield from _merge(rule, claims, before, who)
-    yield from _self_deal(rule, claims, before, who, int(10 ** rng.uniform(5, 12)), take_ppm)
-
-
-def _sound(rule: Rule, claims: list[Claim], before: list[int], rng: random.Random) -> Iterator[Finding]:
-    if len(before) != len(claims) or min(before) < 0:
-        yield Finding("budget", "error", "a reward is missing or negative", example={"claims": _plain(claims)})
-    order = rng.sample(range(len(claims)), len(claims))
-    again = list(rule([claims[i] for i in order]))
-    if again != [before[i] for i in order]:
-        yield Finding(
-            "order", "error", "rewards depend on the order of participants", example={"claims": _plain(claims)}
-        )
-
-
-def _split(rule: Rule, claims: list[Claim], before: list[int], who: int, parts: int) -> Iterator[Finding]:
-    whole = claims[who]
-    # uneven by one unit where it does not divide, so that no work is lost by the split itself
-    pieces = [
-        Claim(_piece(whole.work, parts, i), _piece(whole.bought_nano, parts, i), whole.place) for i in range(parts)
-    ]
-    after = list(rule([*claims[:who], *pieces, *claims[who + 1 :]]))
-    got = sum(after[who : who + parts])
-    if _exceeds(got, before[who], parts):
-        gain = _ratio(got, before[who])
-        message = (
-            f"one participant who splits into {parts} gets {gain / PPM:.2f} times as much: a concave or floored rule"
-        )
-        yield Finding("split", "error", message, gain, {"claims": _plain(claims), "who": who, "parts": parts})
-
-
-def _piece(amount: int, parts: int, index: int) -> int:
-    return amount // parts + (1 if index < amount % parts else 0)
-
-
-def _merge(rule: Rule, claims: list[Claim], before: list[int], who: int) -> Iterator[Finding]:
-    for other in range(len(claims)):
-        if other == who or claims[other].place != claims[who].place:
-            continue
-        first, second = claims[who], claims[other]
-        both = Claim(first.work + second.work, first.bought_nano + second.bought_nano, first.place)
-        rest = [claim for i, claim in enumerate(claims) if i not in (who, other)]
-        got, had = next(iter(rule([both, *rest]))), before[who] + before[other]
-        if _exceeds(got, had, 2):
-            gain = _ratio(got, had)
-            message = f"two participants who merge get {gain / PPM:.2f} times as much: a convex rule rewards pooling"
-            yield Finding("merge", "error", message, gain, {"claims": _plain(claims), "who": [who, other]})
-        return
-
-
-def _self_deal(
-    rule: Rule, claims: list[Claim], before: list[int], who: int, spent: int, take_ppm: int
-) -> Iterator[Finding]:
-    buying = list(claims)
-    buying[who] = replace(claims[who], bought_nano=claims[who].bought_nano + spent)
-    gain = list(rule(buying))[who] - before[who]
-    back = gain * PPM // spent
-    example = {"claims": _plain(claims), "who": who, "spent_nano": spent}
-    if back >= PPM:
-        message = f"whoever buys from himself gets {back / PPM:.2f} $ back per dollar"
-        yield Finding("self-deal", "error", message, back, example)
-    elif back > PPM - take_ppm + GAIN_TOLERANCE_PPM:
-        message = f"whoever buys from himself gets {back / PPM:.2f} $ back per dollar, more than 1 − take; still a loss"
-        yield Finding("self-deal", "warning", message, back, example)
-
-
-def _exceeds(got: int, had: int, parts: int) -> bool:
-    return got > had + had * GAIN_TOLERANCE_PPM // PPM + 2 * parts
-
-
-def _ratio(got: int, had: int) -> int:
-    return got * PPM // max(1, had)
-
-
-def _plain(claims: Sequence[Claim]) -> list[list[int]]:
-    return [[claim.work, claim.bought_nano, claim.place] for claim in claims]
 
 
 def lint_policy(policy: Policy, *, populations: int = 40, seed: int = 0) -> list[Finding]:
@@ -204,6 +122,8 @@ def _numbers(policy: Policy) -> Iterator[Finding]:
         )
     if rewards.max_epoch_mint_base < rewards.bootstrap_base:
         yield Finding("cap", "warning", "rewards.max_epoch_mint is below bootstrap_per_epoch: the rest is never paid")
+    if rewards.token_price_micro_usd:
+        yield from _money(policy)
     if rewards.cell_resolution > 9:
         yield Finding(
             "cells",
@@ -213,6 +133,37 @@ def _numbers(policy: Policy) -> Iterator[Finding]:
         )
     if shares != PPM:
         yield Finding("shares", "warning", f"the services' share_ppm add up to {shares}, not 1,000,000")
+
+
+def _money(policy: Policy) -> Iterator[Finding]:
+    """Yield what a halved or an old token price does to a policy."""
+    rewards = policy.rewards
+    # half the price doubles the tokens that paid work needs, and the cap does not move
+    payable = rewards.max_epoch_mint_base * rewards.token_price_micro_usd // (2 * TOKEN_BASE)
+    if payable < rewards.r_half_micro_usd:
+        yield Finding(
+            "insolvent-credit",
+            "warning",
+            f"at half the token price an epoch can mint for {payable / 1e6:,.2f} $ of paid work, less than "
+            f"rewards.r_half_usd {rewards.r_half_usd}: what was sold would be owed. Raise rewards.max_epoch_mint",
+        )
+    offered = rewards.bootstrap_base * rewards.token_price_micro_usd // (2 * TOKEN_BASE)
+    if offered > 9 * rewards.r_half_micro_usd > 0:
+        yield Finding(
+            "above-demand",
+            "warning",
+            f"at a revenue of r_half ({rewards.r_half_usd} $) the bootstrap still mints {offered / 1e6:,.2f} $ an epoch: "
+            "more than nine dollars of subsidy for each dollar from customers",
+        )
+    if 0 < rewards.take_ppm < PPM:
+        safe_s = safe_price_age_s(rewards.take_ppm)
+        if policy.epoch.length_s > safe_s:
+            yield Finding(
+                "oracle-lag",
+                "warning",
+                f"a token price as old as an epoch ({policy.epoch.length_s:,} s) can be further below the market than the "
+                f"take of {rewards.take_ppm / 10_000:g} %, and then buying from oneself pays; {safe_s:,} s are safe",
+            )
 
 
 def rule_of(policy: Policy, service: str) -> Rule:
