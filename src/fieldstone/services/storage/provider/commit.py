@@ -132,12 +132,7 @@ class Committer:
 
 
 def _place(source: Path, target: Path) -> Path:
-    try:
-        os.rename(source, target)
-    except FileNotFoundError:  # the first share in its folder
-        target.parent.mkdir(exist_ok=True)
-        sync_folder(target.parent.parent)
-        os.rename(source, target)
+    os.rename(source, target)
     return target.parent
 
 

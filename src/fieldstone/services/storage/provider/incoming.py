@@ -47,7 +47,7 @@ class Incoming:
         self._temporary = temporary  # None: the share is held already, its bytes are only compared
         self._fd, self._is_direct = -1, False
         self._hasher = Hasher(leaf_bytes)
-        self._taken = 0
+        self._taken = self._disk_bytes = 0
         self._checked = Checked()
         self._is_over = False
         self._lock = threading.Lock()  # `abort` may come while a thread still writes: its descriptor must not be reused
@@ -117,7 +117,7 @@ class Incoming:
         self._fd, self._is_over = -1, True
         row = Row(
             self._share, self._gateway, self._size, self._leaf_bytes, root, stored_ms, self._order_digest,
-            self._size + len(tail), "held", stored_ms,
+            self._disk_bytes, "held", stored_ms,
         )  # fmt: skip
         self._enter(row, done)
         return done
@@ -135,16 +135,15 @@ class Incoming:
 
     def _write_end(self, buffer: memoryview | None, last: memoryview, tail: bytes) -> None:
         """Write the last piece and the trailer, in one go past the page cache where that is possible."""
-        length = len(last) + len(tail)
-        padded = -(-length // PAGE_BYTES) * PAGE_BYTES
+        start, padded = len(last), -(-(len(last) + len(tail)) // PAGE_BYTES) * PAGE_BYTES
         if buffer is not None and padded <= len(buffer):
-            buffer[len(last) : length] = tail
-            buffer[length:padded] = bytes(padded - length)
+            buffer[start : padded - len(tail)] = bytes(padded - len(tail) - start)
+            buffer[padded - len(tail) : padded] = tail
             self._write(buffer[:padded])
         else:
             self._write(last)
             self._write(memoryview(tail))
-        os.ftruncate(self._fd, self._size + len(tail))
+        self._disk_bytes = os.fstat(self._fd).st_size
 
     def _enter(self, row: Row, done: Future[Row]) -> None:
         store, target = self._store, self._store.path(self._share)

@@ -1,7 +1,8 @@
 """One share on disk: its bytes, then what is needed to prove them, so that the file explains itself.
 
-    data | nodes | meta | u32 length of nodes | u32 length of meta | blake3(nodes ‖ meta)[:16] | "FSshare1"
+    data | zeros | nodes | meta | u32 length of nodes | u32 length of meta | blake3(nodes ‖ meta)[:16] | "FSshare1"
 
+The zeros, less than a page of them, let a file be written past the page cache without cutting it to length afterwards.
 `nodes` are the levels of the fast tree from groups of 128 KiB upward (`codes.fast_tree.Kept`): 0.05 % more disk, and a
 challenge reads one group instead of the share. `meta` is msgpack of `Meta`. The index is therefore only a fast way to
 find things: lost, it is made again from the files.
@@ -26,6 +27,7 @@ LEAF_SIZES = (1_024, 4_096, 16_384)
 _MAGIC = b"FSshare1"
 _TAIL = struct.Struct("<II16s8s")
 _LONGEST_META = 1_024
+_PAGE_BYTES = 4_096
 
 
 class Meta(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
@@ -55,7 +57,7 @@ def trailer(meta: Meta, kept: Kept) -> bytes:
 def trailer_bytes(size_bytes: int, leaf_bytes: int) -> int:
     """Return an upper bound of the trailer's length for a share of `size_bytes`."""
     groups = -(-size_bytes // GROUP_BYTES)
-    return 32 * (2 * groups + 64 + GROUP_BYTES // leaf_bytes) + _LONGEST_META + _TAIL.size
+    return 32 * (2 * groups + 64 + GROUP_BYTES // leaf_bytes) + _LONGEST_META + _TAIL.size + _PAGE_BYTES
 
 
 def read_trailer(fd: int) -> tuple[Meta, Kept]:
@@ -76,6 +78,6 @@ def read_trailer(fd: int) -> tuple[Meta, Kept]:
         kept = Kept(meta.size_bytes, meta.leaf_bytes, meta.height, body[:node_bytes])
     except (msgspec.DecodeError, UsageError) as error:
         raise Damaged(f"the file's description cannot be read: {error}") from None
-    if meta.size_bytes != start or kept.commitment != meta.root:
+    if not 0 <= start - meta.size_bytes < _PAGE_BYTES or kept.commitment != meta.root:
         raise Damaged("the file's description does not fit its tree")
     return meta, kept

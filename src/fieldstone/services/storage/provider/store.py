@@ -30,7 +30,7 @@ from fieldstone.clock import Clock, SystemClock
 from fieldstone.errors import EnvironmentProblem, Rejected, UsageError
 from fieldstone.services.storage.provider import index as index_
 from fieldstone.services.storage.provider import sharefile
-from fieldstone.services.storage.provider.commit import Change, Committer
+from fieldstone.services.storage.provider.commit import Change, Committer, sync_folder
 from fieldstone.services.storage.provider.incoming import Incoming
 from fieldstone.services.storage.provider.index import Index, Totals
 from fieldstone.services.storage.provider.reading import Checked, OpenShare
@@ -71,6 +71,7 @@ class Store:
         try:
             self.shares.mkdir(parents=True, exist_ok=True)
             self.tmp.mkdir(exist_ok=True)
+            _make_folders(self.shares)
             self._lock_file = os.open(root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise EnvironmentProblem(f"{root} cannot be used: {error.strerror}") from error
@@ -303,3 +304,13 @@ class Store:
 def _margin(disk: os.statvfs_result) -> int:
     """Leave something for the index and for others: 16 MiB, on small disks 2 %."""
     return min(_FREE_MARGIN, disk.f_blocks * disk.f_frsize // 50)
+
+
+def _make_folders(shares: Path) -> None:
+    """Make the 256 folders at once, so that no share has to wait for its own."""
+    names = [f"{number:02x}" for number in range(256)]
+    missing = set(names) - set(os.listdir(shares))
+    for name in sorted(missing):
+        (shares / name).mkdir(exist_ok=True)
+    if missing:
+        sync_folder(shares)
