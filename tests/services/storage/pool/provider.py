@@ -29,6 +29,7 @@ class Provider:
     delay_s: float = 0.0
     down: bool = False
     full: bool = False
+    free_bytes: int = 10**12
     lies: bool = False
     lies_below: int = 0  # lies about shorter ranges only
     wrong_root: bool = False
@@ -78,6 +79,8 @@ class Provider:
     def _answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, bytes]:
         if path == "/healthz":
             return 200, b"{}"
+        if path == "/v1/capacity":
+            return 200, b'{"free_bytes": %d}' % self.free_bytes
         share = bytes.fromhex(path.rpartition("/")[2])
         try:
             order = self._order(headers["authorization"], method, share)

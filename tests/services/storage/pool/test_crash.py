@@ -22,7 +22,7 @@ from tests.services.storage.pool.conftest import everything
 from tests.services.storage.pool.provider import Provider, directory_of
 from tests.services.storage.pool.writer import body_of
 
-KILLS = int(os.environ.get("FIELDSTONE_POOL_KILLS", "6"))
+KILLS = int(os.environ.get("FIELDSTONE_POOL_KILLS", "4"))
 
 
 async def run_until_killed(folder: Path, seed: int, choice: random.Random) -> list[tuple[int, Stored]]:

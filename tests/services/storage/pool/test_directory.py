@@ -82,7 +82,21 @@ def test_the_networks_listing() -> None:
             {"device": "y", "operator": "0xab", "revoked_ms": 5, "url": "http://10.0.0.2:4"},
         ]
     }  # fmt: skip
-    [node] = Directory.from_listing(listing)
+    directory, problems = Directory.from_listing(listing)
+    [node] = directory
+    assert problems == []
     assert (node.did, node.operator, node.maker, node.region, node.joined_ms) == (DID, "0xab", "nas-4", "+0+0", 7)
     with pytest.raises(UsageError):
         Directory.from_listing([])
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [None, 7, [], {"url": "http://a"}, {"device": "x", "url": "http://a"}, {"device": DID, "url": 5},
+     {"device": DID, "url": "http://a b"}, {"device": DID, "url": "http://a", "lat": "north"}],
+)  # fmt: skip
+def test_one_unusable_device_does_not_hide_the_others(bad: object) -> None:
+    good = DeviceKey.generate().public.device_id
+    directory, problems = Directory.from_listing({"devices": [bad, {"device": good, "url": "http://10.0.0.1"}]})
+    assert [node.did for node in directory] == [good]
+    assert len(problems) == 1

@@ -25,13 +25,14 @@ def node(number: int, **facts: object) -> Node:
 def networks(draw: st.DrawFn) -> list[Candidate]:
     count = draw(st.integers(1, 60))
     spread = {trait: draw(st.integers(1, count)) for trait in TRAITS}
+    chance = random.Random(draw(st.integers(0, 2**32)))
     return [
         Candidate(
-            node(i, free_bytes=draw(st.sampled_from([-1, 0, 10**9, 10**12])))
-            if draw(st.booleans())
-            else node(i, **{trait: f"{trait}{draw(st.integers(1, spread[trait]))}" for trait in TRAITS}),
-            score=draw(st.sampled_from([0.0, 0.5, 1.0])),
-            vetting=draw(st.booleans()),
+            node(i, free_bytes=chance.choice([-1, 0, 10**9, 10**12]))
+            if chance.random() < 0.3
+            else node(i, **{trait: f"{trait}{chance.randrange(spread[trait])}" for trait in TRAITS}),
+            score=chance.choice([0.0, 0.5, 1.0, 1.0]),
+            vetting=chance.random() < 0.3,
         )
         for i in range(count)
     ]

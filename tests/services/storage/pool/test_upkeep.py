@@ -9,7 +9,16 @@ from sqlalchemy import func, select
 
 from fieldstone.errors import Retryable
 from fieldstone.services.storage import records
-from fieldstone.services.storage.pool import LeaseReporter, Repair, RepairRules, SegmentRef, Stored, Sweeper, Watch
+from fieldstone.services.storage.pool import (
+    LeaseReporter,
+    Node,
+    Repair,
+    RepairRules,
+    SegmentRef,
+    Stored,
+    Sweeper,
+    Watch,
+)
 from fieldstone.services.storage.pool.repair import cost_so_far
 from fieldstone.services.storage.pool.segments import SegmentGone
 from fieldstone.services.storage.pool.tables import incident, repair, segment, share
@@ -329,3 +338,35 @@ async def test_one_process_repairs_at_a_time(net: MakeNet) -> None:
         assert await second.once(absences) == []  # the first has its turn
         n.later(11 * 60_000)
         assert len(await second.once(absences)) == 1
+
+
+async def test_names_are_resolved_and_free_space_is_noted(net: MakeNet) -> None:
+    async with net(2) as n:
+        first, second = n.pool.directory
+        port = first.url.rpartition(":")[2]
+        named = Node(did=first.did, url=f"http://localhost:{port}")
+        n.pool.directory.replace([named, second])
+        assert next(iter(n.pool.directory)).prefix == "localhost"
+        n.providers[1].free_bytes = 5
+        await Watch(n.pool.parts).once()
+        looked = {one.did: one for one in n.pool.directory}
+        assert looked[first.did].prefix in ("127.0.0.0/24", "::/64")
+        assert (looked[first.did].free_bytes, looked[second.did].free_bytes) == (10**12, 5)
+
+
+async def test_a_gateway_finds_shares_that_another_one_has_moved(net: MakeNet) -> None:
+    async with net(12) as n:
+        stored = await n.put(BODY)
+        n.adopt(stored)
+        other = n.again()
+        assert await everything(other, stored) == BODY  # it knows now where the shares are
+        moved = n.holders()[:5]
+        found = await n.pool.parts.segment(stored.segments[0].id)
+        failed = [s.id for s in found.shares.values() if s.device in {p.did for p in moved[:4]}]
+        mending = Repair(n.pool.parts, RULES)
+        await mending.fail_audit(failed, "")
+        assert len(await mending.once(await Watch(n.pool.parts).once())) == 1
+        for provider in moved:
+            provider.down = True
+        assert await everything(other, stored) == BODY
+        await other.close()

@@ -79,34 +79,59 @@ class Directory:
         except msgspec.DecodeError as error:
             raise UsageError(f"{path} is no list of nodes: {error}") from None
 
-    @classmethod
-    def from_listing(cls, listing: object) -> Directory:
-        """Take the network's `{"devices": […]}`: devices that name a storage address. Raises UsageError.
+    def update(self, did: str, *, prefix: str | None = None, free_bytes: int | None = None) -> None:
+        """Take note of what was learned about a node that is listed."""
+        node = self._nodes.get(did)
+        if node is not None:
+            learned: dict[str, str | int] = {"prefix": prefix} if prefix is not None else {}
+            if free_bytes is not None:
+                learned["free_bytes"] = free_bytes
+            self._nodes = {**self._nodes, did: msgspec.structs.replace(node, **learned)}
 
-        Of a device, `device`, `operator`, `model` (its maker), `lat`, `lon`, `enrolled_ms` and `url` or `storage_url`
-        are used; devices without an address and revoked ones are left out.
+    @classmethod
+    def from_listing(cls, listing: object) -> tuple[Directory, list[str]]:
+        """Take the network's `{"devices": […]}`: devices that name a storage address. Raises UsageError for no such list.
+
+        Of a device, `device` or `key`, `operator`, `model` (its maker), `lat`, `lon`, `region`, `enrolled_ms` and `url` or
+        `storage_url` are used; devices without an address and revoked ones are left out. Returned beside the directory:
+        why others were left out. One device with an unusable address must not keep a gateway from all others.
         """
         if not isinstance(listing, dict) or not isinstance(listing.get("devices"), list):
             raise UsageError("the network's list of devices has no field `devices`")
-        nodes = []
+        found: dict[str, Node] = {}
+        problems = []
         for device in listing["devices"]:
-            url = device.get("storage_url") or device.get("url")
-            if not url or device.get("revoked_ms"):
+            try:
+                if not isinstance(device, dict):
+                    raise UsageError(f"{device!r:.80} is no device")
+                url = device.get("storage_url") or device.get("url")
+                if not url or device.get("revoked_ms"):
+                    continue
+                node = _checked(_listed(device, url))
+            except (UsageError, msgspec.ValidationError) as error:
+                problems.append(str(error))
                 continue
-            lat, lon = device.get("lat"), device.get("lon")
-            nodes.append(
-                Node(
-                    did=device.get("key") or device["device"],
-                    url=url,
-                    operator=device.get("operator") or UNKNOWN,
-                    lat=lat,
-                    lon=lon,
-                    region=device.get("region") or region_of(lat, lon),
-                    maker=device.get("maker") or device.get("model") or UNKNOWN,
-                    joined_ms=device.get("enrolled_ms") or 0,
-                )
-            )
-        return cls(nodes)
+            if node.did in found:
+                problems.append(f"node {node.did} is listed twice")
+            found.setdefault(node.did, node)
+        return cls(found.values()), problems
+
+
+def _listed(device: dict[str, object], url: object) -> Node:
+    facts = {
+        "did": device.get("key") or device.get("device"),
+        "url": url,
+        "operator": device.get("operator") or UNKNOWN,
+        "lat": device.get("lat"),
+        "lon": device.get("lon"),
+        "region": device.get("region") or UNKNOWN,
+        "maker": device.get("maker") or device.get("model") or UNKNOWN,
+        "joined_ms": device.get("enrolled_ms") or 0,
+    }
+    node = msgspec.convert(facts, Node)
+    if node.region == UNKNOWN:
+        node = msgspec.structs.replace(node, region=region_of(node.lat, node.lon))
+    return node
 
 
 def region_of(lat: float | None, lon: float | None) -> str:
@@ -117,12 +142,17 @@ def region_of(lat: float | None, lon: float | None) -> str:
 
 
 def prefix_of(url: str) -> str:
-    """Return the /24 or /64 of a URL's address; the host name itself when it is a name."""
+    """Return the /24 or /64 of a URL's address; the host name itself when it is a name (see `Watch`, which resolves it)."""
     host = urlsplit(url).hostname or UNKNOWN
+    return prefix_of_address(host) or host
+
+
+def prefix_of_address(text: str) -> str | None:
+    """Return the /24 (IPv4) or /64 (IPv6) of an address, None for anything else."""
     try:
-        address = ipaddress.ip_address(host)
+        address = ipaddress.ip_address(text)
     except ValueError:
-        return host
+        return None
     return str(ipaddress.ip_network((address, 24 if address.version == 4 else 64), strict=False))
 
 

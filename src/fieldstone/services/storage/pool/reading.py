@@ -13,7 +13,7 @@ from itertools import pairwise
 
 from fieldstone.services.storage.codes import cipher, erasure
 from fieldstone.services.storage.codes.stripes import Layout
-from fieldstone.services.storage.pool.download import Download, Window, share_offset
+from fieldstone.services.storage.pool.download import Download, NotReadable, Window, share_offset
 from fieldstone.services.storage.pool.parts import Parts
 from fieldstone.services.storage.pool.segments import Segment, Share
 
@@ -43,12 +43,12 @@ async def read_segment(parts: Parts, segment: Segment, start: int, end: int) -> 
     cuts = _windows(segment.layout, low, high)
     download = parts.download(segment)
     opener = _Opener(parts, segment, start, end, low)
-    ahead = asyncio.create_task(_fetch(download, *cuts[0]))
+    ahead = asyncio.create_task(_fetch(parts, download, *cuts[0]))
     try:
         for following in (*cuts[1:], None):
             fetched = await ahead
             if following is not None:
-                ahead = asyncio.create_task(_fetch(download, *following))
+                ahead = asyncio.create_task(_fetch(parts, download, *following))
             for piece in await opener.open(download, fetched, is_last=following is None):
                 yield piece
     finally:
@@ -56,10 +56,20 @@ async def read_segment(parts: Parts, segment: Segment, start: int, end: int) -> 
         await asyncio.gather(ahead, return_exceptions=True)
 
 
-async def _fetch(download: Download, low: int, high: int) -> _Fetched:
+async def _fetch(parts: Parts, download: Download, low: int, high: int) -> _Fetched:
     layout = download.segment.layout
     window = Window.over(layout, low // layout.stripe_bytes, -(-high // layout.stripe_bytes))
-    return _Fetched(window, low, high, await download.fill(window, low, high))
+    try:
+        used = await download.fill(window, low, high)
+    except NotReadable:
+        # another gateway may have repaired the segment: its shares are elsewhere now
+        known = {share.id for share in download.segment.shares.values()}
+        parts.forget(download.segment.id)
+        download.segment = await parts.segment(download.segment.id)
+        if {share.id for share in download.segment.shares.values()} <= known:
+            raise
+        used = await download.fill(window, low, high)
+    return _Fetched(window, low, high, used)
 
 
 class _Opener:
@@ -126,6 +136,7 @@ async def _read_certainly(
                 found[number] = (segment.shares[number], "wrong_bytes", (low, high))
     for share, kind, asked in found.values():
         parts.nodes.note_wrong_bytes(share.device)
+        segment.shares.pop(share.number, None)  # the windows that follow do not ask it
         await parts.note_fault(segment, share, "corrupt", kind, {"range": asked})
     window = Window.over(layout, start // layout.stripe_bytes, fetched.window.last)
     for number in range(layout.k):

@@ -267,12 +267,15 @@ class Repair:
 
     def _take_turn(self, connection: Connection) -> bool:
         """Let one process repair: two would regenerate the same shares twice. A turn ends by itself after ten minutes."""
+        connection.execute(
+            select(state.c.value).where(state.c.name == "schema").with_for_update()
+        )  # one decides at a time
         now_ms = self._parts.clock.now_ms()
         name = f"repair until, {self._parts.writer}"
         busy = select(state.c.name).where(
             state.c.name.like("repair until, %"), state.c.name != name, state.c.value > now_ms
         )
-        if connection.execute(busy.with_for_update()).first() is not None:
+        if connection.execute(busy).first() is not None:
             return False
         connection.execute(state.delete().where(state.c.name.like("repair until, %")))
         connection.execute(state.insert(), {"name": name, "value": now_ms + _TURN_MS})

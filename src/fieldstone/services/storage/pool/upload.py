@@ -29,6 +29,7 @@ from fieldstone.services.storage.pool.wire import Blocks
 GRACE = 0.25  # part of the time so far that the last ones get once enough are there
 SHORTEST_GRACE_S, LONGEST_GRACE_S = 0.05, 0.5
 SLOW = 3.0  # times as long as the median of those done: a replacement starts
+LEAST_USUAL_S = 0.1  # a median below counts as this
 TAIL_S = 10.0
 
 
@@ -86,7 +87,6 @@ class Upload:
         self._nodes_by_did: dict[str, Node] = {}
         self._began: dict[int, float] = {}
         self._took: list[float] = []
-        self._hedged: set[int] = set()
         self.first = [
             (self._share(index, node), node) for index, node in zip(placement.indexes, placement.nodes, strict=True)
         ]
@@ -165,7 +165,7 @@ class Upload:
         return Share(os.urandom(16), number, node.did, self._size_bytes)
 
     def _send(self, share: Share, node: Node) -> None:
-        self._began.setdefault(share.number, time.monotonic())
+        self._began[share.number] = time.monotonic()  # of the newest attempt: a spare node may be slow too
         self._nodes_by_did[node.did] = node
         task = asyncio.create_task(self._store(share, node))
         self._running[task] = share
@@ -227,16 +227,18 @@ class Upload:
 
     def _patience(self) -> float | None:
         """Return for how long to wait before slow uploads are doubled; None: too few are done to know what slow is."""
-        if not self._spares or len(self._took) < self._profile.k or not self._coded.is_whole:
+        oldest = min((self._began[number] for number in self.waiting if self._is_running(number)), default=None)
+        if not self._spares or len(self._took) < self._profile.k or not self._coded.is_whole or oldest is None:
             return None
-        usual = sorted(self._took)[len(self._took) // 2]
-        oldest = min((self._began[n] for n in self.waiting - self._hedged if self._is_running(n)), default=None)
-        if oldest is None:
-            return None
-        return max(0.05, oldest + SLOW * max(usual, 0.1) - time.monotonic())
+        return max(0.01, oldest + self._slow_s() - time.monotonic())
+
+    def _slow_s(self) -> float:
+        return SLOW * max(sorted(self._took)[len(self._took) // 2], LEAST_USUAL_S)
 
     async def _hedge(self) -> None:
-        for number in sorted(self.waiting - self._hedged):
-            if self._spares and self._is_running(number):
-                self._hedged.add(number)
+        if not self._took:
+            return
+        before = time.monotonic() - self._slow_s()
+        for number in sorted(self.waiting):
+            if self._spares and self._is_running(number) and self._began[number] <= before:
                 await self._replace(number)

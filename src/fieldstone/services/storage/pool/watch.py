@@ -1,17 +1,32 @@
-"""Ask every node now and then whether it lives, and remember since when it does not: repair tells offline from lost by it."""
+"""Ask every node now and then whether it lives and what is free, and remember since when it does not answer.
+
+Repair tells offline from lost by it. What a node says about its space only weighs the draw (at most 10 TiB of it).
+"""
 
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Annotated
+from urllib.parse import urlsplit
 
+import msgspec
 from sqlalchemy import Connection, select
 
+from fieldstone.services.storage.pool.directory import Node, prefix_of_address
+from fieldstone.services.storage.pool.nodes import NodeProblem
 from fieldstone.services.storage.pool.parts import Parts
 from fieldstone.services.storage.pool.tables import node
 
 _AT_ONCE = 32
+_RESOLVE_S = 5.0
+
+
+class _Capacity(msgspec.Struct, frozen=True):
+    free_bytes: Annotated[int, msgspec.Meta(ge=0)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +48,37 @@ class Watch:
         """Ask all nodes; return what is known of every node that ever was in the directory. Raises Retryable."""
         limit = asyncio.Semaphore(_AT_ONCE)
 
-        async def ask(did: str) -> tuple[str, bool]:
-            found = self._parts.directory.get(did)
+        async def ask(found: Node) -> tuple[str, bool]:
             async with limit:
-                return did, found is not None and await self._parts.nodes.is_up(found)
+                await self._resolve(found)
+                return found.did, await self._look(found)
 
-        up = dict(await asyncio.gather(*(ask(found.did) for found in self._parts.directory)))
+        up = dict(await asyncio.gather(*(ask(found) for found in self._parts.directory)))
         return await self._parts.database.write(lambda c: self._note(c, up))
+
+    async def _look(self, found: Node) -> bool:
+        """Say whether a node lives, and take note of its free space."""
+        try:
+            said = msgspec.json.decode(await self._parts.nodes.capacity(found), type=_Capacity)
+        except NodeProblem as problem:
+            return problem.kind == "refused"
+        except msgspec.DecodeError:
+            return True
+        self._parts.directory.update(found.did, free_bytes=said.free_bytes)
+        return True
+
+    async def _resolve(self, found: Node) -> None:
+        """Find the network prefix behind a host name: many names for one machine are one place all the same."""
+        parts = urlsplit(found.url)
+        host = parts.hostname or ""
+        if found.prefix != host or prefix_of_address(host) is not None:
+            return
+        with suppress(OSError, TimeoutError):
+            async with asyncio.timeout(_RESOLVE_S):
+                answers = await asyncio.get_running_loop().getaddrinfo(host, parts.port or 80, type=socket.SOCK_STREAM)
+            prefixes = sorted({prefix for *_, where in answers if (prefix := prefix_of_address(str(where[0])))})
+            if prefixes:
+                self._parts.directory.update(found.did, prefix=prefixes[0])
 
     def _note(self, connection: Connection, up: Mapping[str, bool]) -> dict[str, Absence]:
         now_ms = self._parts.clock.now_ms()
