@@ -46,7 +46,10 @@ class Pace:
 
 def listing(door: HttpTransport) -> Directory:
     """Ask the network where its providers are. Raises Retryable, UsageError when it offers no storage."""
-    return Directory.from_listing(door.get(f"/v1/{SERVICE}/directory"))
+    found, problems = Directory.from_listing(door.get(f"/v1/{SERVICE}/directory"))
+    for problem in problems:
+        _log.warning("provider_left_out", why=problem)
+    return found
 
 
 def join(door: HttpTransport, key: Signer, wallet: Wallet, place: entries.Place, name: str = "") -> bool:
