@@ -50,7 +50,7 @@ def test_drawn_numbers_are_distinct_and_below_the_total(seed: bytes, count: int,
 
 def test_leaves_are_drawn_evenly_over_shares_of_all_sizes() -> None:
     """10,000 draws over shares of 1, 9 and 90 leaves hit them as 1 : 9 : 90 (χ² at 10⁻⁶: 27.6)."""
-    shelf = Shelf("d", [b"a", b"b", b"c"], np.array([1, 9, 90]), np.zeros(3, np.int64), np.full(3, 9))
+    shelf = Shelf("d", [b"a", b"b", b"c"], np.array([1, 9, 90]), np.zeros(3, np.int64), np.full(3, 9), ["g"] * 3)
     hits = np.zeros(100)
     edges = np.cumsum(shelf.leaves)
     for number in range(1_000):
@@ -93,6 +93,18 @@ def test_shares_leased_after_the_round_are_not_asked_and_released_ones_are() -> 
     world.params = {**world.params, "questions_per_day": 40_000}
     body = dict(challenges(world.input(0, world.now_ms + 1, ()), asked).iter_rows())[one.device]
     assert {share for share, _ in decode_body(body).prove} == old
+
+
+def test_a_small_customers_data_does_not_hide_among_others() -> None:
+    """One share of a customer among 200 of the provider's friend: each round asks about it, not one in twenty."""
+    world = fleet(2, honest=1, shares=200)
+    one = world.providers[0]
+    small = world.share(b"c" * 16, 0)
+    world.lease(one, [small], gateway=world.key("customer"))
+    asked = [Round(n, world.position + 1, world.now_ms + 1, bytes([n]) * 32) for n in range(20)]
+    so_far = world.input(0, world.now_ms + 2, ())
+    bodies = [dict(challenges(so_far, r).iter_rows())[one.device] for r in asked]
+    assert all(small.id in {share for share, _ in decode_body(body).prove} for body in bodies)
 
 
 def test_silence_is_asked_again_until_an_answer_comes() -> None:

@@ -118,15 +118,40 @@ def test_only_the_gateway_that_leased_can_release() -> None:
     assert folded(world).holdings["until_ms"].to_list() == [world.now_ms]
 
 
-def test_a_released_share_can_be_leased_again() -> None:
+def test_a_released_share_can_be_leased_again_with_a_new_receipt() -> None:
     world = new_world(1)
     share, one = world.share(b"s" * 16, 0), world.providers[0]
     world.lease(one, [share])
     world.release(one, [share.id])
+    world.now_ms += 1
     world.lease(one, [share])
     rows = folded(world).holdings
     assert rows["from_position"].to_list() == [1, 3]
     assert rows["until_position"].to_list() == [2, FOREVER]
+
+
+def test_a_receipt_makes_one_lease() -> None:
+    """After the release the provider may drop the bytes: the old receipt must not get it asked for them again."""
+    world = new_world(1)
+    share, one = world.share(b"s" * 16, 0), world.providers[0]
+    world.lease(one, [share])
+    old = world._pending["lease"][0]
+    world.now_ms += 1_000
+    world.release(one, [share.id])
+    world.report("lease", old[0], old[4])
+    assert causes(world) == ["the receipt is older than the share's release"]
+    carried = dataclasses.replace(state(world), carry={"holdings": fold(state(world), before=3).holdings})
+    again = {kind: table.filter(pl.col("position") == 3) for kind, table in carried.evidence.items()}
+    assert fold(dataclasses.replace(carried, evidence=again)).refused.height == 1
+
+
+def test_a_receipt_that_lay_about_for_a_day_is_void() -> None:
+    world = new_world(1)
+    world.lease(world.providers[0], [world.share(b"s" * 16, 0)])
+    sender, _, _, _, body = world._pending["lease"].pop()
+    world.now_ms += 86_400_001
+    world.report("lease", sender, body)
+    assert causes(world) == ["the receipt is too old"]
 
 
 def test_a_fold_cut_anywhere_gives_the_same_holdings() -> None:

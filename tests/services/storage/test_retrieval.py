@@ -20,7 +20,7 @@ TASK = Task(1, "p", b"s" * 16, 3, ("a", "b", "c", "d", "e"))
 
 def shelf(device: str, leaves: int) -> Shelf:
     one = np.array([leaves])
-    return Shelf(device, [device.encode().ljust(16, b"-")], one, np.array([0]), np.array([2**62]))
+    return Shelf(device, [device.encode().ljust(16, b"-")], one, np.array([0]), np.array([2**62]), ["g"])
 
 
 def posed(number: int) -> Posed:
@@ -86,7 +86,8 @@ def test_the_majority_decides_and_dissent_is_noted() -> None:
 def test_too_few_reports_or_a_tie_decide_nothing() -> None:
     assert found(*ok("a", "b"))[0].good is None
     assert found(*ok("a", "b"), *refused("c", "d"))[0].good is None
-    assert found()[0].silent == TASK.checkers
+    assert found()[0].silent == ()  # nobody at all reported: nobody alone is blamed
+    assert found(*ok("a"))[0].silent == ("b", "c", "d", "e")
 
 
 def test_late_foreign_and_second_reports_do_not_count() -> None:

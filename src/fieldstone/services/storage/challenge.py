@@ -10,6 +10,9 @@ so a device with twice the bytes is asked about them twice as thinly, whatever i
 id ‖ i) mod leafCount; the bias of the remainder is below leaves/2⁶⁴.) The set of leaves is frozen at the position, before
 the seed was known: adding or dropping shares cannot move a question.
 
+Besides, up to `gateways_per_round` of the gateways whose shares the device holds, drawn anew each round, have one leaf of
+theirs asked. Otherwise a device could fill up with data of its own that needs no disk, and drop a small customer's unseen.
+
 In about every `check_every_rounds`-th round one more leaf of a device is drawn, for checkers to read (`retrieval`). The
 device has to prove that leaf in the round after, so what the checkers got can be compared with what is true.
 
@@ -57,6 +60,7 @@ __all__ = [
 ]
 
 CONTEXT = b"fieldstone/storage/challenge/v1\0"
+OWN_CONTEXT = b"fieldstone/storage/challenge-gateway/v1\0"
 TEST_CONTEXT = b"fieldstone/storage/check-leaf/v1\0"
 ROUND_SCHEMA: dict[str, pl.DataType] = {
     "number": pl.Int64(),
@@ -101,6 +105,7 @@ class Shelf:
     leaves: NDArray[np.int64]
     from_position: NDArray[np.int64]
     until_position: NDArray[np.int64]
+    gateways: list[str]
 
     def held(self, position: int) -> NDArray[np.int64]:
         """Return the places of the shares held when the journal was at `position`."""
@@ -143,8 +148,8 @@ def shelves(holdings: pl.DataFrame) -> Iterator[Shelf]:
     leaves = -(-holdings["size_bytes"].to_numpy() // holdings["leaf_bytes"].to_numpy())
     low, high = holdings["from_position"].to_numpy(), holdings["until_position"].to_numpy()
     for start, end in pairwise([*starts, holdings.height]):
-        shares = holdings["share"][start:end].to_list()
-        yield Shelf(names[start], shares, leaves[start:end], low[start:end], high[start:end])
+        shares, gateways = holdings["share"][start:end].to_list(), holdings["gateway"][start:end].to_list()
+        yield Shelf(names[start], shares, leaves[start:end], low[start:end], high[start:end], gateways)
 
 
 def leaf_to_read(shelf: Shelf, posed: Posed) -> tuple[int, int] | None:
@@ -169,6 +174,7 @@ class Asking:
         self.rounds = posed_rounds(inp, asked)
         self._place = {one.asked.number: place for place, one in enumerate(self.rounds)}
         self._reask = int(inp.params["reask_rounds"])
+        self._gateways = int(inp.params["gateways_per_round"])
         self._new_ms = int(inp.params["new_days"]) * DAY_MS
         self._enrolled = dict(inp.registry.select("device", "enrolled_ms").iter_rows())
         self._heard = _heard(inp, self.rounds, before)
@@ -223,7 +229,26 @@ class Asking:
         count = posed.often_questions if is_new or shelf.device in posed.suspects else posed.questions
         numbers = np.asarray(draw(CONTEXT, posed.asked.seed, shelf.device, count, int(edges[-1])), dtype=np.int64)
         places = np.searchsorted(edges, numbers, side="right")
-        return list(zip(held[places].tolist(), (numbers - (edges - leaves)[places]).tolist(), strict=True))
+        drawn = list(zip(held[places].tolist(), (numbers - (edges - leaves)[places]).tolist(), strict=True))
+        return [*drawn, *self._of_gateways(shelf, held, posed.asked.seed)]
+
+    def _of_gateways(self, shelf: Shelf, held: NDArray[np.int64], seed: bytes) -> list[tuple[int, int]]:
+        """Return one leaf of each of some gateways, when there are several."""
+        rows_of: dict[str, list[int]] = {}
+        if len(set(shelf.gateways)) > 1:
+            for row in held.tolist():
+                rows_of.setdefault(shelf.gateways[row], []).append(row)
+        if len(rows_of) < 2:
+            return []
+        names = sorted(rows_of)
+        found = []
+        for place in draw(OWN_CONTEXT, seed, shelf.device, self._gateways, len(names)):
+            rows = rows_of[names[place]]
+            edges = np.cumsum(shelf.leaves[rows])
+            number = draw(OWN_CONTEXT + names[place].encode() + b"\0", seed, shelf.device, 1, int(edges[-1]))[0]
+            row = rows[int(np.searchsorted(edges, number, side="right"))]
+            found.append((row, int(number - (edges[rows.index(row)] - shelf.leaves[row]))))
+        return found
 
 
 def challenges(so_far: EpochInput, asked: Round) -> pl.DataFrame:

@@ -455,7 +455,7 @@ def _space(part: EpochInput, device: str, documents: list[tuple[int, bytes]]) ->
 
 def _empty_shelf(device: str) -> Shelf:
     none = np.zeros(0, dtype=np.int64)
-    return Shelf(device, [], none, none, none)
+    return Shelf(device, [], none, none, none, [])
 
 
 def _rotated_keys(whole: EpochInput) -> pl.DataFrame:

@@ -2,7 +2,9 @@
 
 A line of a lease counts when the receipt in it verifies for the provider that it names, names the reporting gateway,
 and commits to a leaf size and share size within the limits; when that provider was enrolled by then; and when neither
-the share nor the same bytes (root) are held by that provider already. Both sides have signed then: the receipt is the
+the share nor the same bytes (root) are held by that provider already. A receipt makes one lease: it is worthless after
+`receipt_valid_s` and after the share's release, or a gateway could let a provider drop bytes and then have it asked for
+them. Both sides have signed then: the receipt is the
 provider's word that it holds the bytes, the report the gateway's that it pays.
 
 Events are taken in journal order and each is judged by what came before it, so the fold up to a position is the same
@@ -151,10 +153,12 @@ class _Book:
         self._enrolled, self._keys, self._mine = enrolled, keys, mine
         self._leaf_sizes = frozenset(params["leaf_bytes_allowed"])
         self._max_bytes = int(params["max_share_bytes"])
+        self._receipt_ms = int(params["receipt_valid_s"]) * 1_000
         self._rows: list[list[Any]] = []
         self._live: dict[tuple[str, bytes], list[Any]] = {}  # (device, share) → new or changed row
         self._roots: dict[tuple[str, bytes], bytes] = {}  # (device, root) → share
         self._refused: list[tuple[str, str, bytes, int, str]] = []
+        self._gone: dict[tuple[str, bytes], int] = {}  # (device, share) → ms of its newest release
         self._index: tuple[dict[tuple[str, bytes], int], dict[tuple[str, bytes], int]] | None = None
         self._ended: dict[int, tuple[int, int]] = {}  # carried row → until_position, until_ms
 
@@ -183,6 +187,10 @@ class _Book:
             cause = "leaf or share size outside the rules"
         elif self._enrolled.get(provider, FOREVER) > received_ms:
             cause = "the provider was not enrolled yet"
+        elif received_ms > claimed.stored_ms + self._receipt_ms:
+            cause = "the receipt is too old"
+        elif claimed.stored_ms <= self._released_ms(provider, share):
+            cause = "the receipt is older than the share's release"
         elif self._is_held(provider, share):
             cause = "the provider holds this share already"
         elif self._has_root(provider, claimed.root):
@@ -217,6 +225,7 @@ class _Book:
             if row[2] != gateway:
                 return False
             row[10], row[11] = position, received_ms
+            self._gone[provider, share] = received_ms
             del self._live[provider, share], self._roots[provider, row[7]]
             return True
         by_share, _ = self._carried_index()
@@ -224,7 +233,12 @@ class _Book:
         if place is None or place in self._ended or self._carried["gateway"][place] != gateway:
             return False
         self._ended[place] = (position, received_ms)
+        self._gone[provider, share] = received_ms
         return True
+
+    def _released_ms(self, provider: str, share: bytes) -> int:
+        self._carried_index()
+        return self._gone.get((provider, share), -1)
 
     def _is_held(self, provider: str, share: bytes) -> bool:
         place = self._carried_index()[0].get((provider, share))
@@ -240,6 +254,9 @@ class _Book:
             by_share, by_root = {}, {}
             for place, device, share, root in live.select("place", "device", "share", "root").iter_rows():
                 by_share[device, share] = by_root[device, root] = place
+            ended = self._carried.filter(pl.col("until_position") != FOREVER)
+            for device, share, until_ms in ended.select("device", "share", "until_ms").iter_rows():
+                self._gone[device, share] = max(until_ms, self._gone.get((device, share), -1))
             self._index = by_share, by_root
         return self._index
 

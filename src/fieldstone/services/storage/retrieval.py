@@ -175,7 +175,8 @@ def _decide(
         report = said.get((checker, task.number, task.provider, task.share, task.leaf_index))
         if report is not None:
             heard[checker] = report
-    silent = tuple(checker for checker in task.checkers if checker not in heard)
+    # where nobody reported, the round may not have reached anybody: no seat is blamed alone
+    silent = tuple(checker for checker in task.checkers if checker not in heard) if heard else ()
     undecided = Finding(task, None, "undecided", (), (), silent)
     if len(heard) < max(2, min(quorum, len(task.checkers))):  # one alone never decides over another
         return undecided

@@ -68,7 +68,7 @@ def check_fleet(whole: EpochInput, device_checks: pl.DataFrame) -> FleetVerdicts
     table = pl.DataFrame(verdicts, schema=VERDICT_SCHEMA, orient="row").sort("device")
     rounds = posed_rounds(whole)
     carry = {
-        "holdings": _kept_holdings(held, kept_rounds(rounds, whole)),
+        "holdings": _kept_holdings(held, kept_rounds(rounds, whole), whole),
         "rounds": round_table(kept_rounds(rounds, whole)),
         "answers": _carried(checks, "answers", ANSWER_SCHEMA, "number"),
         "egress": _carried(checks, "egress", EGRESS_SCHEMA, "gateway"),
@@ -402,10 +402,11 @@ def _provider_of(line: Any) -> str:
         return ""
 
 
-def _kept_holdings(held: pl.DataFrame, rounds: list[Posed]) -> pl.DataFrame:
-    """Return the live holdings, and the released ones that a round still open may have asked for."""
+def _kept_holdings(held: pl.DataFrame, rounds: list[Posed], whole: EpochInput) -> pl.DataFrame:
+    """Return the live holdings, and the released ones that an open round may have asked for or whose receipt is valid."""
     first = rounds[0].asked if rounds else None
     still = pl.col("until_position") > (first.position if first is not None else 2**61)
+    still |= pl.col("until_ms") > whole.end_ms - int(whole.params["receipt_valid_s"]) * 1_000
     table = held.filter(still).select(list(HOLDING_SCHEMA))
     return table.sort("device", "share", "from_position")
 

@@ -29,12 +29,19 @@ PARAMETERS: dict[str, Parameter] = {
     ),
     "new_days": Parameter(7, "days", "a device is new for so long after its enrolment", OWN),
     "max_questions_per_round": Parameter(1_024, "leaves", "never more in one round", OWN),
+    "gateways_per_round": Parameter(
+        8,
+        "gateways",
+        "of a device's customers get one question of their own, so that nobody's data hides among others'",
+        OWN,
+    ),
     "reask_rounds": Parameter(
         3, "rounds", "questions of silent rounds are asked again for so long", f"{STORJ}: 3 re-asks"
     ),
     # leases
     "leaf_bytes_allowed": Parameter([1_024, 4_096, 16_384], "bytes", "leaf sizes that a receipt may commit to", OWN),
     "max_share_bytes": Parameter(2**32, "bytes", "largest share", OWN),
+    "receipt_valid_s": Parameter(86_400, "s", "a receipt can become a lease for so long after it was signed", OWN),
     "segment_shares_per_operator": Parameter(
         1, "shares", "of one segment are paid to one operator", "no two copies on one disk"
     ),
