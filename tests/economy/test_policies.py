@@ -37,6 +37,8 @@ def test_worked_example(case: dict[str, Any]) -> None:
 def test_every_policy_has_a_worked_example() -> None:
     shown = {param.values[0]["policy"] for param in CASES}
     own_test = {"filecoin.baseline_reward", "filecoin.epoch_reward", "helium.density"}
+    own_test |= {"helium.hip138", "helium.hip150_backstop", "helium.hip150_ramp", "helium.hip146", "helium.hip86"}
+    own_test |= {"render.rnp020_target", "render.rnp020", "render.rnp020_ceiling", "arweave.price"}  # test_proposals.py
     assert set(POLICIES) - shown == own_test
 
 

@@ -120,7 +120,9 @@ def _number(raw: Any, part: str, rules: Mapping[str, Any], factor: float = 1.0) 
         raise BadQuantity(f"must not be negative, and is {raw}", part)
     if not rules["low"] <= value <= rules["high"]:
         raise BadQuantity(
-            f"must lie between {rules['low']:g} and {rules['high']:g} {rules['unit']}, not {value:g}".replace("  ", " "),
+            f"must lie between {rules['low']:g} and {rules['high']:g} {rules['unit']}, not {value:g}".replace(
+                "  ", " "
+            ),
             part,
         )
     return value

@@ -254,12 +254,16 @@ class _Reader:
                 assert prepared
                 prepared.vary({key: [value]})
             except UsageError:
-                raise self._error("cannot have low and high: it shapes what all runs share", self._path_of(key)) from None
+                raise self._error(
+                    "cannot have low and high: it shapes what all runs share", self._path_of(key)
+                ) from None
         return scenario
 
     def _located(self, message: str) -> ConfigError:
         """Return the model's own complaint with the line of the key that it begins with."""
-        found = re.match(r"(the regions' demand_share|[a-z]+(?:\[\d+\])?(?:\.[A-Za-z0-9_ -]+?)*\.?[a-z_]*)(?=[ :])", message)
+        found = re.match(
+            r"(the regions' demand_share|[a-z]+(?:\[\d+\])?(?:\.[A-Za-z0-9_ -]+?)*\.?[a-z_]*)(?=[ :])", message
+        )
         key = found[0] if found else ""
         if key.startswith("the regions"):
             return ConfigError(message, key="regions", line=self._places.line(("regions",)), path=self._path)

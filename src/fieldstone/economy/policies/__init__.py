@@ -9,6 +9,7 @@ from typing import Any
 from fieldstone.economy.policies import (
     akash,
     arweave,
+    arweave_price,
     demand_first,
     filecoin,
     filecoin_fees,
@@ -17,8 +18,10 @@ from fieldstone.economy.policies import (
     helium_backstop,
     helium_data,
     helium_density,
+    helium_proposals,
     livepeer,
     render,
+    render_guidance,
     render_nodes,
 )
 from fieldstone.economy.policies.contract import Key, Kind, MonetaryPolicy, Output, Source
@@ -34,10 +37,13 @@ _MODULES = (
     helium_data,
     helium_backstop,
     helium_density,
+    helium_proposals,
     render,
     render_nodes,
+    render_guidance,
     akash,
     arweave,
+    arweave_price,
     livepeer,
     demand_first,
 )
