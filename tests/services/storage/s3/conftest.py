@@ -40,7 +40,7 @@ class Door:
 
     def client(self, name: str | None = "main", **options: Any) -> Any:
         """Return a boto3 client of an account; None: anonymous."""
-        wanted = (name, tuple(sorted(options.items())))
+        wanted = (name, repr(sorted(options.items())))
         if wanted not in self._clients:
             account = self.accounts[name] if name else None
             style = options.pop("addressing_style", "path")

@@ -154,6 +154,7 @@ def test_a_body_without_a_stated_checksum_gets_crc64nvme() -> None:
         ({"content-length": "1", "content-md5": "YWJyYWNhZGFicmE="}, b"a", "InvalidDigest"),
         ({"content-length": "1", "content-md5": "1B2M2Y8AsgTpgAmY7PhCfg=="}, b"a", "BadDigest"),
         ({"content-length": "1", "x-amz-checksum-crc32": "AAAA"}, b"a", "InvalidRequest"),
+        ({"content-length": "1", "x-amz-checksum-crc32": "AAAAAB=="}, b"a", "InvalidRequest"),
         ({"content-length": "1", "x-amz-checksum-md4": "AAAA"}, b"a", "InvalidRequest"),
         ({"content-length": "1", "x-amz-checksum-crc32": "AAAAAA==", "x-amz-checksum-crc32c": "AAAAAA=="}, b"a", "InvalidRequest"),
         ({"content-length": "1", "x-amz-sdk-checksum-algorithm": "CRC32"}, b"a", "InvalidRequest"),

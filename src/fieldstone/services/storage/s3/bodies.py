@@ -61,6 +61,7 @@ class BodyPlan:
     checksum_stated: bool = False
     trailers: tuple[str, ...] = ()
     max_bytes: int = MAX_PUT_BYTES
+    is_document: bool = False  # S3 shows the expected digest of a document in base64, of an object in hex
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,11 +208,13 @@ class BodyDecoder:
                 },
             )
         md5 = self._md5.digest() if self._md5 is not None else b""
+        stated = plan.content_md5 or b""
+        expected = checksums.encode(stated) if plan.is_document else stated.hex()
         if plan.content_md5 is not None and not hmac.compare_digest(md5, plan.content_md5):
             raise S3Error(
                 "BadDigest",
                 "The Content-MD5 you specified did not match what we received.",
-                detail={"ExpectedDigest": plan.content_md5.hex(), "CalculatedDigest": checksums.encode(md5)},
+                detail={"ExpectedDigest": expected, "CalculatedDigest": checksums.encode(md5)},
             )
         same = plan.algorithm == "SHA256" and self._sha256 is not None
         digest = self._sha256.digest() if same and self._sha256 is not None else self._checksum.digest()

@@ -36,12 +36,12 @@ def encode(digest: bytes) -> str:
 
 
 def decode(algorithm: Algorithm, value: str, what: str = "header") -> bytes:
-    """Return the digest of a header's text. Errors: InvalidRequest where it is no base64 of the right length."""
+    """Return the digest of a header's text. Errors: InvalidRequest where it is no base64 of the right length in its one proper form."""
     try:
         digest = base64.b64decode(value, validate=True)
     except (binascii.Error, ValueError):
         digest = b""
-    if len(digest) != DIGEST_BYTES[algorithm]:
+    if len(digest) != DIGEST_BYTES[algorithm] or encode(digest) != value:
         raise S3Error("InvalidRequest", f"Value for {HEADER_PREFIX}{algorithm.lower()} {what} is invalid.")
     return digest
 

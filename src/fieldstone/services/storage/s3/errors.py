@@ -62,8 +62,8 @@ ERRORS: dict[str, tuple[int, str]] = {
     "InvalidObjectState": (403, "The operation is not valid for the current state of the object."),
     "InvalidPart": (
         400,
-        "One or more of the specified parts could not be found. The part might not have been uploaded, or the specified"
-        " entity tag might not have matched the part's entity tag.",
+        "One or more of the specified parts could not be found.  The part may not have been uploaded, or the specified"
+        " entity tag may not match the part's entity tag.",
     ),
     "InvalidPartNumber": (416, "The requested partnumber is not satisfiable"),
     "InvalidPartOrder": (400, "The list of parts was not in ascending order. The parts list must be in order."),

@@ -50,7 +50,8 @@ ODD_KEYS = (
 )
 def test_boto3_round_trips(door: Door, bucket: str, options: dict[str, Any]) -> None:
     if options.get("addressing_style") == "virtual":
-        options = {**options, "endpoint": f"http://s3.localhost:{door.port}"}
+        # The name need not resolve: the client asks the gateway as if it were a proxy, in the absolute form.
+        options = {**options, "endpoint": f"http://s3.localhost:{door.port}", "proxies": {"http": door.endpoint}}
     client = door.client(**options)
     for key in ODD_KEYS:
         client.put_object(Bucket=bucket, Key=key, Body=key.encode())
@@ -61,8 +62,13 @@ def test_boto3_round_trips(door: Door, bucket: str, options: dict[str, Any]) -> 
         for o in page["Contents"]
     ]
     assert listed == sorted(ODD_KEYS, key=str.encode)
-    answer = client.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": key} for key in ODD_KEYS]})
-    assert sorted(d["Key"] for d in answer["Deleted"]) == sorted(ODD_KEYS)
+    # An answer that names a control character is no XML that botocore reads (Amazon's is none either): ask for silence.
+    client.delete_objects(
+        Bucket=bucket, Delete={"Objects": [{"Key": k} for k in ODD_KEYS if min(k) < " "], "Quiet": True}
+    )
+    plain = [key for key in ODD_KEYS if min(key) >= " "]
+    answer = client.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": key} for key in plain]})
+    assert sorted(d["Key"] for d in answer["Deleted"]) == sorted(plain)
     assert client.list_objects_v2(Bucket=bucket)["KeyCount"] == 0
 
 

@@ -65,11 +65,7 @@ async def delete_object(call: Call) -> Answer:
 async def delete_objects(call: Call) -> Answer:
     """DeleteObjects: up to 1,000 keys, each with its own outcome."""
     request = call.request
-    if (
-        request.header("content-md5") is None
-        and promised(request) is None
-        and call.identity.payload.startswith("UNSIGNED")
-    ):
+    if request.header("content-md5") is None and promised(request) is None:
         raise S3Error("InvalidRequest", "Missing required header for this request: Content-MD5 OR x-amz-checksum-*")
     deletions, quiet = parse_delete(await read_document(call))
     bypass = object_lock.bypasses(request)
