@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -25,11 +26,15 @@ HELD_GIB = Product("held", "held", "GiB-month", 4_000, "space", usage_per_unit=2
 READ_GIB = Product("read", "read", "GiB", 7_000, "reads", usage_per_unit=2**30)
 
 
+FOREVER = Product("forever", "kept for ever", "GiB", 1_000_000, "paid once")
+
+
 @dataclasses.dataclass(frozen=True)
 class Disks(Sensing):
-    """A service that sells by use only."""
+    """A service that reports no columns: nothing of it is cut from a table."""
 
-    products: tuple[Product, ...] = (HELD_GIB, READ_GIB)
+    kinds: dict[str, Any] = dataclasses.field(default_factory=dict)
+    products: tuple[Product, ...] = (HELD_GIB, READ_GIB, FOREVER)
 
 
 @pytest.fixture
@@ -136,5 +141,9 @@ def test_metered_products_have_no_quotes(world: World) -> None:
     from fieldstone.market import Query
 
     holder = world.market.authenticate(world.market.customers.add_key(world.customer).secret)
-    with pytest.raises(Rejected, match="charged by use"):
-        world.market.quote(holder, Query(service="sensing", product="held", start_ms=START_MS, end_ms=START_MS + 1))
+    for product in ("held", "forever"):
+        with pytest.raises(Rejected, match="no selection of data"):
+            world.market.quote(
+                holder, Query(service="sensing", product=product, start_ms=START_MS, end_ms=START_MS + 1)
+            )
+    assert [offer.product.name for offer in world.market.products()] == ["forever", "held", "read"]

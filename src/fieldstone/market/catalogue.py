@@ -16,7 +16,7 @@ from fieldstone.units import USD_MICRO, parse_amount
 class Offer:
     """A product of a service at today's price. `kind` names the sealed table it is cut from, `columns` what it can hold.
 
-    A metered product (`Product.usage_per_unit`) is cut from no table: kind and columns are empty.
+    What is charged by use, or sold by a service that reports no columns, is cut from no table: kind and columns are empty.
     """
 
     service: str
@@ -39,12 +39,13 @@ def offers(services: Sequence[Service], policy: Policy) -> tuple[Offer, ...]:
         if service.name not in policy.services:
             continue
         for product in service.products:
+            kind = "" if product.usage_per_unit else _kind(service)
             found.append(
                 Offer(
                     service=service.name,
                     product=product,
-                    kind="" if product.usage_per_unit else _kind(service),
-                    columns=() if product.usage_per_unit else tuple(next(iter(service.kinds.values()))),
+                    kind=kind,
+                    columns=tuple(service.kinds[kind]) if kind else (),
                     unit_price_micro_usd=_price(service, product, policy),
                     min_quality_ppm=policy.market.min_quality_ppm,
                 )
@@ -61,6 +62,8 @@ def offer(services: Sequence[Service], policy: Policy, service: str, product: st
 
 
 def _kind(service: Service) -> str:
+    if not service.kinds:
+        return ""
     if len(service.kinds) != 1:
         # Selling from the wrong table would be silent; a service with several kinds has to say which one it sells.
         raise Terminal(f"service {service.name} has {len(service.kinds)} report kinds; the market cannot choose one")

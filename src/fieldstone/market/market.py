@@ -198,7 +198,7 @@ class Market:
         """Price exactly what a query selects now. Raises Rejected BAD_QUERY, UNKNOWN_PRODUCT."""
         offered = self._offer(query.service, query.product)
         if not offered.kind:
-            detail = f"{query.service}/{query.product} is charged by use: bind the device that uses it to your account"
+            detail = f"{query.service}/{query.product} is no selection of data: a gateway of yours uses it, and you pay for that"
             raise Rejected(reason("BAD_QUERY"), query.product, detail)
         canonical = checked(query, offered)
         with self._reading_tables():
