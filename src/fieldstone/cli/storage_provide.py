@@ -46,6 +46,7 @@ def command(
     import threading
 
     from fieldstone.errors import UsageError
+    from fieldstone.services.storage.pool.memory import keep_freed_memory
     from fieldstone.services.storage.provider.door import Door
     from fieldstone.services.storage.provider.duties import Duties, RegistryGateways
     from fieldstone.services.storage.provider.metrics import Metrics
@@ -54,6 +55,7 @@ def command(
     from fieldstone.services.storage.provider.server import Server, address
     from fieldstone.services.storage.provider.store import Store
 
+    keep_freed_memory()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
     logging.getLogger("fieldstone.storage").setLevel(logging.INFO)
     if not network and not gateway:
