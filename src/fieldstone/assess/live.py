@@ -295,15 +295,12 @@ def _claim_fleet(book: _Book, totals: _Totals, registry: pl.DataFrame) -> None:
     sold = len({device for device in totals.active if totals.device_revenue[device] > 0})
     book.add("supply.utilisation", sold / len(totals.active), "1", "active devices whose work was bought", base="1")
     book.add("verification.secret_method", False, "", "rules are published with their version", base="yes/no")
-    makers = Counter(
-        issuer or model
-        for device, issuer, model in standing.select("device", "issuer", "model").iter_rows()
-        if device in totals.active
-    )
-    counts = [float(n) for _, n in sorted(makers.items(), key=lambda item: (-item[1], item[0]))]
-    book.add(
-        "makers.devices", sum(counts), "devices", "by certificate issuer, else by model", base="devices", values=counts
-    )
+    issuers = [issuer for device, issuer in standing.select("device", "issuer").iter_rows() if device in totals.active]
+    # a model's name is no maker: without certificates of all active devices the makers are not known
+    if issuers and all(issuers):
+        counts = [float(n) for _, n in sorted(Counter(issuers).items(), key=lambda item: (-item[1], item[0]))]
+        scope = "by issuer of the manufacturer certificate"
+        book.add("makers.devices", sum(counts), "devices", scope, base="devices", values=counts)
 
 
 def _day(ms: int) -> date:
