@@ -9,7 +9,7 @@ device that holds the plots answers an asked one with probability 1 − 1/e; so
 
 What a cheat can do, in a round that waits W seconds for answers:
 * make plots when they are asked: with a plotting speed of P bytes/s this fakes at most `every` · W · P bytes. A core with
-  chiapos does 2.5–3 MB/s: with W = 1,800 s and every = 1 about 5 GB per busy core. A large GPU does about 1.5 GB/s
+  chiapos does 2.3–3 MB/s: with W = 1,800 s and every = 1 about 5 GB per busy core. A large GPU does about 1.5 GB/s
   (public figures of GPU plotters, not measured here): 2.7 TB per busy GPU, which costs far more than the disks.
 * keep compressed plots and rebuild parts by GPU: public plot formats save 20–50 % of the bytes. So a claim of n bytes
   may stand on about n/2 bytes of disk.
