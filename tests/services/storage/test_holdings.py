@@ -81,7 +81,7 @@ def test_an_order_for_access_is_no_receipt() -> None:
         size_bytes=1,
         leaf_bytes=1_024,
         root=bytes(32),
-        stored_ms=0,
+        stored_ms=world.now_ms,
     )
     line = records.LeasedShare(receipt=records.sign(one.key, receipt, records.ACCESS), segment=share.segment, index=0)
     world.report("lease", world.gateway.public.device_id, records.encode(records.Lease(shares=(line,))))

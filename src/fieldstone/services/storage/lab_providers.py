@@ -22,13 +22,13 @@ class Honest:
 
     delay_ms: int = 4_000
 
-    def has(self, world: World, me: Provider, share: bytes) -> bool:
-        """Tell whether the share's bytes are on the disk."""
+    def has(self, world: World, me: Provider, share: bytes, leaf_index: int) -> bool:
+        """Tell whether the leaf's bytes are on the disk."""
         return share in me.shares
 
     def proof(self, world: World, me: Provider, share: bytes, leaf_index: int) -> records.LeafProof | None:
         """Return the answer to one question, None when it is left out."""
-        if not self.has(world, me, share):
+        if not self.has(world, me, share, leaf_index):
             return None
         one = me.shares[share]
         return records.LeafProof(
@@ -45,7 +45,7 @@ class Honest:
 
     def read(self, world: World, me: Provider, share: bytes, leaf_index: int) -> tuple[int, bytes | None]:
         """Serve the leaf."""
-        if not self.has(world, me, share):
+        if not self.has(world, me, share, leaf_index):
             return me.latency_ms, None
         return me.latency_ms + int(world.dice.integers(5, 60)), me.shares[share].leaf(leaf_index)
 
@@ -127,9 +127,9 @@ class Drops(Honest):
     share_dropped: float = 0.05
     from_ms: int = 0
 
-    def has(self, world: World, me: Provider, share: bytes) -> bool:
-        """Hold what a fixed draw by share id left."""
-        kept = _dice(me, share, 0) % 1_000_000 >= self.share_dropped * 1_000_000
+    def has(self, world: World, me: Provider, share: bytes, leaf_index: int) -> bool:
+        """Hold what a fixed draw by leaf left."""
+        kept = _dice(me, share, leaf_index) % 1_000_000 >= self.share_dropped * 1_000_000
         return share in me.shares and (kept or world.now_ms < self.from_ms)
 
 
@@ -141,7 +141,7 @@ class SilentWhenHit(Drops):
         self, world: World, me: Provider, asked: Round, questions: Sequence[tuple[bytes, int]]
     ) -> list[tuple[int, bytes]]:
         """Answer only rounds that hit nothing."""
-        whole = all(self.has(world, me, share) for share, _ in questions)
+        whole = all(self.has(world, me, share, leaf) for share, leaf in questions)
         return super().answer(world, me, asked, questions) if whole else []
 
 
@@ -202,15 +202,10 @@ class HotLeaves(Drops):
 
     kept: float = 0.5
 
-    def proof(self, world: World, me: Provider, share: bytes, leaf_index: int) -> records.LeafProof | None:
-        """Answer for the leaves that were kept."""
-        one = me.shares[share]
-        leaves = -(-one.tree.size_bytes // one.tree.leaf_bytes)
-        return Honest.proof(self, world, me, share, leaf_index) if leaf_index < leaves * self.kept else None
-
-    def has(self, world: World, me: Provider, share: bytes) -> bool:
-        """The share is there in part."""
-        return share in me.shares
+    def has(self, world: World, me: Provider, share: bytes, leaf_index: int) -> bool:
+        """Hold the first leaves only."""
+        one = me.shares.get(share)
+        return one is not None and leaf_index * one.tree.leaf_bytes < one.tree.size_bytes * self.kept
 
 
 @dataclass

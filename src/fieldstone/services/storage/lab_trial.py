@@ -47,7 +47,6 @@ ACCUSING = frozenset(
         "DATA_LOSS",
         "LOW_AUDIT_SCORE",
         "LOW_RETRIEVAL_SCORE",
-        "RETRIEVAL_FAILING",
         "DISSENTING_CHECKER",
         "BAD_VOUCHER",
         "COPIED_SHARE",
@@ -167,6 +166,8 @@ ATTACKS: Mapping[str, Attack] = {
     "forged_lease": Attack("leases shares that nobody stored", _one(Honest), _forged),
 }
 
+RINGS = ("slander_ring", "friends_of_a_refuser")
+
 TROUBLES: Mapping[str, Callable[[], Honest]] = {
     "outage": lambda: Outage(hours=3),
     "slow_line": lambda: Honest(delay_ms=600_000),
@@ -194,10 +195,12 @@ def trial(
 def _play(seed: int, name: str, honest: int, shares: int, days: float, overrides: Mapping[str, Any]) -> pl.DataFrame:
     attack = ATTACKS[name]
     world = World(seed * 1_000 + list(ATTACKS).index(name), overrides=overrides)
+    # a ring among the checkers has a majority in some committees: what it does to others is counted apart
+    label = "honest:slandered" if name in RINGS else "honest"
     for number in range(honest):
-        world.add(f"honest{number}", Honest())
+        world.add(f"honest{number}", Honest(), label=label)
     for trouble, make in TROUBLES.items():
-        world.add(trouble, make(), label=f"honest:{trouble}")
+        world.add(trouble, make(), label=f"{label}:{trouble}" if name in RINGS else f"honest:{trouble}")
     attack.build(world, name)
     world.store(shares)
     attack.after(world, name)
