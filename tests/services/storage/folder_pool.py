@@ -10,8 +10,10 @@ import asyncio
 import json
 import os
 import secrets
+import signal
+import sys
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 from sqlalchemy import BigInteger, Column, Connection, Engine, LargeBinary, MetaData, Table, Text, select
@@ -115,8 +117,8 @@ class FolderPool:
             return {row[0]: row[1] for row in rows}
 
 
-def main() -> None:
-    """Serve until a signal; the first line on stdout is JSON with endpoint and credentials."""
+def serve_folder(folder: Path, database: str | None, port: int, ready: Callable[[str, str], None]) -> None:
+    """Serve until a signal; `ready` gets the addresses of the S3 and the admin door."""
     import uvloop
 
     from fieldstone.node.logs import configure
@@ -127,39 +129,73 @@ def main() -> None:
     from fieldstone.services.storage.s3.server.run import listen, serve
     from fieldstone.state.engine import connect_state
 
-    arguments = argparse.ArgumentParser()
-    arguments.add_argument("dir", type=Path)
-    arguments.add_argument("--database", default=None)
-    arguments.add_argument("--port", type=int, default=0)
-    given = arguments.parse_args()
-    configure("warning")
-    engine = connect_state(given.database or given.dir / "gateway.db")
+    configure("error")
+    engine = connect_state(database or folder / "gateway.db")
     create_tables(engine)
     store = Store(engine)
     box = SecretBox(b"\1" * 32)
 
     def accounts(connection: Connection) -> None:
         if not list_accounts(connection):
-            create_account(connection, box, "main", account_id="a" * 64, access_key="MAINKEY", secret="main-secret")
-            create_account(
-                connection,
-                box,
-                "alt",
-                account_id="b" * 64,
-                email="alt@example.org",
-                access_key="ALTKEY",
-                secret="alt-secret",
-            )
+            for name in ("main", "alt"):
+                create_account(
+                    connection, box, name, account_id=name[0] * 64, email=f"{name}@example.org",
+                    access_key=f"{name.upper()}KEY", secret=f"{name}-secret",
+                )  # fmt: skip
 
     store.write_now(accounts)
-    pool = FolderPool(engine, given.dir / "segments")
+    pool = FolderPool(engine, folder / "segments")
     gateway = Gateway(store, pool, box, GatewayOptions(Profile("1/1", 1, 1), base_domains=("s3.localhost",)))
-    listener, admin = listen("127.0.0.1", given.port), listen("127.0.0.1", 0)
-    ports = [s.getsockname()[1] for s in (listener, admin)]
-    named = {"endpoint": f"http://127.0.0.1:{ports[0]}", "admin": f"http://127.0.0.1:{ports[1]}"}
+    listener, admin = listen("127.0.0.1", port), listen("127.0.0.1", 0)
+    doors = [f"http://127.0.0.1:{door.getsockname()[1]}" for door in (listener, admin)]
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(gateway, listener, admin=admin, ready=lambda: print(json.dumps(named), flush=True)))
+        runner.run(serve(gateway, listener, admin=admin, ready=lambda: ready(*doors)))
     store.close()
+
+
+def fork_on_demand(folder: Path) -> None:
+    """Start a gateway for every line on stdin, on the port of the first one, and say its process id and address."""
+    import uvloop  # noqa: F401  loaded once, for all
+
+    from fieldstone.services.storage.s3.server import app, run  # noqa: F401
+
+    port, child = 0, 0
+    for _ in sys.stdin:
+        if child:
+            os.waitpid(child, 0)
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:
+
+            def ready(s3: str, _admin: str, end: int = writing) -> None:
+                os.write(end, s3.encode())
+
+            serve_folder(folder, None, port, ready)
+            os._exit(0)
+        os.close(writing)
+        endpoint = os.read(reading, 100).decode()
+        os.close(reading)
+        port = int(endpoint.rsplit(":", 1)[1])
+        print(child, endpoint, flush=True)
+    if child:
+        os.kill(child, signal.SIGKILL)
+
+
+def main() -> None:
+    """Serve until a signal; the first line on stdout is JSON with the addresses."""
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("dir", type=Path)
+    arguments.add_argument("--database", default=None)
+    arguments.add_argument("--port", type=int, default=0)
+    arguments.add_argument("--forks", action="store_true")
+    given = arguments.parse_args()
+    if given.forks:
+        fork_on_demand(given.dir)
+        return
+    serve_folder(
+        given.dir, given.database, given.port,
+        lambda s3, admin: print(json.dumps({"endpoint": s3, "admin": admin}), flush=True),
+    )  # fmt: skip
 
 
 if __name__ == "__main__":
