@@ -15,6 +15,7 @@ HOW_TO = (
     "object-to-an-epoch",
     "buy-data",
     "verify-your-own-files",
+    "assess-a-network",
     "add-a-service",
     "use-another-chain",
     "back-up-and-restore",

@@ -29,6 +29,7 @@ from fieldstone.metrics import (
 from fieldstone.metrics.statistics import LEAST_UNITS
 
 Bound = Literal["", "at least", "at most"]
+_NOT_TRACED = "that the payers are at arm's length is not shown"
 MONTHS_PER_DAY = 12 / DAYS_PER_YEAR
 
 
@@ -152,9 +153,9 @@ MEASURES: tuple[Measure, ...] = (
         "$/day",
         (
             Way("arm's-length revenue", ("revenue.external",), lambda r: r),
-            Way("fees customers paid for service", ("revenue.service",), lambda r: r),
-            Way("units served · price", ("units.served", "price.network"), _product),
-            Way("fees · service share", ("revenue.fees", "service_share"), _product),
+            Way("fees customers paid for service", ("revenue.service",), lambda r: r, caveat=_NOT_TRACED),
+            Way("units served · price", ("units.served", "price.network"), _product, caveat=_NOT_TRACED),
+            Way("fees · service share", ("revenue.fees", "service_share"), _product, caveat=_NOT_TRACED),
             Way(
                 "stated revenue",
                 ("revenue.total",),

@@ -63,9 +63,9 @@ PAGE_CSS = (
     "td{border-bottom:1px solid var(--fs-line);padding:.4rem .8rem .4rem 0;vertical-align:top}"
     "th:last-child,td:last-child{padding-right:0}.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}"
     "td small{color:var(--fs-soft);display:block}td svg.fs{min-width:130px;max-width:220px}"
-    ".tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:.7rem;margin:1rem 0}"
-    ".tiles div{background:var(--fs-card);border:1px solid var(--fs-line);border-radius:8px;padding:.6rem .9rem}"
-    ".tiles b{display:block;white-space:nowrap;font-size:1.35rem;font-weight:620;line-height:1.25}.tiles small{display:block;color:var(--fs-soft)}"
+    ".tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(140px,1fr));gap:.7rem;margin:1rem 0}"
+    ".tiles div{background:var(--fs-card);border:1px solid var(--fs-line);border-radius:8px;padding:.6rem .8rem}"
+    ".tiles b{display:block;white-space:nowrap;font-size:1.25rem;font-weight:620;line-height:1.25}.tiles small{display:block;color:var(--fs-soft)}"
     ".pill{display:inline-block;border-radius:1em;padding:0 .65em;font-weight:600;font-size:.88em;white-space:nowrap}"
     ".note{border-left:4px solid var(--fs-soft);background:var(--fs-card);padding:.5rem .9rem;margin:.8rem 0;border-radius:0 6px 6px 0}"
     + "".join(

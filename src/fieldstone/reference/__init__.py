@@ -17,10 +17,11 @@ def pages() -> dict[str, str]:
 
 def makers() -> Mapping[str, Callable[[], str]]:
     """Return file name → function that makes the page."""
-    from fieldstone.reference import commands, reasons, report, routes, sealed, settings
+    from fieldstone.reference import assess, commands, reasons, report, routes, sealed, settings
     from fieldstone.services.sensing.rules.render import render_markdown
 
     return {
+        "assess-questions.md": assess.page,
         "command-line.md": commands.page,
         "http.md": routes.page,
         "network-toml.md": settings.page,
