@@ -239,6 +239,16 @@ def test_gateways_idle_providers_and_strangers_have_verdicts() -> None:
     assert reasons[world.key("stranger").public.device_id] == ["NOT_ENROLLED"]
 
 
+def test_who_was_released_has_no_holdings_from_the_next_epoch_on() -> None:
+    world = fleet(18, honest=2, shares=3)
+    world.run(2.0)
+    world.release(world.providers[0], list(world.providers[0].shares))
+    played(world, 2.0)
+    _, _, rows = played(world, 2.0)
+    assert rows["honest0"]["reasons"] == ["NO_HOLDINGS"]
+    assert rows["honest1"]["detail"]["shares"] == 3
+
+
 def test_a_forged_lease_is_the_gateways_fault_only() -> None:
     world = fleet(15, honest=2)
     victim = world.providers[0]

@@ -163,13 +163,16 @@ class _Desk:
         counts = pl.col("flaw") == ""
         own_ppm = int(whole.params["own_gateway_ppm"])
         own = pl.col("own")
-        sums = held.group_by("device").agg(
-            shares=pl.len(),
+        live = pl.col("until_position") == FOREVER
+        # released shares stay in the table as long as their receipts are valid; they are no holdings
+        sums = held.filter(live | (pl.col("due_units") > 0) | (pl.col("until_ms") > whole.start_ms))
+        sums = sums.group_by("device").agg(
+            shares=live.sum(),
             due=pl.col("due_units").sum(),
             proven=pl.col("proven_units").filter(counts & ~own).sum(),
             own=pl.col("proven_units").filter(counts & own).sum(),
             flawed=pl.col("due_units").filter(~counts).sum(),
-            stored_bytes=pl.col("size_bytes").filter(pl.col("until_position") == FOREVER).sum(),
+            stored_bytes=pl.col("size_bytes").filter(live).sum(),
         )
         self._sums = {row["device"]: row for row in sums.iter_rows(named=True)}
         self._own_ppm = own_ppm
