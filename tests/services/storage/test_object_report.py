@@ -80,6 +80,19 @@ def test_two_holders_of_one_index_are_one_share(played: tuple[World, ObjectFacts
     assert report(facts, **{**tables, "holdings": copied})["segments"][0]["alive"] == 4
 
 
+def test_of_many_segments_the_most_endangered_are_simulated(played: tuple[World, ObjectFacts, dict]) -> None:
+    _, facts, tables = played
+    held = tables["holdings"]
+    ids = [bytes([number]) * 16 for number in range(10)]
+    many = pl.concat([held.with_columns(segment=pl.lit(name)) for name in ids[:9]])
+    worst = held.filter(pl.col("index") < 4).with_columns(segment=pl.lit(ids[9]))
+    of_ten = dataclasses.replace(facts, segments=tuple(Segment(name, 4, 6) for name in ids))
+    found = report(of_ten, **{**tables, "holdings": pl.concat([many, worst])})
+    by_name = {segment["segment"]: segment for segment in found["segments"]}
+    assert list(by_name) == [name.hex() for name in ids] and found["margin"] == 0
+    assert by_name[ids[9].hex()]["p_loss_1y_correlated"] > by_name[ids[8].hex()]["p_loss_1y_correlated"] > 0
+
+
 def test_an_object_that_nobody_holds_is_lost(played: tuple[World, ObjectFacts, dict]) -> None:
     _, facts, tables = played
     gone = dataclasses.replace(facts, segments=(Segment(b"?" * 16, 4, 6),))
