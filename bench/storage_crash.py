@@ -19,6 +19,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +137,13 @@ class Host:
         self._process.wait(30)
 
 
+def _kill(pid: int) -> None:
+    """Kill a process and wait until it is gone, with its locks."""
+    os.kill(pid, signal.SIGKILL)
+    while Path(f"/proc/{pid}").exists():
+        time.sleep(0.005)
+
+
 # ---- the trial -------------------------------------------------------------------------------------------------------
 
 
@@ -147,6 +155,18 @@ def trial(root: Path, kills: int, providers: int, minutes: float) -> int:
         DeviceKey.generate().save(root / f"p{number}.key")
     machine = Host(root)
     running: dict[str, tuple[int, int]] = {}  # name → process, port
+    try:
+        return _trial(root, machine, running, kills, providers, minutes)
+    finally:
+        machine.close()
+        for pid, _ in running.values():
+            with suppress(ProcessLookupError):
+                _kill(pid)
+
+
+def _trial(
+    root: Path, machine: Host, running: dict[str, tuple[int, int]], kills: int, providers: int, minutes: float
+) -> int:
     nodes = []
     for number in range(providers):
         pid, did, port = machine.start(str(number))
@@ -182,7 +202,7 @@ def trial(root: Path, kills: int, providers: int, minutes: float) -> int:
     while sum(killed.values()) < kills and time.monotonic() < until:
         time.sleep(0.2 + rng.random())
         name = "gateway" if rng.random() < 0.5 else str(rng.randrange(providers))
-        os.kill(running[name][0], signal.SIGKILL)
+        _kill(running[name][0])
         killed["gateway" if name == "gateway" else "provider"] += 1
         pid, _, _ = machine.start(name, running[name][1])
         running[name] = (pid, running[name][1])
@@ -193,9 +213,6 @@ def trial(root: Path, kills: int, providers: int, minutes: float) -> int:
     s3 = connect()
     for one in clients:
         one.check_all(s3)
-    for pid, _ in running.values():
-        os.kill(pid, signal.SIGTERM)
-    machine.close()
     problems = [problem for one in clients for problem in one.problems]
     print(f"kills: gateway {killed['gateway']}, providers {killed['provider']}")
     print(f"acknowledged {sum(c.acknowledged for c in clients)}, reads {sum(c.reads for c in clients)}, "
