@@ -63,7 +63,7 @@ class IntakePolicy(_Section, frozen=True):
     stale_after_s: Positive = 7 * 86_400
     max_span_s: Positive = 86_400
     max_readings: Positive = 2_000
-    max_report_bytes: Positive = 262_144
+    max_report_bytes: Positive = 4_259_840  # 4 MiB of proofs and their frame; readings are bounded by `max_readings`
     max_body_bytes: Positive = 8_388_608
 
 

@@ -52,9 +52,6 @@ network_id = "storage-demo"
 [epoch]
 length_s = {EPOCH_S}
 
-[intake]
-max_report_bytes = 1048576
-
 [rewards]
 token_price_usd = "0.05"
 bootstrap_per_epoch = "100"

@@ -33,6 +33,7 @@ class Provider:
     lies: bool = False
     lies_below: int = 0  # lies about shorter ranges only
     wrong_root: bool = False
+    leaf_bytes: int = fast_tree.LEAF_BYTES
     shares: dict[bytes, bytearray] = field(default_factory=dict)
     orders: list[records.AccessOrder] = field(default_factory=list)
     url: str = ""
@@ -120,8 +121,8 @@ class Provider:
             provider=self.did,
             gateway=order.gateway,
             size_bytes=len(body),
-            leaf_bytes=fast_tree.LEAF_BYTES,
-            root=bytes(32) if self.wrong_root else fast_tree.Tree.build(body).commitment,
+            leaf_bytes=self.leaf_bytes,
+            root=bytes(32) if self.wrong_root else fast_tree.Tree.build(body, self.leaf_bytes).commitment,
             stored_ms=SystemClock().now_ms(),
         )
         return 201, records.sign(self.key, receipt, records.RECEIPT)

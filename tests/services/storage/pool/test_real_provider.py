@@ -74,7 +74,7 @@ async def test_shares_go_there_and_come_back_and_are_proved_and_deleted(net: tup
     seed = os.urandom(32)
     answer = await pool.parts.nodes.challenge(holder, msgspec.msgpack.encode([seed, [[share.id, 3]]]))
     [proof] = records.open_signed(answer, records.ProofSet, holder.did, live_purpose(seed)).proofs
-    assert fast_tree.verify(share.root or b"", share.size_bytes, segment.leaf_bytes, 3, proof.leaf, proof.path)
+    assert fast_tree.verify(share.root or b"", share.size_bytes, share.leaf_bytes, 3, proof.leaf, proof.path)
     assert msgspec.json.decode(await pool.parts.nodes.capacity(holder))["shares"] == 2
 
     with writing(pool.parts.database.engine) as connection:

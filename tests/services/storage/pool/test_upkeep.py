@@ -259,6 +259,23 @@ async def test_shares_of_nodes_away_beyond_the_grace_are_made_anew_elsewhere(net
         assert kept(n) == 8
 
 
+async def test_shares_with_trees_of_another_leaf_size_are_not_taken_for_rotten(net: MakeNet) -> None:
+    """The leaf size is the provider's choice; taken for the gateway's own, every share looked corrupted."""
+    async with net(12) as n:
+        for number, provider in enumerate(n.providers):
+            provider.leaf_bytes = (1_024, 4_096, 16_384)[number % 3]
+        stored = await n.put(BODY)
+        n.adopt(stored)
+        watch, mending = Watch(n.pool.parts), Repair(n.pool.parts, RULES)
+        for provider in n.holders()[:4]:
+            provider.down = True
+        await watch.once()
+        n.later(HOUR_MS)
+        [done] = await mending.once(await watch.once())
+        assert (done.problem, done.healthy_before, done.healthy_after) == ("", 4, 8)
+        assert await n.get(stored) == BODY
+
+
 async def test_a_node_away_for_long_is_declared_lost(net: MakeNet) -> None:
     async with net(12) as n:
         n.adopt(await n.put(BODY))

@@ -206,7 +206,7 @@ class Download:
             self.problems.append(str(problem))
             await self._on_problem(share, problem)
             return problem
-        tree = await asyncio.to_thread(fast_tree.Tree.build, room, self.segment.leaf_bytes)
+        tree = await asyncio.to_thread(fast_tree.Tree.build, room, share.leaf_bytes)
         return room if tree.commitment == share.root else None
 
     # ---- asking ----

@@ -197,7 +197,7 @@ class Repair:
         after = patient.there - len(wrong) + len(receipts)
 
         def write(connection: Connection) -> None:
-            rows = [(receipt.share.id, receipt.root, receipt.message) for receipt in receipts]
+            rows = [(one.share.id, one.leaf_bytes, one.root, one.message) for one in receipts]
             segments.hold(connection, rows, now_ms)
             segments.leave(connection, old, now_ms)
             lost = (share.c.segment_id == found.id) & share.c.state.in_(("lost", "corrupt"))
@@ -216,7 +216,7 @@ class Repair:
     ) -> list[Receipt]:
         """Put the regenerated shares on new nodes, as many as there are nodes for."""
         parts, layout = self._parts, found.layout
-        profile = Profile(f"{layout.k}/{layout.n}", layout.k, layout.n, layout.block_bytes, leaf_bytes=found.leaf_bytes)
+        profile = Profile(f"{layout.k}/{layout.n}", layout.k, layout.n, layout.block_bytes)
         bad = {share.device for share in wrong}
         remaining = [s for s in found.shares.values() if s.number not in patient.missing and s.device not in bad]
         holders = [one for s in remaining if (one := parts.directory.get(s.device)) is not None]

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, bindparam, select, update
 from fieldstone.errors import Retryable
 from fieldstone.services.storage.codes import cipher
 from fieldstone.services.storage.codes.stripes import Layout
-from fieldstone.services.storage.pool.profile import SegmentRef
+from fieldstone.services.storage.pool.profile import LEAF_BYTES, SegmentRef
 from fieldstone.services.storage.pool.tables import incident, segment, share
 
 
@@ -25,13 +25,14 @@ class SegmentGone(Retryable):
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """One share: its number in the segment, where it is and, once held, its commitment."""
+    """One share: its number in the segment, where it is and, once held, its commitment over leaves of `leaf_bytes`."""
 
     id: bytes
     number: int
     device: str
     size_bytes: int
     root: bytes | None = None
+    leaf_bytes: int = LEAF_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,6 @@ class Segment:
     id: bytes
     size_bytes: int
     layout: Layout
-    leaf_bytes: int
     wrapped_key: bytes
     shares: dict[int, Share]
 
@@ -64,7 +64,6 @@ def plan(
             "k": layout.k,
             "n": layout.n,
             "block_bytes": layout.block_bytes,
-            "leaf_bytes": found.leaf_bytes,
             "size_bytes": found.size_bytes,
             "sealed_bytes": layout.size_bytes,
             "wrapped_key": found.wrapped_key,
@@ -106,13 +105,22 @@ def plan_shares(connection: Connection, segment_id: bytes, shares: Sequence[Shar
 _HELD = (
     update(share)
     .where(share.c.id == bindparam("share_id"), share.c.state == "planned")
-    .values(state="held", root=bindparam("new_root"), receipt=bindparam("new_receipt"), changed_ms=bindparam("now"))
+    .values(
+        state="held",
+        leaf_bytes=bindparam("new_leaf_bytes"),
+        root=bindparam("new_root"),
+        receipt=bindparam("new_receipt"),
+        changed_ms=bindparam("now"),
+    )
 )
 
 
-def hold(connection: Connection, receipts: Iterable[tuple[bytes, bytes, bytes]], now_ms: int) -> None:
-    """Note receipts: (share id, root, signed receipt)."""
-    rows = [{"share_id": i, "new_root": root, "new_receipt": body, "now": now_ms} for i, root, body in receipts]
+def hold(connection: Connection, receipts: Iterable[tuple[bytes, int, bytes, bytes]], now_ms: int) -> None:
+    """Note receipts: (share id, leaf size, root, signed receipt)."""
+    rows = [
+        {"share_id": i, "new_leaf_bytes": leaf_bytes, "new_root": root, "new_receipt": body, "now": now_ms}
+        for i, leaf_bytes, root, body in receipts
+    ]
     if rows:
         connection.execute(_HELD, rows)
 
@@ -171,13 +179,13 @@ def load(connection: Connection, segment_id: bytes) -> Segment | None:
     if row is None:
         return None
     held = connection.execute(
-        select(share.c.id, share.c.number, share.c.device, share.c.size_bytes, share.c.root).where(
+        select(share.c.id, share.c.number, share.c.device, share.c.size_bytes, share.c.root, share.c.leaf_bytes).where(
             share.c.segment_id == segment_id, share.c.state == "held"
         )
     )
-    shares = {number: Share(i, number, device, size, root) for i, number, device, size, root in held}
+    shares = {row.number: Share(*row) for row in held}
     layout = Layout(row.sealed_bytes, row.k, row.n, row.block_bytes)
-    return Segment(row.id, row.size_bytes, layout, row.leaf_bytes, row.wrapped_key, shares)
+    return Segment(row.id, row.size_bytes, layout, row.wrapped_key, shares)
 
 
 def mark(connection: Connection, share_id: bytes, state: str, now_ms: int) -> bool:

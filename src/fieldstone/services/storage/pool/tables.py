@@ -51,7 +51,6 @@ segment = Table(
     Column("k", Integer, nullable=False),
     Column("n", Integer, nullable=False),
     Column("block_bytes", Integer, nullable=False),
-    Column("leaf_bytes", Integer, nullable=False),
     Column("size_bytes", BigInteger, nullable=False),  # plain
     Column("sealed_bytes", BigInteger, nullable=False),  # encrypted: what is coded
     Column("wrapped_key", LargeBinary, nullable=False),
@@ -74,6 +73,7 @@ share = Table(
     Column("device", Text, nullable=False),
     Column("size_bytes", BigInteger, nullable=False),
     Column("state", Text, nullable=False),  # planned | held | corrupt | lost | leaving
+    Column("leaf_bytes", Integer),  # of the tree that `root` commits to: the provider's choice
     Column("root", LargeBinary),  # fast commitment, equal in our own hash and the receipt
     Column("receipt", LargeBinary),  # COSE_Sign1 over ShareReceipt
     Column("leased_ms", BigInteger),  # when the lease report was handed over

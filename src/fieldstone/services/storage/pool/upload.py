@@ -39,6 +39,7 @@ class Receipt:
 
     share: Share
     node: Node
+    leaf_bytes: int
     root: bytes
     message: bytes
 
@@ -176,7 +177,7 @@ class Upload:
         expected = self._coded.root(share.number, held.receipt.leaf_bytes)
         if held.receipt.root != expected:
             raise NodeProblem(node, "bad_receipt", "its receipt commits to other bytes than it was sent")
-        return Receipt(share, node, expected, held.message)
+        return Receipt(share, node, held.receipt.leaf_bytes, expected, held.message)
 
     async def _next(self, wait_s: float | None) -> None:
         """Wait for the next upload to end; replace it when it failed, and slow ones when `wait_s` has passed."""

@@ -77,7 +77,7 @@ class SegmentWriter:
         self._profile = profile
         key, segment_id = os.urandom(cipher.KEY_BYTES), os.urandom(16)
         layout = Layout(cipher.sealed_bytes(size_bytes), profile.k, profile.n, profile.block_bytes)
-        self.segment = Segment(segment_id, size_bytes, layout, profile.leaf_bytes, parts.wrap(key, segment_id), {})
+        self.segment = Segment(segment_id, size_bytes, layout, parts.wrap(key, segment_id), {})
         self._seal = cipher.SegmentCipher(key, segment_id)
         self._weight = layout.share_bytes * layout.n + 2 * min(STEP_BYTES, size_bytes)
 
@@ -91,7 +91,7 @@ class SegmentWriter:
         await self._memory.take(self._weight)
         upload: Upload | None = None
         try:
-            coded = CodedSegment(layout, self.segment.size_bytes, self.segment.leaf_bytes, self._seal)
+            coded = CodedSegment(layout, self.segment.size_bytes, self._profile.leaf_bytes, self._seal)
             upload = Upload(parts.nodes, coded, self._profile, placement, self._plan)
             relaxed = ", ".join(map(str, placement.relaxed))
             shares = [share for share, _ in upload.first]
@@ -180,7 +180,7 @@ class SegmentWriter:
         await self._parts.database.write(lambda c: segments.plan_shares(c, self.segment.id, shares, now_ms))
 
     async def _note(self, receipts: Iterable[Receipt], *, first: bool) -> None:
-        rows = [(receipt.share.id, receipt.root, receipt.message) for receipt in receipts]
+        rows = [(one.share.id, one.leaf_bytes, one.root, one.message) for one in receipts]
         now_ms = self._parts.clock.now_ms()
 
         def write(connection: Connection) -> None:
