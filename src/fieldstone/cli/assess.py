@@ -13,6 +13,8 @@ import typer
 from typer.core import TyperGroup
 
 if TYPE_CHECKING:
+    from datetime import date
+
     from fieldstone.assess import Assessment, Case
 
 
@@ -65,6 +67,15 @@ def card(
         list[str] | None,
         typer.Option(help="A customer who is no demand: team, treasury, operator (repeat).", show_default=False),
     ] = None,
+    stress: Annotated[
+        Path | None,
+        typer.Option(
+            "--stress",
+            metavar="SUMMARY.json",
+            help="A study by `fieldstone simulate`, for the last question.",
+            show_default=False,
+        ),
+    ] = None,
     html: _Html = None,
     memo: Annotated[bool, typer.Option("--memo", help="Print the Markdown memo.")] = False,
     as_json: _Json = False,
@@ -88,12 +99,18 @@ def card(
         live = _live(network, epochs, related or [], found.network.name if found else "")
         found = joined(found, live) if found else live
     assert found is not None
+    pack = None
+    if stress:
+        from fieldstone.assess.resilience import read_summary, with_stress
+
+        pack = read_summary(stress)
+        found = with_stress(found, pack, _day(on))
     result = _assess(found, on, framework)
     firmness = sensitivity(result)
     if html:
         from fieldstone.assess.report.html import page
 
-        _write(html, page(result, firmness))
+        _write(html, page(result, firmness, pack))
     if as_json:
         from fieldstone.assess.report.document import to_json
 
@@ -193,8 +210,6 @@ def new(
     on: _On = None,
 ) -> None:
     """Write a new case: asks its way through on a terminal, or takes --name and --claim from a script."""
-    from datetime import date
-
     from fieldstone.assess.ask import interview, parse_draft, render
     from fieldstone.assess.case import SERVICES
     from fieldstone.errors import UsageError
@@ -203,7 +218,7 @@ def new(
         raise UsageError(f"{file} exists already; choose another name or edit it")
     if service not in SERVICES:
         raise UsageError(f"{service!r} is no service; one of {', '.join(SERVICES)}")
-    today = on.date() if on else date.today()
+    today = _day(on)
     if name:
         gate = dict.fromkeys(("three_sided_market", "token_incentive", "physical_placement"), True)
         text = render(name, service, token, gate, [parse_draft(one, token) for one in claim or []], today)
@@ -249,11 +264,15 @@ def _live(network: str, count: int, related: list[str], name: str) -> Case:
 
 
 def _assess(case: Case, on: datetime | None, framework: Path | None) -> Assessment:
-    from datetime import date
-
     from fieldstone.assess import assess, load_framework
 
-    return assess(case, on=on.date() if on else date.today(), framework=load_framework(framework))
+    return assess(case, on=_day(on), framework=load_framework(framework))
+
+
+def _day(on: datetime | None) -> date:
+    from datetime import date
+
+    return on.date() if on else date.today()
 
 
 def _write(path: Path, text: str) -> None:

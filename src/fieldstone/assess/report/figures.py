@@ -15,6 +15,7 @@ from fieldstone.assess.evidence import Known
 from fieldstone.assess.formulas import display
 from fieldstone.assess.questions import MeasureRule, condition
 from fieldstone.assess.report.words import amount
+from fieldstone.assess.resilience import StressPack
 from fieldstone.assess.sensitivity import Sensitivity
 from fieldstone.charts import (
     Axis,
@@ -25,6 +26,7 @@ from fieldstone.charts import (
     bar_chart,
     bullet,
     coverage_bar,
+    heat_map,
     line_chart,
     scatter,
     tornado,
@@ -162,6 +164,40 @@ def history(card: Assessment) -> list[Figure]:
         )
         found.append(Figure(chart, f"As claimed; grades {', '.join(c.grade for c in ordered)}.", unit))
     return found[:MOST_HISTORIES]
+
+
+def stress(pack: StressPack) -> list[Figure]:
+    """Return P(collapse) by stress and, where it was made, the map of demand and price shocks."""
+    ordered = sorted(pack.stresses, key=lambda item: (-item[1].value, item[0]))
+    bars = bar_chart(
+        "Probability of collapse by stress",
+        [title for title, _ in ordered],
+        [Series("", [found.value for _, found in ordered])],
+        y=Axis("", "%", high=1.0),
+        lying=True,
+    )
+    told = f"Without speculation, {pack.months} months, {pack.runs} runs a stress, seed {pack.seed}, scenario {pack.scenario}, grade {pack.grade}."
+    if pack.not_run:
+        told += " Not run: " + "; ".join(f"{title} ({why})" for title, why in pack.not_run) + "."
+    found = [Figure(bars, told, "%")]
+    if pack.heat:
+        chart = heat_map(
+            "Probability of collapse: demand against price",
+            [_shock(v) for v in pack.price],
+            [_shock(v) for v in pack.demand],
+            pack.heat,
+            unit="%",
+            row_label="price",
+            column_label="demand",
+            low=0.0,
+            high=1.0,
+        )
+        found.append(Figure(chart, "Both shocks at once, from one month on and for good, with speculation.", "%"))
+    return found
+
+
+def _shock(factor: float) -> str:
+    return "unchanged" if factor == 1 else f"{'−' if factor < 1 else '+'}{abs(1 - factor) * 100:.0f} %"
 
 
 def reward_spread(card: Assessment) -> Figure | None:

@@ -22,6 +22,7 @@ from fieldstone.assess.report.words import (
     tone_of,
     value_of,
 )
+from fieldstone.assess.resilience import StressPack
 from fieldstone.assess.sensitivity import Sensitivity
 from fieldstone.charts import Cell, Facts, Figure, Items, Note, Page, Pill, Section, Table, Text, Tile, Tiles
 from fieldstone.charts.blocks import Block, Value
@@ -65,8 +66,8 @@ _INVESTOR = (
 )
 
 
-def page(card: Assessment, firmness: Sensitivity) -> str:
-    """Return the report's HTML."""
+def page(card: Assessment, firmness: Sensitivity, pack: StressPack | None = None) -> str:
+    """Return the report's HTML; `pack` is the study that question 11 rests on, when there is one."""
     case = card.case
     sections = [
         Section("", [*_verdict(card), Figure(figures.coverage(card), _coverage_words(card))]),
@@ -76,6 +77,7 @@ def page(card: Assessment, firmness: Sensitivity) -> str:
         Section("For an investment committee", _investor(card, firmness)),
         Section("For an operator about to buy hardware", _operator(card)),
         Section("For a customer about to depend on it", _customer(card)),
+        *([Section("Under stress", list(figures.stress(pack)))] if pack else []),
         Section("Contradictions", _contradictions(card)),
         Section("Could the numbers be dressed up?", [_gaming(card)]),
         *([Section("Over time", history)] if (history := _figures(*figures.history(card))) else []),
@@ -211,7 +213,11 @@ def _customer(card: Assessment) -> list[Block]:
     ask = [m.what for m in card.case.missing if m.question in ("2", "3", "8", "9", "11")]
     blocks: list[Block] = [Text(words), _numbers(card, _CUSTOMER)]
     if card.known("resilience.collapse_probability") is None:
-        blocks.append(Note("Whether it would survive stress is unknown: run simulate with a scenario of this network."))
+        blocks.append(
+            Note(
+                "Whether it would survive stress is unknown: run `fieldstone simulate` with a scenario of this network and pass its summary.json with --stress."
+            )
+        )
     if ask:
         blocks.append(Items(ask, "Ask the project before depending on it"))
     return blocks

@@ -104,7 +104,7 @@ def with_and_without(card: Assessment) -> list[str]:
     found.append(
         sentence("resilience.collapse_probability", collapse)
         if collapse
-        else "Survival under stress: unknown: run simulate with a scenario of this network"
+        else "Survival under stress: unknown: run simulate with a scenario of this network and pass its summary.json with --stress"
     )
     return found
 
