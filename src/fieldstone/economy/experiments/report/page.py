@@ -1,0 +1,354 @@
+"""The report page: what a founder, an operator and an analyst ask, in this order, on one offline page."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fieldstone import __version__
+from fieldstone.charts import (
+    Axis,
+    Cell,
+    Facts,
+    Items,
+    Note,
+    Page,
+    Pill,
+    Section,
+    Table,
+    Text,
+    Tile,
+    Tiles,
+    number_text,
+)
+from fieldstone.charts.blocks import Block, Value
+from fieldstone.economy.experiments.outcomes import OUTCOMES, Array, quantiles
+from fieldstone.economy.experiments.report import figures, words
+from fieldstone.economy.experiments.stress import shock_month
+from fieldstone.economy.experiments.studies import Study, View
+
+if TYPE_CHECKING:
+    from fieldstone.economy.experiments.calibrate import Calibration
+    from fieldstone.economy.experiments.comparison import Comparison
+
+
+def page(study: Study, *, against: Comparison | None = None, calibration: Calibration | None = None) -> Page:
+    """Return the report of a study."""
+    scenario = study.scenario
+    sections = [Section("In short", [_tiles(study), Items(words.sentences(study)), _views(study)])]
+    if against:
+        sections.append(_against(against))
+    if calibration:
+        sections.append(_measured(calibration))
+    sections += [
+        Section(
+            "How it may go",
+            [
+                figures.devices_fan(study),
+                figures.revenue_fan(study),
+                figures.price_fan(study),
+                figures.speculation_lines(study),
+            ],
+        ),
+        Section("Does it pay for itself?", [figures.margin_curve(study)], anchor="tipping"),
+        Section(
+            "What is minted and burned", [figures.emission_burn(study), figures.subsidy_line(study)], anchor="tokens"
+        ),
+        Section(
+            "What operators get",
+            [figures.payback_bars(study), _payback_table(study), figures.retention_grid(study)],
+            anchor="operators",
+        ),
+    ]
+    if study.stresses:
+        sections.append(
+            Section("What if …", [_stress_text(study), _stress_table(study), figures.heat(study)], anchor="stress")
+        )
+    if study.sensitivity:
+        sections.append(_decides(study))
+    sections += [
+        Section("Signs of collapse", [_conditions(study)], anchor="signs"),
+        Section("What was assumed", _inputs(study), anchor="inputs"),
+    ]
+    return Page(
+        title=f"{scenario.name}: the economy in {scenario.months} months",
+        lead=study.file.summary,
+        sections=sections,
+        provenance={
+            "Fieldstone": __version__,
+            "scenario SHA-256": study.file.config_hash,
+            "seed": str(study.seed),
+            "runs": f"{study.runs:,}",
+            "again": f"fieldstone simulate {study.file.path or 'SCENARIO.toml'} --runs {study.runs} --seed {study.seed}",
+        },
+    )  # fmt: skip
+
+
+def _tiles(study: Study) -> Tiles:
+    of = study.main.outcomes
+    down, utility = study.main.collapse, study.utility.collapse
+    where, remark = words.tipping(study)
+    p25, p50, p75 = study.paybacks.quantiles((0.25, 0.5, 0.75))
+    needed, priced = _median(of["break_even_price_usd"]), _median(of["price_usd_end"])
+    subsidy, runway = _median(of["subsidy_ratio"]), quantiles(of["runway_months"], (0.05,))[0]
+    return Tiles(
+        [
+            Tile("Probability of collapse", words.percent(down), words.interval(down), words.tone_of(down)),
+            Tile("… without speculation", words.percent(utility), words.interval(utility), words.tone_of(utility)),
+            Tile("Tipping point", where, remark),
+            Tile("Payback of a device", words.months(p50), f"quartiles {words.months(p25)}, {words.months(p75)}"),
+            Tile("Break-even token price", number_text(needed, "$"), f"last year; the token ends at {number_text(priced, '$')}"),
+            Tile("Subsidy ratio", number_text(subsidy, "%", 2), "of what is handed out, last year"),
+            Tile("Shortest runway", words.months(runway), "in the worst 5 % of runs"),
+        ]
+    )  # fmt: skip
+
+
+def _views(study: Study) -> Table:
+    views = [
+        ("as given", study.main),
+        ("without speculation", study.utility),
+        (f"{study.other_model.result.scenario.price.model} price model", study.other_model),
+    ]
+    rows: list[list[Value]] = [
+        ["collapse", *(Cell(words.percent(view.collapse), words.interval(view.collapse)) for _, view in views)]
+    ]
+    rows += [
+        [meaning.meaning, *(_spread(view, name, meaning.unit) for _, view in views)]
+        for name, meaning in OUTCOMES.items()
+    ]
+    caption = "Medians, with the 5th and 95th percentile below. The same random numbers in each column."
+    return Table(["", *(name for name, _ in views)], rows, caption=caption, stack=True)
+
+
+def _spread(view: View, name: str, unit: str) -> Cell:
+    low, middle, high = quantiles(view.outcomes[name], (0.05, 0.5, 0.95))
+    shown = unit if unit in ("%", "$", "months") else ""
+    return Cell(number_text(middle, shown), f"{number_text(low, shown)} to {number_text(high, shown)}")
+
+
+def _against(one: Comparison) -> Section:
+    a, b = one.a, one.b
+    rows: list[list[Value]] = [
+        ["collapse", words.percent(a.main.collapse), words.percent(b.main.collapse),
+         f"{one.collapse_b_only - one.collapse_a_only:+,d} runs", ""]
+    ]  # fmt: skip
+    for row in one.rows:
+        unit = OUTCOMES[row.name].unit
+        shown = unit if unit in ("%", "$", "months") else ""
+        change: Value = "unknown"
+        if row.middle is not None:
+            change = Cell(_signed(row.middle, shown), f"{_signed(row.low, shown)} to {_signed(row.high, shown)}")
+        better: Value = ""
+        if row.better:
+            better = Pill(
+                words.percent(row.better),
+                "good" if row.better.low > 0.5 else "bad" if row.better.high < 0.5 else "none",
+            )
+        rows.append([OUTCOMES[row.name].meaning, number_text(row.a, shown), number_text(row.b, shown), change, better])
+    noise = [row.noise for row in one.rows if row.noise is not None and row.name in ("devices_end", "revenue_usd_year")]
+    saved = (
+        f" That leaves {np.mean(noise):.0%} of the variance that separate runs would have.".replace("%", " %")
+        if noise
+        else ""
+    )
+    return Section(
+        f"A, {a.scenario.name}, against B, {b.scenario.name}",
+        [
+            Text(
+                "Run by run under the same random numbers, so a difference is the effect of what was changed and not luck."
+                f"{saved} A collapses alone in {one.collapse_a_only:,} of {a.runs:,} runs, B alone in {one.collapse_b_only:,}."
+            ),
+            Table(
+                ["", "A", "B", "B − A, run by run", "B is better in"], rows, stack=True,
+                caption="Medians; below the difference its 5th and 95th percentile. The last column is the share of runs.",
+            ),
+            figures.versus(one, "devices", "Devices, A and B", Axis("devices, median")),
+            figures.versus(one, "price_usd", "Token price, A and B", Axis("dollars, median", "$", log=True, zero=False)),
+        ],
+        anchor="against",
+    )  # fmt: skip
+
+
+def _measured(one: Calibration) -> Section:
+    rows: list[list[Value]] = [[row.name, row.shown, row.meaning] for row in one.measured]
+    blocks: list[Block] = [
+        Text(
+            f"From {one.title}. The figures are those of the console and of the assessment: the same functions, the same epochs."
+        ),
+        Table(["measured", "value", ""], rows, stack=True),
+        Items(one.assumed, title="Not to be known from epochs, left at the scenario's value"),
+    ]
+    if one.warnings:
+        blocks.insert(1, Note(" ".join(one.warnings), "mid", "Mind:"))
+    return Section("Measured on the live network", blocks, anchor="network")
+
+
+def _payback_table(study: Study) -> Table:
+    rows: list[list[Value]] = []
+    for name, paid in (
+        ("bought at the start", study.paybacks),
+        (f"bought in month {study.paybacks_later.start_month:.0f}", study.paybacks_later),
+        ("at the start, without speculation", study.utility_paybacks),
+    ):
+        plain, later = paid.quantiles((0.25, 0.5, 0.75)), paid.quantiles((0.25, 0.5, 0.75), discounted=True)
+        never = 1 - _share_paid(paid.months, paid.weights)
+        rows.append(
+            [name, *(words.months(v) for v in plain), words.months(later[1]), f"{never:.0%}".replace("%", " %")]
+        )
+    return Table(
+        ["device", "quarter of them by", "half by", "three quarters by", "half, discounted", "never"], rows, stack=True
+    )
+
+
+def _share_paid(months: Array, weights: Array) -> float:
+    if not months.size:
+        return 0.0
+    spread = np.broadcast_to(weights, months.shape)
+    return float(spread[np.isfinite(months)].sum() / spread.sum())
+
+
+def _stress_text(study: Study) -> Text:
+    return Text(
+        f"Each shock comes in month {shock_month(study.scenario):.0f} and stays. {study.stress_runs:,} runs each, the same ones "
+        "as above, so the difference to the first row is the shock's."
+    )
+
+
+def _stress_table(study: Study) -> Table:
+    base = study.main
+    rows: list[list[Value]] = [
+        ["nothing happens", Pill(words.percent(base.collapse), words.tone_of(base.collapse)),
+         words.percent(study.utility.collapse), "–", "–",
+         words.months(quantiles(base.outcomes["runway_months"], (0.05,))[0]), _collateral(study)]
+    ]  # fmt: skip
+    for one in study.stresses:
+        if one.collapse is None:
+            rows.append([Cell(one.stress.title, f"not run: {one.why}"), "", "", "", "", "", ""])
+            continue
+        note = "fundamental price model" if one.price_model != study.scenario.price.model else ""
+        change = "unknown" if one.devices_change is None else _signed(one.devices_change, "%", 2)
+        rows.append(
+            [
+                Cell(one.stress.title, note),
+                Cell(Pill(words.percent(one.collapse), words.tone_of(one.collapse)), words.interval(one.collapse)),
+                words.percent(one.utility_collapse),
+                change,
+                "–" if one.tipping_month is None else f"month {one.tipping_month:.0f}",
+                words.months(one.runway_months),
+                "–" if one.worst_collateral is None else number_text(one.worst_collateral, "%"),
+            ]
+        )
+    columns = [
+        "stress",
+        "collapse",
+        "without speculation",
+        "devices at the end",
+        "below tipping from",
+        "shortest runway",
+        "worst collateral",
+    ]
+    keep = [n for n in range(len(columns)) if n != 6 or study.scenario.burn.mode == "vault"]
+    caption = "Devices: median at the end against no stress. Below tipping: median over the runs that end there. Runway: worst 5 % of runs."
+    return Table([columns[n] for n in keep], [[row[n] for n in keep] for row in rows], caption=caption, stack=True)
+
+
+def _collateral(study: Study) -> str:
+    return number_text(float(study.main.result["collateral"].min()), "%")
+
+
+def _decides(study: Study) -> Section:
+    found = study.sensitivity
+    assert found is not None
+    order = sorted(range(len(found.knobs)), key=lambda n: -found.total["devices_end"][n])
+    rows: list[list[Value]] = []
+    for n in order:
+        knob = found.knobs[n]
+        span = (
+            f"{_signed(knob.low - 1, '%')} to {_signed(knob.high - 1, '%')}"
+            if knob.relative
+            else f"{knob.low:g} to {knob.high:g}"
+        )
+        shares = [max(0.0, found.total[name][n]) for name in ("devices_end", "revenue_usd_year", "price_usd_end")]
+        rows.append([Cell(knob.name, knob.key), span, *(number_text(share, "%", 2) for share in shares)])
+    blocks: list[Block] = []
+    for output, title, unit in (
+        ("devices_end", "Devices at the end: one input at a time", ""),
+        ("revenue_usd_year", "Revenue of the last year: one input at a time", "$"),
+    ):
+        figure = figures.tornado_bars(study, output, title, unit)
+        blocks += [figure] if figure else []
+    blocks.append(
+        Table(
+            ["input", "turned over", "devices", "revenue", "token price"], rows, stack=True,
+            caption=f"Sobol's total index: the part of the variance in which the input has a hand, interactions included "
+            f"({found.samples:,} samples × {len(found.knobs) + 2}, seed {study.seed}). A bare guess is turned by half, a measured number by a tenth.",
+        )
+    )  # fmt: skip
+    return Section("What decides", blocks, anchor="sensitivity")
+
+
+def _conditions(study: Study) -> Table:
+    rows: list[list[Value]] = []
+    for name, one in study.conditions.items():
+        title, remedy = words.CONDITIONS[name]
+        began = "–"
+        if one.first_step is not None and (one.first_step >= 0).any():
+            steps = one.first_step[one.first_step >= 0]
+            began = f"month {float(np.median(steps)) * study.scenario.step_months + 1:.0f}"
+        tone = "good" if one.probability.value < 0.05 else "bad" if one.probability.value >= 0.5 else "mid"
+        rows.append(
+            [
+                Cell(title, remedy if one.probability.value >= 0.05 else ""),
+                Pill(words.percent(one.probability), tone),
+                began,
+            ]  # type: ignore[arg-type]
+        )
+    return Table(["sign", "of the runs", "first seen (median)"], rows, stack=True)
+
+
+def _inputs(study: Study) -> list[Block]:
+    inputs = study.file.inputs
+    own = [one for key, one in sorted(inputs.items()) if one.origin != "default"]
+    rows: list[list[Value]] = []
+    for one in own:
+        said = one.quantity
+        span = f"{said.low:g} to {said.high:g}" if said.low is not None and said.high is not None else ""
+        source = (
+            f"{said.source} ({said.date})" if said.source else "measured" if one.origin == "measured" else "a guess"
+        )
+        rows.append([Cell(one.key, one.meaning), Cell(f"{said.value:g} {said.unit}".strip(), span), said.grade, source])
+    counts = {grade: sum(one.quantity.grade == grade for one in own) for grade in "ABCD"}
+    defaults = [
+        f"{one.key} = {one.quantity.value:g} {one.quantity.unit}".strip()
+        for key, one in sorted(inputs.items())
+        if one.origin == "default"
+    ]
+    choices = {
+        "emission": study.scenario.emission.policy,
+        "burn": study.scenario.burn.mode,
+        "price model": study.scenario.price.model,
+        "joiners expect the price": study.scenario.behaviour.expectation,
+    }
+    return [
+        Facts(dict(choices)),
+        Text(
+            f"{len(own)} numbers are given: {counts['A']} of grade A (anyone can recompute them), {counts['B']} B (signed by a third "
+            f"party), {counts['C']} C (stated), {counts['D']} D (guessed). Numbers with a range are drawn anew in each run."
+        ),
+        Table(["number", "value", "grade", "source"], rows, stack=True),
+        Items(defaults, title=f"{len(defaults)} numbers that nobody gave: the model's defaults"),
+    ]  # fmt: skip
+
+
+def _median(values: Array) -> float | None:
+    return quantiles(values, (0.5,))[0]
+
+
+def _signed(value: float | None, unit: str, digits: int = 3) -> str:
+    if value is None or math.isnan(value):
+        return "unknown"
+    text = number_text(value, unit, digits)
+    return f"+{text}" if value > 0 else text
