@@ -53,7 +53,9 @@ def test_boto3_round_trips(door: Door, bucket: str, options: dict[str, Any]) -> 
         # The name need not resolve: the client asks the gateway as if it were a proxy, in the absolute form.
         options = {**options, "endpoint": f"http://s3.localhost:{door.port}", "proxies": {"http": door.endpoint}}
     client = door.client(**options)
-    for key in ODD_KEYS:
+    # urllib3 resolves dot segments itself when it talks to a proxy.
+    keys = [key for key in ODD_KEYS if "proxies" not in options or ".." not in key]
+    for key in keys:
         client.put_object(Bucket=bucket, Key=key, Body=key.encode())
         assert client.get_object(Bucket=bucket, Key=key)["Body"].read() == key.encode()
     listed = [
@@ -61,12 +63,10 @@ def test_boto3_round_trips(door: Door, bucket: str, options: dict[str, Any]) -> 
         for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, PaginationConfig={"PageSize": 4})
         for o in page["Contents"]
     ]
-    assert listed == sorted(ODD_KEYS, key=str.encode)
+    assert listed == sorted(keys, key=str.encode)
     # An answer that names a control character is no XML that botocore reads (Amazon's is none either): ask for silence.
-    client.delete_objects(
-        Bucket=bucket, Delete={"Objects": [{"Key": k} for k in ODD_KEYS if min(k) < " "], "Quiet": True}
-    )
-    plain = [key for key in ODD_KEYS if min(key) >= " "]
+    client.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": k} for k in keys if min(k) < " "], "Quiet": True})
+    plain = [key for key in keys if min(key) >= " "]
     answer = client.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": key} for key in plain]})
     assert sorted(d["Key"] for d in answer["Deleted"]) == sorted(plain)
     assert client.list_objects_v2(Bucket=bucket)["KeyCount"] == 0

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fieldstone.services.storage.catalog.rows import Account
-from fieldstone.services.storage.s3 import xml
+from fieldstone.services.storage.s3 import versioning, xml
 from fieldstone.services.storage.s3.addressing import Target
 from fieldstone.services.storage.s3.errors import S3Error
 from fieldstone.services.storage.s3.server.gateway import BucketView, Gateway
@@ -136,7 +136,7 @@ class Call:
                 "Version id cannot be the empty string",
                 detail={"ArgumentName": "versionId", "ArgumentValue": ""},
             )
-        return value
+        return None if value is None else versioning.check_id(value)
 
     def header(self, name: str) -> str | None:
         return self.request.header(name)

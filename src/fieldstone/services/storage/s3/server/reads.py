@@ -9,7 +9,7 @@ from contextlib import aclosing
 from fieldstone.services.storage.catalog.content import Content
 from fieldstone.services.storage.catalog.rows import Version
 from fieldstone.services.storage.catalog.versions import look_up
-from fieldstone.services.storage.s3 import conditions, ranges, xml
+from fieldstone.services.storage.s3 import conditions, lifecycle, ranges, xml
 from fieldstone.services.storage.s3.checksums import HEADER_PREFIX
 from fieldstone.services.storage.s3.dates import http_date, iso_date
 from fieldstone.services.storage.s3.errors import S3Error
@@ -103,12 +103,23 @@ async def head_object(call: Call) -> Answer:
     return answer
 
 
+def _expiration(call: Call, version: Version) -> Headers:
+    """Return `x-amz-expiration` where a lifecycle rule will end the object."""
+    rules = call.bucket.setting("lifecycle", lifecycle.parse)
+    if not rules or not version.is_current:
+        return []
+    tags = version.tag_map() if version.tags else {}
+    facts = lifecycle.Facts(version.key.decode(), version.modified_ms, version.size_bytes, tags)
+    found = lifecycle.expiration_header(rules, facts)
+    return [(b"x-amz-expiration", found.encode())] if found else []
+
+
 def _described(call: Call, version: Version) -> tuple[Answer, int, int]:
     """Return the answer without its bytes, and which bytes it has."""
     request = call.request
     conditions.check_read(request, version.etag, version.modified_ms)
     size = version.size_bytes
-    headers = version_headers(call, version)
+    headers = version_headers(call, version) + _expiration(call, version)
     status, start, end = 200, 0, size
     part_number = request.parameter("partNumber")
     if part_number is not None:
