@@ -16,8 +16,9 @@ from fieldstone.assess.case import Case
 from fieldstone.assess.catalogue import metrics
 from fieldstone.assess.claims import Claim, Grade, Period, hull, worst
 from fieldstone.assess.contradictions import rivals
-from fieldstone.assess.formulas import BY_NAME, Bound, Measure, Way
+from fieldstone.assess.formulas import BY_NAME
 from fieldstone.assess.questions import Framework
+from fieldstone.assess.ways import Bound, Measure, Way
 
 
 @dataclass(frozen=True, slots=True)

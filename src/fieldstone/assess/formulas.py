@@ -6,111 +6,37 @@ simulator call (`fieldstone.metrics`): one definition, everywhere. A way returns
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from fieldstone.assess.amounts import DAYS_PER_YEAR
 from fieldstone.assess.catalogue import metrics
+from fieldstone.assess.ways import (
+    Measure,
+    Way,
+    advantage,
+    attack_profit,
+    inflation,
+    part_of,
+    payback,
+    product,
+    rank_correlation,
+    subsidy_from_coverage,
+    total_of,
+    verified_share,
+)
 from fieldstone.metrics import (
     demand_backed_share,
     hhi,
     issuance_coverage,
     nakamoto,
-    net_inflation_year,
-    payback_months,
     service_share,
-    spearman,
     subsidy_ratio,
     top_share,
     utilisation,
 )
-from fieldstone.metrics.statistics import LEAST_UNITS
 
-Bound = Literal["", "at least", "at most"]
 _NOT_TRACED = "that the payers are at arm's length is not shown"
-MONTHS_PER_DAY = 12 / DAYS_PER_YEAR
-
-
-@dataclass(frozen=True, slots=True)
-class Way:
-    """One way to a number. `inputs` name claims or measures; a trailing "?" is optional and arrives as None.
-
-    `bound`: what the result is when an optional input is missing, in this way's words `caveat`. `lists`: inputs are lists.
-    """
-
-    text: str
-    inputs: tuple[str, ...]
-    compute: Callable[..., float | None]
-    bound: Bound = ""
-    caveat: str = ""
-    lists: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Measure:
-    """A number of the scorecard. `unit` as charts show it."""
-
-    name: str
-    title: str
-    unit: str
-    ways: tuple[Way, ...]
-    better: Literal["higher", "lower"]
-    high: float = 1.0
-
-
-def _sum(*parts: float | None) -> float | None:
-    known = [part for part in parts if part is not None]
-    return math.fsum(known) if known else None
-
-
-def _product(*parts: float) -> float:
-    return math.prod(parts)
-
-
-def _ratio(top: float, bottom: float) -> float | None:
-    return utilisation(top, bottom)
-
-
-def _spearman(rewards: tuple[float, ...], revenue: tuple[float, ...]) -> float | None:
-    if len(rewards) != len(revenue) or len(rewards) < LEAST_UNITS:
-        return None
-    return spearman(rewards, revenue)
-
-
-def _advantage(price: float, alternative: float, subsidy: float = 0.0) -> float | None:
-    """Return 1 − (price + subsidy per unit) / price of the alternative."""
-    return 1 - (price + subsidy) / alternative if alternative > 0 else None
-
-
-def _verified(*shares: float | None) -> float | None:
-    """Return the proven shares, with statistical checks at their measured detection rate (not at all without one)."""
-    crypto, witness, tee, statistical, detection = shares
-    checked = statistical * detection if statistical is not None and detection is not None else None
-    return _sum(crypto, witness, tee, checked)
-
-
-def _attack(gain: float, detection: float, slash: float, cost: float) -> float:
-    """Return gain − P(detected) · slash − cost, in dollars."""
-    return gain - detection * slash - cost
-
-
-def _payback(capex: float, income_day: float, opex_day: float | None = None, delay: float | None = None) -> float:
-    """Return months from paying to having earned it back; incomes and costs per day."""
-    return payback_months(capex, (income_day - (opex_day or 0.0)) / MONTHS_PER_DAY, delay_months=delay or 0.0)
-
-
-def _inflation(minted_day: float, supply: float, burned_day: float | None = None) -> float | None:
-    """Return (1 + (E − b)/S)^12 − 1 with monthly amounts."""
-    month = DAYS_PER_YEAR / 12
-    return net_inflation_year(minted_day * month, (burned_day or 0.0) * month, supply)
-
-
-def _from_coverage(coverage: float) -> float | None:
-    """Return E·P/(E·P + R) from R/(E·P)."""
-    return subsidy_ratio(1.0, coverage)
-
 
 MEASURES: tuple[Measure, ...] = (
     Measure(
@@ -121,7 +47,7 @@ MEASURES: tuple[Measure, ...] = (
             Way(
                 "schedule + supplements + re-issues + unlocks",
                 ("emission.schedule?", "emission.supplement?", "emission.reissue?", "emission.unlocks?"),
-                _sum,
+                total_of,
                 caveat="only the mints that are claimed are counted",
             ),
             Way(
@@ -135,7 +61,7 @@ MEASURES: tuple[Measure, ...] = (
         "Worth of all mints per day",
         "$/day",
         (
-            Way("all mints · price", ("emission.all", "token.price"), _product),
+            Way("all mints · price", ("emission.all", "token.price"), product),
             Way("as stated", ("emission.usd",), lambda e: e),
             Way(
                 "net inflation · market capitalisation / year",
@@ -154,8 +80,8 @@ MEASURES: tuple[Measure, ...] = (
         (
             Way("arm's-length revenue", ("revenue.external",), lambda r: r),
             Way("fees customers paid for service", ("revenue.service",), lambda r: r, caveat=_NOT_TRACED),
-            Way("units served · price", ("units.served", "price.network"), _product, caveat=_NOT_TRACED),
-            Way("fees · service share", ("revenue.fees", "service_share"), _product, caveat=_NOT_TRACED),
+            Way("units served · price", ("units.served", "price.network"), product, caveat=_NOT_TRACED),
+            Way("fees · service share", ("revenue.fees", "service_share"), product, caveat=_NOT_TRACED),
             Way(
                 "stated revenue",
                 ("revenue.total",),
@@ -226,8 +152,8 @@ MEASURES: tuple[Measure, ...] = (
         "Worth of mints per unit sold",
         "$",
         (
-            Way("all mints · price / units served", ("emission.value", "units.served"), _ratio),
-            Way("all mints · price / bytes stored", ("emission.value", "units.stored"), _ratio),
+            Way("all mints · price / units served", ("emission.value", "units.served"), part_of),
+            Way("all mints · price / bytes stored", ("emission.value", "units.stored"), part_of),
         ),
         "lower",
     ),
@@ -239,12 +165,12 @@ MEASURES: tuple[Measure, ...] = (
             Way(
                 "1 − (price + mints per unit) / alternative's price",
                 ("price.network", "price.alternative", "subsidy_per_unit"),
-                _advantage,
+                advantage,
             ),
             Way(
                 "1 − price / alternative's price",
                 ("price.network", "price.alternative"),
-                _advantage,
+                advantage,
                 bound="at most",
                 caveat="before subsidy: mints per unit sold are not known",
             ),
@@ -255,7 +181,7 @@ MEASURES: tuple[Measure, ...] = (
         "advantage_subsidised",
         "Price advantage as the customer sees it",
         "%",
-        (Way("1 − price / alternative's price", ("price.network", "price.alternative"), _advantage),),
+        (Way("1 − price / alternative's price", ("price.network", "price.alternative"), advantage),),
         "higher",
     ),
     Measure(
@@ -273,7 +199,7 @@ MEASURES: tuple[Measure, ...] = (
                     "verification.statistical?",
                     "verification.detection_rate?",
                 ),
-                _verified,
+                verified_share,
             ),
             Way("1 − self-reported", ("verification.self_report",), lambda s: 1 - s, bound="at most"),
         ),
@@ -288,7 +214,7 @@ MEASURES: tuple[Measure, ...] = (
             Way(
                 "gain − P(detected) · slash − cost",
                 ("attack.gain", "attack.detection", "attack.slash", "attack.cost"),
-                _attack,
+                attack_profit,
             ),
         ),
         "lower",
@@ -312,7 +238,7 @@ MEASURES: tuple[Measure, ...] = (
         "%",
         (
             Way("E·P / (E·P + R), all mints", ("emission.value", "revenue.arms_length"), subsidy_ratio),
-            Way("1 / (1 + R/(E·P))", ("burn.issuance_coverage",), _from_coverage, caveat="if burns are revenue"),
+            Way("1 / (1 + R/(E·P))", ("burn.issuance_coverage",), subsidy_from_coverage, caveat="if burns are revenue"),
         ),
         "lower",
     ),
@@ -341,7 +267,12 @@ MEASURES: tuple[Measure, ...] = (
         "Rank correlation of reward and revenue",
         "",
         (
-            Way("Spearman's ρ over devices", ("link.device_rewards", "link.device_revenue"), _spearman, lists=True),
+            Way(
+                "Spearman's ρ over devices",
+                ("link.device_rewards", "link.device_revenue"),
+                rank_correlation,
+                lists=True,
+            ),
             Way("as claimed", ("link.rank_correlation",), lambda r: r),
         ),
         "higher",
@@ -352,7 +283,7 @@ MEASURES: tuple[Measure, ...] = (
         "$",
         (
             Way("as claimed", ("hardware.capex",), lambda c: c),
-            Way("fleet's cost / active devices", ("hardware.fleet_capex", "devices.active"), _ratio),
+            Way("fleet's cost / active devices", ("hardware.fleet_capex", "devices.active"), part_of),
         ),
         "lower",
     ),
@@ -365,7 +296,7 @@ MEASURES: tuple[Measure, ...] = (
             Way(
                 "all mints · price / active devices",
                 ("emission.value", "devices.active"),
-                _ratio,
+                part_of,
                 caveat="a mean, which a few large earners flatter",
             ),
             Way(
@@ -386,7 +317,7 @@ MEASURES: tuple[Measure, ...] = (
             Way(
                 "revenue / active devices",
                 ("revenue.arms_length", "devices.active"),
-                _ratio,
+                part_of,
                 bound="at most",
                 caveat="before the network's part",
             ),
@@ -402,7 +333,7 @@ MEASURES: tuple[Measure, ...] = (
             Way(
                 "delay + price / (reward − running costs)",
                 ("capex_per_device", "reward_per_device", "hardware.opex?", "hardware.lead_time?"),
-                _payback,
+                payback,
                 bound="at least",
                 caveat="running costs or delivery time not known",
             ),
@@ -419,7 +350,7 @@ MEASURES: tuple[Measure, ...] = (
             Way(
                 "delay + price / (revenue per device − running costs)",
                 ("capex_per_device", "revenue_per_device", "hardware.opex?", "hardware.lead_time?"),
-                _payback,
+                payback,
                 bound="at least",
                 caveat="running costs or delivery time not known",
             ),
@@ -431,7 +362,7 @@ MEASURES: tuple[Measure, ...] = (
         "opex_over_reward",
         "Running costs over reward",
         "%",
-        (Way("running costs / reward", ("hardware.opex", "reward_per_device"), _ratio),),
+        (Way("running costs / reward", ("hardware.opex", "reward_per_device"), part_of),),
         "lower",
         2.0,
     ),
@@ -475,7 +406,7 @@ MEASURES: tuple[Measure, ...] = (
             Way(
                 "(1 + (E − b)/S)^12 − 1, monthly",
                 ("emission.all", "token.supply", "burn.tokens?"),
-                _inflation,
+                inflation,
                 bound="at most",
                 caveat="burns are not known",
             ),
@@ -488,7 +419,7 @@ MEASURES: tuple[Measure, ...] = (
         "unlock_days",
         "Days of trading that the next 90 days' unlocks are worth",
         "days",
-        (Way("unlocks / daily volume", ("token.unlock_90d", "token.daily_volume"), _ratio),),
+        (Way("unlocks / daily volume", ("token.unlock_90d", "token.daily_volume"), part_of),),
         "lower",
         40.0,
     ),
@@ -496,7 +427,7 @@ MEASURES: tuple[Measure, ...] = (
         "runway_over_lead",
         "Runway over hardware lead time",
         "",
-        (Way("runway / lead time", ("token.runway", "hardware.lead_time"), _ratio),),
+        (Way("runway / lead time", ("token.runway", "hardware.lead_time"), part_of),),
         "higher",
         4.0,
     ),
@@ -512,14 +443,14 @@ MEASURES: tuple[Measure, ...] = (
         "discretionary_share",
         "Part of burns that no use caused",
         "%",
-        (Way("discretionary / all burns", ("revenue.discretionary", "revenue.fees"), _ratio),),
+        (Way("discretionary / all burns", ("revenue.discretionary", "revenue.fees"), part_of),),
         "lower",
     ),
     Measure(
         "gmv_over_net",
         "Gross value over what the network keeps",
         "",
-        (Way("gross / net", ("revenue.gmv", "revenue.net"), _ratio),),
+        (Way("gross / net", ("revenue.gmv", "revenue.net"), part_of),),
         "lower",
         10.0,
     ),
@@ -527,7 +458,7 @@ MEASURES: tuple[Measure, ...] = (
         "registered_over_active",
         "Registered over active devices",
         "",
-        (Way("registered / active", ("devices.registered", "devices.active"), _ratio),),
+        (Way("registered / active", ("devices.registered", "devices.active"), part_of),),
         "lower",
         20.0,
     ),
@@ -535,7 +466,7 @@ MEASURES: tuple[Measure, ...] = (
         "payers_over_owners",
         "Counted payers over payers after merging wallets",
         "",
-        (Way("counted / merged", ("payers.count", "payers.clustered"), _ratio),),
+        (Way("counted / merged", ("payers.count", "payers.clustered"), part_of),),
         "lower",
         10.0,
     ),
