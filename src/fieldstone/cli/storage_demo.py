@@ -68,7 +68,7 @@ def _tell(story: Story) -> None:
         f"{story.read_back_s:.1f} s: {'every byte the same' if story.is_intact else 'BYTES DIFFER'}.\n"
     )
     steps = ", ".join(f"{count} {when}" for when, count in story.shares.items())
-    typer.echo(f"Shares that the gateway counts on: {steps}; {story.repaired_segments} segments were repaired.\n")
+    typer.echo(f"Shares on disks that live: {steps}; {story.repaired_segments} segments were repaired.\n")
     rows = []
     for disk in sorted({row["disk"] for row in story.paid}):
         mine = [row for row in story.paid if row["disk"] == disk]

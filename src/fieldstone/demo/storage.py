@@ -73,7 +73,7 @@ committee = 3
 committee_quorum = 2
 
 [market.prices_usd]
-"storage.storage" = "200"   # a month's price for minutes would be nothing: dollars a GiB-month
+"storage.storage" = "1000"   # dollars a GiB-month, since all this lasts minutes
 "storage.egress" = "1"
 
 [settlement]
@@ -131,12 +131,14 @@ def run(folder: Path, progress: Progress) -> Story:
             gateway, remote = _start_gateway(live, folder)
             _upload(story, rclone, remote, folder, progress)
             _see_epochs(story, live, disks, progress, "rounds are asked and answered; two epochs close", more=2)
-            story.shares["after the upload"] = _live_shares(folder)
+            story.shares["after the upload"] = _live_shares(folder, disks)
             progress(f"killing {KILLED} of {PROVIDERS} providers")
             _kill(disks)
+            story.shares["after the deaths"] = _live_shares(folder, disks)
             _read_back(story, rclone, remote, folder, progress)
             progress("waiting for repair")
             _wait_for_repair(story, folder)
+            story.shares["after repair"] = _live_shares(folder, disks)
             _see_epochs(story, live, disks, progress, "an epoch with the dead disks in it closes", more=2)
             node = live.node
             customer = node.market.customers.all()[0].id
@@ -308,13 +310,17 @@ def _gateway_database(folder: Path) -> Any:
     return sqlite3.connect(f"file:{folder / 'gateway' / 'gateway.db'}?mode=ro", uri=True, timeout=10)
 
 
-def _live_shares(folder: Path) -> int:
-    """Return how many shares the gateway counts on."""
+def _live_shares(folder: Path, disks: Sequence[Disk]) -> int:
+    """Return how many shares in use lie on disks that live."""
     database = _gateway_database(folder)
     try:
-        return int(database.execute("SELECT count(*) FROM pool_share WHERE state = 'held'").fetchone()[0])
+        held = database.execute(
+            "SELECT device, count(*) FROM pool_share WHERE state = 'held' GROUP BY device"
+        ).fetchall()
     finally:
         database.close()
+    alive = {disk.device for disk in disks if not disk.is_killed}
+    return sum(count for device, count in held if device in alive)
 
 
 def _wait_for_repair(story: Story, folder: Path) -> None:
@@ -334,4 +340,3 @@ def _wait_for_repair(story: Story, folder: Path) -> None:
             break
         steady = now
     story.repaired_segments = repairs()
-    story.shares["after repair"] = _live_shares(folder)
