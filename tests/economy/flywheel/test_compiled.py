@@ -14,7 +14,7 @@ from fieldstone.economy.flywheel.series import NAMES
 from tests.economy.flywheel.scenarios import scenarios
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(scenarios())
 def test_compiled_equals_the_reference(scenario: Scenario) -> None:
     plain = simulate(scenario, runs=2, seed=7, cohorts=True, engine="reference")

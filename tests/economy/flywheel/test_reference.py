@@ -271,3 +271,13 @@ def test_annuity() -> None:
 def test_state_starts_with_what_circulates() -> None:
     state: State = start(calm(supply=Supply(initial_tokens=10.0, locked_tokens=4.0)))
     assert state.circulating == 6
+
+
+def test_demand_grows_towards_its_market() -> None:
+    """D' = D + D · g · q · (1 − D/M) / 12."""
+    segments = (Segment(name="all", units_month=1_000.0, growth_year=6.0, market_units_month=4_000.0),)
+    scenario = calm(months=120, segments=segments, regions=(Region(coverage_devices=1e-6),))
+    series = run(replace(scenario, behaviour=Behaviour(leave_year=0.0, leave_month=0.0))).series
+    assert series["demand"][0] == pytest.approx(1_000 * (1 + 6 / 12 * (1 - 1 / 4)))
+    assert series["demand"][-1] == pytest.approx(4_000, rel=1e-3)
+    assert max(series["demand"]) <= 4_000

@@ -147,7 +147,8 @@ def one_run(
                 answers[j] = elastic_answer(segments[j], unit_usd)
         for j in range(kinds):
             segment, patch = segments[j], segment_now[t, j]
-            demand[j] = max(0.0, demand[j] * (1.0 + year * (segment.growth_year * quality - segment.churn_year)))
+            rise = segment.growth_year * quality * (1.0 - demand[j] / segment.market_units_month)
+            demand[j] = max(0.0, demand[j] * (1.0 + year * (rise - segment.churn_year)))
             demand_sum += demand[j]
             swing = segment.noise_year * math.sqrt(year)
             weather = math.exp(swing * noise - swing * swing / 2.0) if swing > 0.0 else 1.0

@@ -87,6 +87,7 @@ class Segment:
     units_month: float = quantity(1_000.0, unit="units/month", doc="D: demand at reference price and full quality")
     growth_year: float = quantity(0.2, unit="1/year", low=-5, high=20, doc="growth at full quality")
     churn_year: float = quantity(0.0, unit="1/year", high=20, doc="customers lost whatever the quality")
+    market_units_month: float = quantity(BIG, unit="units/month", low=1e-9, doc="M: D at which growth ends")
     elasticity: float = quantity(1.0, unit="", high=20, doc="ε of the elastic form")
     price_ref_usd: float = quantity(1.0, unit="USD/unit", low=1e-12, doc="reference price of the elastic form")
     price_alt_usd: float = quantity(1.0, unit="USD/unit", low=1e-12, doc="price of the centralised alternative")

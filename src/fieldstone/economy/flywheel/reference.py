@@ -2,8 +2,8 @@
 
 A step, with dt its length in months, k a cohort, g a region, j a segment; amounts are those of the step:
     1  coverage   c_g = 1 − e^(−N_g/N*_g) or N_g/(N_g + N*_g);   q_g = c_g^a · uptime / (1 + fraud);   q = Σ share_g · q_g
-    2  demand     D_j += D_j · dt/12 · (growth_j · q − churn_j);  elastic: D·(p/p_ref)^−ε·q;
-                  logit: D / (1 + e^(κ((p − p_alt)/p_alt − ω(q − q_alt))));  times season, shock, e^(σε − σ²/2)
+    2  demand     D_j += D_j · dt/12 · (growth_j · q · (1 − D_j/M_j) − churn_j);
+                  elastic: D·(p/p_ref)^−ε·q;  logit: D / (1 + e^(κ((p − p_alt)/p_alt − ω(q − q_alt))));  times season, shock, e^(σε − σ²/2)
     3  sales      served_g = min(offered_g, capacity_g);  R = p · Σ served;  customers hold `credit_months` of use in credits
     4  burn       burn: share · bought / P;  buyback: the same through the pool;  vault: bought / P in, used / P minted back
     5  emission   schedule · scale + what the rule adds (demand first, net emissions, backstop, baseline, staking), all
@@ -327,7 +327,8 @@ def sell(s: Scenario, now: Now, state: State, working: list[float], t: int, seed
     noise = draws.normal(seed, number, draws.DEMAND, t)
     offered = 0.0
     for j, segment in enumerate(s.segments):
-        grown = 1 + dt / 12 * (segment.growth_year * quality - segment.churn_year)
+        room = 1 - state.demand[j] / segment.market_units_month
+        grown = 1 + dt / 12 * (segment.growth_year * quality * room - segment.churn_year)
         state.demand[j] = max(0.0, state.demand[j] * grown)
         spread = segment.noise_year * math.sqrt(dt / 12)
         weather = math.exp(spread * noise - spread**2 / 2)
