@@ -273,3 +273,31 @@ def test_storage_usage_names_product_and_payer() -> None:
     _, result, _ = played(world, 2.0)
     assert set(result.usage["product"]) == {STORAGE, EGRESS}
     assert set(result.usage["payer"]) == {world.gateway.public.device_id}
+
+
+@pytest.mark.parametrize(
+    ("round_s", "answer_s", "delay_ms", "hours"),
+    [(600, 2_000, 1_500_000, 0.4), (20, 15, 4_000, 0.02), (60, 60, 59_000, 0.05)],
+)
+def test_several_open_rounds_and_epochs_of_a_minute_settle_everything(
+    round_s: int, answer_s: int, delay_ms: int, hours: float
+) -> None:
+    """Answers that come epochs later, windows longer than rounds, demos' minute epochs: honest work is paid to the second."""
+    times = {"round_s": round_s, "answer_within_s": answer_s, "check_within_s": answer_s}
+    world = World(19, overrides=times)
+    for number in range(3):
+        world.add(f"honest{number}", Honest(delay_ms=delay_ms))
+    world.store(8)
+    paid, reasons = 0, set()
+    for _ in range(12):
+        _, result, rows = played(world, hours)
+        paid += usage_of(world, result, "honest0")
+        reasons |= set(rows["honest0"]["reasons"])
+    judged_until_ms = max(
+        number * round_s * 1_000
+        for number in range(world.number + 1)
+        if number * round_s + answer_s <= 12 * hours * 3_600
+    )
+    expected = 8 * 16 * judged_until_ms // 1_000
+    assert expected - 12 * 8 <= paid <= expected
+    assert reasons <= {"NOT_ASKED", "CHECK_NOT_DONE"}

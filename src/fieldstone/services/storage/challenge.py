@@ -187,6 +187,10 @@ class Asking:
         """Tell whether the round is known."""
         return number in self._place
 
+    def heard_at(self, device: str, number: int) -> int | None:
+        """Return the journal position of the device's first answer in time to round `number`."""
+        return self._heard.get((device, number))
+
     def heard(self, device: str, number: int, before: int) -> bool:
         """Tell whether any readable answer of the device to round `number` came before journal position `before`."""
         position = self._heard.get((device, number))
@@ -295,14 +299,15 @@ def posed_rounds(inp: EpochInput, asked: Round | None = None) -> list[Posed]:
 
 
 def _heard(inp: EpochInput, rounds: Sequence[Posed], before: int | None) -> dict[tuple[str, int], int]:
-    """Return (device, number) → position of the first answer in time; −1 for answers of the epoch before.
+    """Return (device, number) → position of the first answer in time, answers of earlier epochs included.
 
     An answer that comes too late is silence: otherwise who is asked about what he dropped would answer late.
     """
     carried = inp.carry.get("answers")
     found: dict[tuple[str, int], int] = {}
     if carried is not None:
-        found = {(device, number): -1 for device, number in carried.select("device", "number").iter_rows()}
+        rows = carried.select("device", "number", "position").iter_rows()
+        found = {(device, number): position for device, number, position in rows}
     table = inp.evidence.get(PROOF)
     if table is None:
         return found

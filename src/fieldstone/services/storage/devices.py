@@ -45,6 +45,7 @@ NO_TRUTH = bytes(32)  # the device answered, but did not prove the leaf that che
 ANSWER_SCHEMA: dict[str, pl.DataType] = {
     "device": pl.String(),
     "number": pl.Int64(),
+    "position": pl.Int64(),  # of the first answer: a later round may have been asked before it came
     "right": pl.List(pl.Int64()),
     "wrong": pl.List(pl.Int64()),
     "truth": pl.Binary(),  # hash of the leaf that checkers read in the round before, as proven here; empty: none
@@ -288,6 +289,7 @@ def _audit(
         found.answers.append(
             {
                 "number": number,
+                "position": asking.heard_at(shelf.device, number),
                 "right": sorted(one_answer.right),
                 "wrong": sorted(one_answer.wrong),
                 "truth": one_answer.truth,
@@ -480,7 +482,7 @@ def _by_device_table(holdings: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame
 def _carried_answers(part: EpochInput) -> dict[str, dict[int, tuple[list[int], list[int], bytes]]]:
     found: dict[str, dict[int, tuple[list[int], list[int], bytes]]] = defaultdict(dict)
     if "answers" in part.carry:
-        for device, number, right, wrong, truth in part.carry["answers"].select(list(ANSWER_SCHEMA)).iter_rows():
+        for device, number, _, right, wrong, truth in part.carry["answers"].select(list(ANSWER_SCHEMA)).iter_rows():
             found[device][number] = (right, wrong, truth)
     return found
 
