@@ -90,7 +90,15 @@ def test_every_way_can_be_worked_out_or_is_a_bare_claim() -> None:
 
 
 def test_the_functions_are_those_that_everyone_calls() -> None:
-    for name in ("subsidy_ratio", "hhi", "nakamoto", "top_share", "utilisation", "service_share", "demand_backed_share"):
+    for name in (
+        "subsidy_ratio",
+        "hhi",
+        "nakamoto",
+        "top_share",
+        "utilisation",
+        "service_share",
+        "demand_backed_share",
+    ):
         assert getattr(formulas, name) is getattr(shared, name)
     for name in ("payback_months", "spearman", "net_inflation_year"):
         assert getattr(ways, name) is getattr(shared, name)

@@ -76,6 +76,15 @@ def card(
             show_default=False,
         ),
     ] = None,
+    lab: Annotated[
+        Path | None,
+        typer.Option(
+            "--lab",
+            metavar="BOARD.json",
+            help="A scoreboard by `fieldstone lab SERVICE --json`, for detection rates.",
+            show_default=False,
+        ),
+    ] = None,
     html: _Html = None,
     memo: Annotated[bool, typer.Option("--memo", help="Print the Markdown memo.")] = False,
     as_json: _Json = False,
@@ -105,6 +114,10 @@ def card(
 
         pack = read_summary(stress)
         found = with_stress(found, pack, _day(on))
+    if lab:
+        from fieldstone.assess.suite import read_board, with_suite
+
+        found = with_suite(found, read_board(lab), _day(on))
     result = _assess(found, on, framework)
     firmness = sensitivity(result)
     if html:
