@@ -18,6 +18,7 @@ from fieldstone.services.storage.challenge import (
     CONTEXT,
     Asked,
     Asking,
+    LeafRead,
     Shelf,
     challenges,
     decode_body,
@@ -74,7 +75,7 @@ def test_questions_per_round_make_up_the_day() -> None:
 
 
 def test_bodies_survive_and_garbage_is_refused() -> None:
-    asked = Asked(((b"a" * 16, 3), (b"b" * 16, 0)), ((b"c" * 16, 7, "did:key:z1"),))
+    asked = Asked(((b"a" * 16, 3), (b"b" * 16, 0)), (LeafRead(b"c" * 16, 7, "did:key:z1", 700, 800),))
     assert decode_body(encode_body(asked)) == asked
     for body in (b"", b"\xc1", msgspec.msgpack.encode([[1, 2]]), msgspec.msgpack.encode([[b"a", 1, "x", 4]])):
         with pytest.raises((msgspec.DecodeError, msgspec.ValidationError)):
@@ -158,7 +159,8 @@ def test_every_seed_gives_every_holder_its_own_leaves(seed: bytes) -> None:
         assert wanted.prove
         for share, leaf in wanted.prove:
             assert 0 <= leaf < 16 and share in mine
-        for share, leaf, provider in wanted.read:
+        for share, leaf, provider, start, end in wanted.read:
+            assert 0 <= start < end
             assert provider != device and share in world.provider(provider).shares and 0 <= leaf < 16
 
 

@@ -20,7 +20,7 @@ Silence does not make a question go away: while a device answers nothing at all,
 earlier rounds are asked again, those of the newest round first. Who is silent whenever a round hits what he dropped
 would have to be silent nearly always.
 
-The body that a device gets is a msgpack list: [share, leaf] to prove, then [share, leaf, provider] to read as a checker.
+The body that a device gets is a msgpack list: [share, leaf] to prove, then [share, leaf, provider, start, end] to read as a checker.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -46,6 +46,7 @@ __all__ = [
     "ROUND_SCHEMA",
     "Asked",
     "Asking",
+    "LeafRead",
     "Posed",
     "Shelf",
     "challenges",
@@ -76,12 +77,22 @@ ROUND_SCHEMA: dict[str, pl.DataType] = {
 }
 
 
+class LeafRead(NamedTuple):
+    """A test read: bytes `start` … `end` (half open) of a share are its leaf `leaf_index`, to be read from `provider`."""
+
+    share: bytes
+    leaf_index: int
+    provider: str
+    start: int
+    end: int
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a round wants from one device. `prove`: (share, leaf index). `read`: (share, leaf index, provider)."""
+    """What a round wants from one device. `prove`: (share, leaf index)."""
 
     prove: tuple[tuple[bytes, int], ...]
-    read: tuple[tuple[bytes, int, str], ...] = ()
+    read: tuple[LeafRead, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +132,7 @@ def decode_body(body: bytes) -> Asked:
     """Read the body of a challenge. Raises msgspec.DecodeError when it is none."""
     rows = msgspec.msgpack.decode(body, type=list[list[Any]])
     prove = [msgspec.convert(row, tuple[bytes, int]) for row in rows if len(row) == 2]
-    read = [msgspec.convert(row, tuple[bytes, int, str]) for row in rows if len(row) != 2]
+    read = [LeafRead(*msgspec.convert(row, tuple[bytes, int, str, int, int])) for row in rows if len(row) != 2]
     return Asked(tuple(prove), tuple(read))
 
 
@@ -268,10 +279,16 @@ def challenges(so_far: EpochInput, asked: Round) -> pl.DataFrame:
         if prove:
             bodies[shelf.device] = Asked(prove)
     operators = dict(so_far.registry.select("device", "operator").iter_rows())
+    sizes = {
+        (row[0], row[1]): row[2:] for row in holdings.select("device", "share", "size_bytes", "leaf_bytes").iter_rows()
+    }
     for task in Committees(every, operators, so_far.params).tasks(asking.posed(asked.number)):
+        size_bytes, leaf_bytes = sizes[task.provider, task.share]
+        start = task.leaf_index * leaf_bytes
+        read = LeafRead(task.share, task.leaf_index, task.provider, start, min(start + leaf_bytes, size_bytes))
         for checker in task.checkers:
             known = bodies.get(checker, Asked(()))
-            bodies[checker] = Asked(known.prove, (*known.read, (task.share, task.leaf_index, task.provider)))
+            bodies[checker] = Asked(known.prove, (*known.read, read))
     rows = [(device, encode_body(bodies[device])) for device in sorted(bodies)]
     return pl.DataFrame(rows, schema=CHALLENGE_SCHEMA, orient="row")
 

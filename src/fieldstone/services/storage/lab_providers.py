@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from fieldstone.services.contract import Round
 from fieldstone.services.storage import records
+from fieldstone.services.storage.challenge import LeafRead
 from fieldstone.services.storage.lab_world import Provider, World, answer_of
 
 HOUR_MS = 3_600_000
@@ -50,11 +51,11 @@ class Honest:
         return me.latency_ms + int(world.dice.integers(5, 60)), me.shares[share].leaf(leaf_index)
 
     def check(
-        self, world: World, me: Provider, asked: Round, tasks: Sequence[tuple[bytes, int, str]]
+        self, world: World, me: Provider, asked: Round, tasks: Sequence[LeafRead]
     ) -> list[records.RetrievalCheck]:
         """Read and report the truth."""
         found = []
-        for share, leaf, provider in tasks:
+        for share, leaf, provider, *_ in tasks:
             one = world.provider(provider)
             took_ms, data = one.behaviour.read(world, one, share, leaf)
             found.append(_checked(provider, share, leaf, took_ms, data))
@@ -95,7 +96,7 @@ class Outage(Honest):
         return (30_000, None) if self._is_off(world.now_ms) else super().read(world, me, share, leaf_index)
 
     def check(
-        self, world: World, me: Provider, asked: Round, tasks: Sequence[tuple[bytes, int, str]]
+        self, world: World, me: Provider, asked: Round, tasks: Sequence[LeafRead]
     ) -> list[records.RetrievalCheck]:
         """Check nothing while off."""
         return [] if self._is_off(asked.issued_ms) else super().check(world, me, asked, tasks)
@@ -242,11 +243,11 @@ class Slanders(Honest):
     ring: Callable[[World, str], bool] = lambda world, device: False
 
     def check(
-        self, world: World, me: Provider, asked: Round, tasks: Sequence[tuple[bytes, int, str]]
+        self, world: World, me: Provider, asked: Round, tasks: Sequence[LeafRead]
     ) -> list[records.RetrievalCheck]:
         """Say what serves the ring."""
         found = []
-        for share, leaf, provider in tasks:
+        for share, leaf, provider, *_ in tasks:
             friend = self.ring(world, provider)
             data = world.all_shares[share].leaf(leaf) if friend else None
             found.append(_checked(provider, share, leaf, 40, data))
@@ -279,7 +280,7 @@ class Vanishes(Honest):
         return (30_000, None) if world.now_ms >= self.from_ms else super().read(world, me, share, leaf_index)
 
     def check(
-        self, world: World, me: Provider, asked: Round, tasks: Sequence[tuple[bytes, int, str]]
+        self, world: World, me: Provider, asked: Round, tasks: Sequence[LeafRead]
     ) -> list[records.RetrievalCheck]:
         """Check until it leaves."""
         return [] if world.now_ms >= self.from_ms else super().check(world, me, asked, tasks)

@@ -18,7 +18,7 @@ from blake3 import blake3
 from fieldstone.identity.keys import Algorithm, DeviceKey
 from fieldstone.services.contract import DOCUMENT_SCHEMA, REGISTRY_SCHEMA, EpochInput, FleetVerdicts, Round
 from fieldstone.services.storage import records, service
-from fieldstone.services.storage.challenge import Asked, decode_body
+from fieldstone.services.storage.challenge import Asked, LeafRead, decode_body
 from fieldstone.services.storage.codes.fast_tree import Tree, leaf_hash, leaf_range
 from fieldstone.services.storage.rules.v1 import default_params, with_overrides
 from fieldstone.services.storage.schema import CHECK, DOCUMENTS, EGRESS_CLAIM, LEASE, PROOF, RELEASE
@@ -58,7 +58,7 @@ class Behaviour(Protocol):
         ...
 
     def check(
-        self, world: World, me: Provider, asked: Round, tasks: Sequence[tuple[bytes, int, str]]
+        self, world: World, me: Provider, asked: Round, tasks: Sequence[LeafRead]
     ) -> list[records.RetrievalCheck]:
         """Return what this device reports of the test reads that a round gave it."""
         ...
