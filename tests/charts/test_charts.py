@@ -29,7 +29,7 @@ from fieldstone.charts import (
     scatter,
     tornado,
 )
-from fieldstone.charts.svg import at, escape, fit, path, width_of, wrap
+from fieldstone.charts.svg import at, escape, fit, path, width_of
 
 EVIL = "<script>alert(1)</script>&\"'\x00\u202e"
 SVG = "{http://www.w3.org/2000/svg}"
@@ -143,5 +143,4 @@ def test_texts_fit_their_room() -> None:
     long = "a very long label that cannot fit"
     assert fit(long, 80).endswith("…") and width_of(fit(long, 80)) <= 80
     assert fit("short", 80) == "short"
-    assert len(wrap(long, 90, 3)) == 3
     assert path([(0, 0), None, (1, 1), (2, 2)]) == "M0 0M1 1L2 2"

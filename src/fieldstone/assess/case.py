@@ -20,13 +20,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 from fieldstone.assess.amounts import unit_of
 from fieldstone.assess.catalogue import metrics
-from fieldstone.assess.claims import Claim, Grade, Period, Source, parse_period
+from fieldstone.assess.claims import Claim, Grade, Source, parse_period
 from fieldstone.errors import ConfigError
 
 SERVICES = ("sensing", "storage", "compute", "wireless", "mapping", "energy", "other")
@@ -335,18 +335,6 @@ def _located(error: msgspec.ValidationError, text: str, path: str) -> ConfigErro
         table, key = "", table
     number = int(index) if index and index.isdigit() else None
     return ConfigError(message, key=where or table, line=line_of(text, table or "", number, key or ""), path=path)
-
-
-def case_fields(case: Case) -> dict[str, Any]:
-    """Return what identifies a case in a document."""
-    return {"name": case.network.name, "service": case.network.service, "path": case.path, "sha256": case.sha256}
-
-
-def period_of(case: Case) -> Period | None:
-    """Return the days that the claims are about."""
-    if not case.claims:
-        return None
-    return Period(min(c.period.start for c in case.claims), max(c.as_of for c in case.claims))
 
 
 def case_from(network: Network, gate: Gate | None, claims: Sequence[Claim]) -> Case:

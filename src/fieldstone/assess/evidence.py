@@ -8,7 +8,7 @@ newest, a direct claim first among equals; of claims that contradict each other 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -217,8 +217,3 @@ def _base_of(name: str, used: Sequence[Known]) -> str:
         # dollars a day over bytes kept is dollars per byte and day; over units a day, dollars per unit
         return f"USD/{thing}/day" if "/" not in thing else f"USD/{_thing(thing)}"
     return used[0].base if len(used) == 1 else ""
-
-
-def uses(known: Known, by_id: Mapping[str, Claim]) -> list[Claim]:
-    """Return the claims behind a number."""
-    return [by_id[claim] for claim in known.claims]

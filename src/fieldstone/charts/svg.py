@@ -75,17 +75,3 @@ def fit(text: str, room: float, size: float = 12.0) -> str:
     while text and width_of(text + "…", size) > room:
         text = text[:-1]
     return text.rstrip() + "…"
-
-
-def wrap(text: str, room: float, lines: int = 2, size: float = 12.0) -> list[str]:
-    """Break a text into at most `lines` lines between words; the last is cut with an ellipsis if need be."""
-    out: list[str] = []
-    words = text.split()
-    while words and len(out) < lines - 1:
-        line = words.pop(0)
-        while words and width_of(f"{line} {words[0]}", size) <= room:
-            line += " " + words.pop(0)
-        out.append(fit(line, room, size))
-    if words:
-        out.append(fit(" ".join(words), room, size))
-    return out or [""]

@@ -11,10 +11,8 @@ import numpy as np
 from fieldstone.assess.catalogue import metrics
 from fieldstone.assess.claims import Claim
 from fieldstone.assess.evaluate import Answer, Assessment
-from fieldstone.assess.evidence import Known
 from fieldstone.assess.formulas import display
 from fieldstone.assess.questions import MeasureRule, condition
-from fieldstone.assess.report.words import amount
 from fieldstone.assess.resilience import StressPack
 from fieldstone.assess.sensitivity import Sensitivity
 from fieldstone.charts import (
@@ -36,11 +34,6 @@ from fieldstone.metrics import gini, spearman
 _TONE = {"green": "good", "amber": "mid", "red": "bad"}
 MOST_HISTORIES = 4
 MOST_PAYERS = 10
-
-
-def amount_text(name: str, known: Known) -> str:
-    """Return a number with its unit, as tables show it."""
-    return amount(name, known)
 
 
 def coverage(card: Assessment) -> Chart:

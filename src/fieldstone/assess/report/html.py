@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fieldstone import __version__
 from fieldstone.assess.catalogue import metrics
-from fieldstone.assess.evaluate import Answer, Assessment
+from fieldstone.assess.evaluate import Assessment
 from fieldstone.assess.formulas import display
 from fieldstone.assess.regulation import standing
 from fieldstone.assess.report import figures
@@ -12,6 +12,7 @@ from fieldstone.assess.report.memo import firmness_lines, lead, wanted, who_pays
 from fieldstone.assess.report.words import (
     GRADES,
     TONES,
+    amount,
     band_word,
     headline,
     percent,
@@ -230,7 +231,7 @@ def _numbers(card: Assessment, names: tuple[str, ...]) -> Table:
         if known is None:
             rows.append([measure.title, "unknown", "—", "—", "—"])
             continue
-        text = figures.amount_text(name, known)
+        text = amount(name, known)
         note = "; ".join(known.notes[:2])
         rows.append([measure.title, Cell(text, note), known.grade.value, shown(known.period), known.formula])
     return Table(["", "Value", "Grade", "Period", "How"], rows, stack=True)
@@ -350,11 +351,3 @@ def _sources(card: Assessment) -> Block:
 
 def _figures(*drawn: Figure | None) -> list[Block]:
     return [figure for figure in drawn if figure is not None]
-
-
-def answers_by_band(card: Assessment) -> dict[str, list[Answer]]:
-    """Return the answers by band word."""
-    found: dict[str, list[Answer]] = {}
-    for answer in card.answers:
-        found.setdefault(band_word(answer), []).append(answer)
-    return found

@@ -70,7 +70,8 @@ def amount(name: str, known: Known) -> str:
     measure = display(name)
     if measure.unit == "" and known.base in ("yes/no",):
         return "yes" if known.value else "no"
-    text = number_text(known.value, measure.unit)
+    whole = "HHI" in measure.title  # an index of up to 10,000 is read against 1,500 and 2,500
+    text = f"{known.value:,.0f}" if whole else number_text(known.value, measure.unit)
     return f"{known.bound} {text}" if known.bound else text
 
 
