@@ -35,6 +35,7 @@ VERBS: dict[str, str] = {
     "merkle": "merkle",
     "policy": "policy",
     "payback": "payback",
+    "simulate": "simulate",
     "assess": "assess",
     "storage": "storage",
     "lab": "lab",

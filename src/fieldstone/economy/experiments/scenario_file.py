@@ -17,6 +17,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path as File
 from typing import Any
 
@@ -79,26 +80,34 @@ class ScenarioFile:
 
 def packaged() -> dict[str, str]:
     """Return name → summary of the scenarios that come with Fieldstone."""
-    folder = resources.files("fieldstone.economy.experiments") / "scenarios"
-    names = sorted(item.name.removesuffix(".toml") for item in folder.iterdir() if item.name.endswith(".toml"))
-    return {name: load(name).summary for name in names}
+    return {name: load(name).summary for name in _names()}
+
+
+def packaged_text(name: str) -> str:
+    """Return the text of a packaged scenario. Raises ConfigError."""
+    if name not in _names():
+        raise ConfigError(f"no such file and no packaged scenario; there are {', '.join(_names())}", path=name)
+    return (_folder() / f"{name}.toml").read_text(encoding="utf-8")
 
 
 def load(where: str | File) -> ScenarioFile:
     """Read a scenario file, or a packaged scenario by its name. Raises ConfigError naming key and line."""
-    folder = resources.files("fieldstone.economy.experiments") / "scenarios"
-    if isinstance(where, str) and re.fullmatch(r"[a-z0-9][a-z0-9-]*", where) and not File(where).exists():
-        item = folder / f"{where}.toml"
-        if not item.is_file():
-            names = sorted(one.name.removesuffix(".toml") for one in folder.iterdir() if one.name.endswith(".toml"))
-            raise ConfigError(f"no such file and no packaged scenario; there are {', '.join(names)}", path=where)
-        return read(item.read_text(encoding="utf-8"), f"{where}.toml")
+    if isinstance(where, str) and re.fullmatch(r"[a-z0-9][a-z0-9-]*", where) and not File(where).is_file():
+        return read(packaged_text(where), where)
     try:
         return read(File(where).read_text(encoding="utf-8"), str(where))
     except FileNotFoundError:
         raise ConfigError("no such file", path=str(where)) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot be read: {error}", path=str(where)) from error
+
+
+def _folder() -> Traversable:
+    return resources.files("fieldstone.economy.experiments") / "scenarios"
+
+
+def _names() -> list[str]:
+    return sorted(item.name.removesuffix(".toml") for item in _folder().iterdir() if item.name.endswith(".toml"))
 
 
 def read(text: str, path: str = "scenario.toml") -> ScenarioFile:

@@ -8,8 +8,10 @@ First order: the part of the variance that the input explains alone; total: with
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,7 +83,7 @@ def sensitivity(
     file: ScenarioFile, *, samples: int = SAMPLES, seed: int = 1, threads: int | None = None
 ) -> Sensitivity:
     """Return the sensitivity of a scenario. `samples`: a power of two. Raises UsageError."""
-    from scipy.stats import sobol_indices, uniform
+    stats: Any = importlib.import_module("scipy.stats")  # its stubs know no `uniform`
 
     if samples < 2 or samples & (samples - 1):
         raise UsageError(f"samples must be a power of two, not {samples}")
@@ -98,9 +100,9 @@ def sensitivity(
     for n in range(len(knobs)):
         tornado[n, 2 * n], tornado[n, 2 * n + 1] = lows[n], highs[n]
     ends = model(tornado)
-    spread = [uniform(loc=low, scale=high - low) for low, high in zip(lows, highs, strict=True)]
+    spread = [stats.uniform(loc=low, scale=high - low) for low, high in zip(lows, highs, strict=True)]
     with np.errstate(divide="ignore", invalid="ignore"):
-        found = sobol_indices(func=model, n=samples, dists=spread, rng=np.random.default_rng(seed))
+        found = stats.sobol_indices(func=model, n=samples, dists=spread, rng=np.random.default_rng(seed))
     # an output that nothing moves has no variance to share out
     first, total = np.nan_to_num(found.first_order), np.nan_to_num(found.total_order)
     rows = list(enumerate(OUTPUTS))

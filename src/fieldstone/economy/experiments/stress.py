@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fieldstone.economy.flywheel import Scenario, Shock
 from fieldstone.metrics import Interval
@@ -144,7 +145,9 @@ def _fakes(extra: float) -> Build:
     return lambda scenario, month: (Shock(target="fraud", kind="add", value=extra, from_month=month),)
 
 
-def _region(scenario: Scenario, month: float) -> tuple[Shock, ...]:
+def _region(scenario: Scenario, month: float) -> tuple[Shock, ...] | str:
+    if len(scenario.regions) < 2:
+        return "there is only one region: a ban ends the network"
     devices: dict[str, float] = {region.name: 0.0 for region in scenario.regions}
     for cohort in scenario.cohorts:
         devices[cohort.region] += cohort.potential_devices
@@ -196,7 +199,7 @@ def utility_only(scenario: Scenario) -> Scenario:
     return replace(scenario, price=replace(scenario.price, speculation=0.0))
 
 
-def median_month(first_step: np.ndarray, step_months: float) -> float | None:  # type: ignore[type-arg]
+def median_month(first_step: NDArray[np.int64], step_months: float) -> float | None:
     """Return the median month in which something began, over the runs where it did; None: in none."""
     began = first_step[first_step >= 0]
     return float(np.quantile(began, 0.5, method="inverted_cdf")) * step_months if began.size else None

@@ -68,7 +68,9 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """What was found. `tipping`: N_low where there is one to fall below. `heat`: P(collapse), price rows × demand columns."""
+    """What was found. `stress_base`: by price model, the collapse of the stresses' runs without stress: as given, utility-only.
+
+    `tipping`: N_low where there is one to fall below. `heat`: P(collapse), price rows × demand columns."""
 
     file: ScenarioFile
     runs: int
@@ -85,6 +87,7 @@ class Study:
     empty_treasury: Array
     retained: Retained
     stresses: tuple[Stressed, ...]
+    stress_base: dict[str, tuple[metrics.Interval, metrics.Interval]]
     stress_runs: int
     heat: tuple[tuple[float, ...], ...]
     heat_runs: int
@@ -132,12 +135,18 @@ def study(
     later = min(12.0, scenario.months / 4)
 
     stresses: list[Stressed] = []
+    stress_base: dict[str, tuple[metrics.Interval, metrics.Interval]] = {}
     heat: list[tuple[float, ...]] = []
     if with_stress:
         base = {
             view.result.scenario.price.model: float(np.median(view.outcomes["devices_end"][:stress_runs]))
             for view in (main, other_view)
         }
+        for view in (main, other_view):
+            down = metrics.collapse_probability(view.outcomes["collapsed"][:stress_runs] > 0)
+            bare = at.collapse(utility_only(view.result.scenario), stress_runs, "without stress")
+            assert down is not None
+            stress_base[view.result.scenario.price.model] = (down, bare)
         stresses = [at.stressed(one, scenario, stress_runs, base) for one in STRESSES]
         for price in HEAT_PRICE:
             row = [at.collapse(heat_scenario(scenario, demand, price), heat_runs, "heat map") for demand in HEAT_DEMAND]
@@ -163,6 +172,7 @@ def study(
         empty_treasury=empty_treasury_months(main.result),
         retained=retained(main.result),
         stresses=tuple(stresses),
+        stress_base=stress_base,
         stress_runs=stress_runs,
         heat=tuple(heat),
         heat_runs=heat_runs,
@@ -185,7 +195,7 @@ class _Work:
     def __init__(self, progress: Progress | None, views: int, stress: int, heat: int) -> None:
         self._progress = progress
         self._done, self._what = 0, ""
-        self._all = views + 2 * stress * len(STRESSES) + heat * len(HEAT_DEMAND) * len(HEAT_PRICE)
+        self._all = views + 2 * stress * (len(STRESSES) + 1) + heat * len(HEAT_DEMAND) * len(HEAT_PRICE)
 
     def now(self, what: str) -> None:
         self._what = what
@@ -241,6 +251,7 @@ class _Simulator:
         view = self.view(under, runs, stress.title, cohorts=False)
         alone = self.collapse(utility_only(under), runs, stress.title)
         below = conditions(view.result, tipping_devices=self._tipping).get("below_tipping")
+        since = below.first_step if below else None
         runway = quantiles(view.outcomes["runway_months"], (0.05,))[0]
         devices, model = float(np.median(view.outcomes["devices_end"])), under.price.model
         return Stressed(
@@ -248,7 +259,7 @@ class _Simulator:
             price_model=model,
             collapse=view.collapse,
             utility_collapse=alone,
-            tipping_month=median_month(below.first_step, scenario.step_months) if below else None,
+            tipping_month=None if since is None else median_month(since, scenario.step_months),
             runway_months=runway,
             worst_collateral=float(view.result["collateral"].min()) if scenario.burn.mode == "vault" else None,
             devices_end=devices,

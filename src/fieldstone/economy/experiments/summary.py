@@ -69,7 +69,7 @@ def document(
         },
         "conditions": {
             name: {
-                **_interval(one.probability),
+                "probability": _interval(one.probability),
                 "first_month_p50": _first_month(one.first_step, scenario.step_months),
             }
             for name, one in study.conditions.items()
@@ -90,6 +90,10 @@ def document(
             }
             for one in study.stresses
         ],
+        "stress_base": {
+            model: {"collapse": _interval(down), "utility_only_collapse": _interval(bare)}
+            for model, (down, bare) in study.stress_base.items()
+        },
         "stress_runs": study.stress_runs,
         "series": {name: _fan(study.main.result[name]) for name in ("devices", "price_usd", "revenue_usd", "emission", "burn")},
         "sensitivity": _sensitivity(study.sensitivity),

@@ -104,7 +104,14 @@ def subsidy_line(study: Study) -> Figure:
         y=Axis("of what supply receives", "%", low=0.0, high=1.0),
         marks=[Mark("critical", y=0.9)],
     )
-    return Figure(chart, told(study, "The part of what is handed out that no customer paid for: E·P / (E·P + R)."), "%")
+    return Figure(
+        chart,
+        told(
+            study,
+            "Mints against mints and revenue, E·P / (E·P + R). At 50 % the network mints just what customers pay.",
+        ),
+        "%",
+    )
 
 
 def margin_curve(study: Study) -> Figure:
@@ -112,13 +119,19 @@ def margin_curve(study: Study) -> Figure:
     start = sum(cohort.initial_devices for cohort in study.scenario.cohorts)
     highest = max(found.high or 0.0, found.peak, 10 * start, 100.0) * 3
     shown = found.devices <= highest
-    marks = [Mark("start", x=start)] if start >= 1 else []
-    marks += [Mark("tipping point", x=study.tipping)] if study.tipping else []
+    marks = [Mark("tipping point", x=study.tipping)] if study.tipping else []
     marks += [Mark("full", x=found.high)] if found.high and found.high < found.devices[-1] else []
+    devices = [float(n) for n in found.devices[shown]]
+    curve = [float(v) for v in found.margin_usd[shown]]
+    series = [Series("margin per device and month", curve)]
+    if start >= 1:
+        nearest = min(range(len(devices)), key=lambda n: abs(math.log(devices[n] / start)))
+        dot = [curve[n] if n == nearest else None for n in range(len(curve))]
+        series.append(Series(f"start, {start:,.0f} devices", dot))
     chart = line_chart(
         "What a fleet earns without any token",
-        [float(n) for n in found.devices[shown]],
-        [Series("margin per device and month", [float(v) for v in found.margin_usd[shown]])],
+        devices,
+        series,
         x=Axis("devices in the network", log=True, zero=False),
         y=Axis("dollars, costs and wear deducted", "$"),
         marks=[*marks, Mark("", y=0.0)],
@@ -257,4 +270,4 @@ def _shares(paid: Paybacks, edges: Sequence[int]) -> list[float]:
 
 
 def _cut(what: str, factor: float) -> str:
-    return f"{what} as given" if factor == 1 else f"−{1 - factor:.0%}"
+    return f"{what} as given" if factor == 1 else f"−{100 * (1 - factor):.0f} %"

@@ -21,11 +21,13 @@ from fieldstone.charts import (
     Text,
     Tile,
     Tiles,
+    Tone,
     number_text,
 )
 from fieldstone.charts.blocks import Block, Value
 from fieldstone.economy.experiments.outcomes import OUTCOMES, Array, quantiles
 from fieldstone.economy.experiments.report import figures, words
+from fieldstone.economy.experiments.scenario_file import Input
 from fieldstone.economy.experiments.stress import shock_month
 from fieldstone.economy.experiments.studies import Study, View
 
@@ -213,17 +215,32 @@ def _share_paid(months: Array, weights: Array) -> float:
 def _stress_text(study: Study) -> Text:
     return Text(
         f"Each shock comes in month {shock_month(study.scenario):.0f} and stays. {study.stress_runs:,} runs each, the same ones "
-        "as above, so the difference to the first row is the shock's."
+        "without stress, so a difference to the row without stress is the shock's. A fall of the token price from outside is always "
+        "computed under the fundamental price model; its own row without stress stands beside it."
     )
 
 
 def _stress_table(study: Study) -> Table:
-    base = study.main
-    rows: list[list[Value]] = [
-        ["nothing happens", Pill(words.percent(base.collapse), words.tone_of(base.collapse)),
-         words.percent(study.utility.collapse), "–", "–",
-         words.months(quantiles(base.outcomes["runway_months"], (0.05,))[0]), _collateral(study)]
-    ]  # fmt: skip
+    rows: list[list[Value]] = []
+    models = {study.scenario.price.model, *(one.price_model for one in study.stresses if one.price_model)}
+    for view in (study.main, study.other_model):
+        model = view.result.scenario.price.model
+        if model not in models:
+            continue
+        down, bare = study.stress_base[model]
+        note = "" if view is study.main else f"{model} price model"
+        runway = quantiles(view.outcomes["runway_months"][: study.stress_runs], (0.05,))[0]
+        rows.append(
+            [
+                Cell("nothing happens", note),
+                Cell(Pill(words.percent(down), words.tone_of(down)), words.interval(down)),
+                words.percent(bare),
+                "–",
+                "–",
+                words.months(runway),
+                number_text(float(view.result["collateral"].min()), "%"),
+            ]
+        )
     for one in study.stresses:
         if one.collapse is None:
             rows.append([Cell(one.stress.title, f"not run: {one.why}"), "", "", "", "", "", ""])
@@ -255,10 +272,6 @@ def _stress_table(study: Study) -> Table:
     return Table([columns[n] for n in keep], [[row[n] for n in keep] for row in rows], caption=caption, stack=True)
 
 
-def _collateral(study: Study) -> str:
-    return number_text(float(study.main.result["collateral"].min()), "%")
-
-
 def _decides(study: Study) -> Section:
     found = study.sensitivity
     assert found is not None
@@ -272,7 +285,13 @@ def _decides(study: Study) -> Section:
             else f"{knob.low:g} to {knob.high:g}"
         )
         shares = [max(0.0, found.total[name][n]) for name in ("devices_end", "revenue_usd_year", "price_usd_end")]
-        rows.append([Cell(knob.name, knob.key), span, *(number_text(share, "%", 2) for share in shares)])
+        rows.append(
+            [
+                Cell(knob.name, knob.key),
+                span,
+                *("< 0.1 %" if share < 0.001 else number_text(share, "%", 2) for share in shares),
+            ]
+        )
     blocks: list[Block] = []
     for output, title, unit in (
         ("devices_end", "Devices at the end: one input at a time", ""),
@@ -298,49 +317,61 @@ def _conditions(study: Study) -> Table:
         if one.first_step is not None and (one.first_step >= 0).any():
             steps = one.first_step[one.first_step >= 0]
             began = f"month {float(np.median(steps)) * study.scenario.step_months + 1:.0f}"
-        tone = "good" if one.probability.value < 0.05 else "bad" if one.probability.value >= 0.5 else "mid"
+        tone: Tone = "good" if one.probability.value < 0.05 else "bad" if one.probability.value >= 0.5 else "mid"
         rows.append(
             [
                 Cell(title, remedy if one.probability.value >= 0.05 else ""),
                 Pill(words.percent(one.probability), tone),
                 began,
-            ]  # type: ignore[arg-type]
+            ]
         )
     return Table(["sign", "of the runs", "first seen (median)"], rows, stack=True)
 
 
 def _inputs(study: Study) -> list[Block]:
-    inputs = study.file.inputs
-    own = [one for key, one in sorted(inputs.items()) if one.origin != "default"]
+    inputs = [one for _, one in sorted(study.file.inputs.items())]
+    own = [one for one in inputs if one.origin != "default"]
+    backed = [one for one in own if one.quantity.source or one.quantity.low is not None or one.origin == "measured"]
     rows: list[list[Value]] = []
-    for one in own:
+    for one in backed:
         said = one.quantity
         span = f"{said.low:g} to {said.high:g}" if said.low is not None and said.high is not None else ""
-        source = (
-            f"{said.source} ({said.date})" if said.source else "measured" if one.origin == "measured" else "a guess"
+        source = f"{said.source} ({said.date})" if said.date else said.source or "a guess"
+        rows.append(
+            [Cell(one.key, one.meaning), Cell(f"{said.value:,g} {said.unit}".strip(), span), said.grade, source]
         )
-        rows.append([Cell(one.key, one.meaning), Cell(f"{said.value:g} {said.unit}".strip(), span), said.grade, source])
     counts = {grade: sum(one.quantity.grade == grade for one in own) for grade in "ABCD"}
-    defaults = [
-        f"{one.key} = {one.quantity.value:g} {one.quantity.unit}".strip()
-        for key, one in sorted(inputs.items())
-        if one.origin == "default"
-    ]
-    choices = {
+    choices: dict[str, Value] = {
         "emission": study.scenario.emission.policy,
         "burn": study.scenario.burn.mode,
         "price model": study.scenario.price.model,
         "joiners expect the price": study.scenario.behaviour.expectation,
     }
-    return [
-        Facts(dict(choices)),
+    blocks: list[Block] = [
+        Facts(choices),
         Text(
             f"{len(own)} numbers are given: {counts['A']} of grade A (anyone can recompute them), {counts['B']} B (signed by a third "
             f"party), {counts['C']} C (stated), {counts['D']} D (guessed). Numbers with a range are drawn anew in each run."
         ),
-        Table(["number", "value", "grade", "source"], rows, stack=True),
-        Items(defaults, title=f"{len(defaults)} numbers that nobody gave: the model's defaults"),
-    ]  # fmt: skip
+    ]
+    if rows:
+        blocks.append(Table(["number", "value", "grade", "source"], rows, stack=True))
+    guessed = [one for one in own if one not in backed]
+    defaults = [one for one in inputs if one.origin == "default"]
+    for title, some in (("Guessed", guessed), ("Given by nobody: the model's defaults", defaults)):
+        if some:
+            blocks.append(Table([title, f"{len(some)} numbers"], _grouped(some), stack=True))
+    return blocks
+
+
+def _grouped(inputs: list[Input]) -> list[list[Value]]:
+    """Return one row per part of the scenario with all its numbers."""
+    parts: dict[str, list[str]] = {}
+    for one in inputs:
+        part, _, name = one.key.rpartition(".")
+        unit = "" if one.quantity.unit in ("fraction", "factor", "weight") else one.quantity.unit
+        parts.setdefault(part, []).append(f"{name} {one.quantity.value:,g} {unit}".strip())
+    return [[part, ", ".join(names)] for part, names in parts.items()]
 
 
 def _median(values: Array) -> float | None:

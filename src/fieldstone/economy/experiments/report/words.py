@@ -78,10 +78,12 @@ def tipping(study: Study) -> tuple[str, str]:
     if found.low is None:
         return "none", "no fleet pays for itself at today's demand and prices: only mints do"
     high = found.high or 0.0
-    grows = f"grows to about {high:,.0f} on customers' money" if high < found.devices[-1] else "no upper end in sight"
+    grows = (
+        f"grows to about {high:,.0f} on customers' money" if high < found.devices[-1] else "has no upper end in sight"
+    )
     if study.tipping is None:
-        return "none", f"already the first device pays for itself; {grows}"
-    return f"{study.tipping:,.0f} devices", f"above it the network {grows}"
+        return "none", f"already the first device pays for itself; the network {grows}"
+    return f"{study.tipping:,.0f}", f"devices; with more the network {grows}"
 
 
 def sentences(study: Study) -> list[str]:
@@ -114,12 +116,12 @@ def sentences(study: Study) -> list[str]:
         f"A device bought at the start pays back in {months(p50)} (quartiles {months(p25)} and {months(p75)}), one bought in "
         f"month {study.paybacks_later.start_month:.0f} in {months(late)}; without speculation in {months(bare)}."
     )
-    subsidy = quantiles(study.main.outcomes["subsidy_ratio"], (0.5,))[0]
+    covered = quantiles(study.main.outcomes["issuance_coverage"], (0.5,))[0]
     burned = quantiles(study.main.outcomes["burn_to_emission"], (0.5,))[0]
-    if subsidy is not None:
+    if covered is not None and math.isfinite(covered):
         said.append(
-            f"In the last year {subsidy:.0%} of what is handed out is paid by no customer, and "
-            f"{number_text(burned)} tokens are burned per token minted.".replace("%", " %")
+            f"In the last year customers pay ${covered:.2f} for every dollar that is minted, and {number_text(burned)} tokens are "
+            "burned per token minted."
         )
     bare_end = float(np.median(study.utility.outcomes["price_usd_end"]))
     if bare_end < 0.1 * study.scenario.price.initial_usd:
@@ -132,8 +134,9 @@ def sentences(study: Study) -> list[str]:
     said.append(_treasury(study))
     worst = [one for one in study.stresses if one.collapse and one.stress.key != "all_at_once"]
     if worst:
+        base = {model: first.value for model, (first, _) in study.stress_base.items()}
         hardest = max(worst, key=lambda one: one.collapse.value if one.collapse else 0.0)
-        if hardest.collapse and hardest.collapse.value > down.value + 0.02:
+        if hardest.collapse and hardest.collapse.value > base[hardest.price_model] + 0.02:
             said.append(
                 f"It is hurt most by: {hardest.stress.title} ({percent(hardest.collapse)} of the runs collapse)."
             )
