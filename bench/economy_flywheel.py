@@ -29,7 +29,8 @@ import numpy as np
 from fieldstone.economy.flywheel import Cohort, Emission, Scenario, Segment
 from fieldstone.economy.flywheel.inputs import by_step, tables
 from fieldstone.economy.flywheel.operators import Operators, draw_operators
-from fieldstone.economy.flywheel.reference import start, step
+from fieldstone.economy.flywheel.reference import step
+from fieldstone.economy.flywheel.state import start
 
 SCENARIO = Scenario(
     months=120,

@@ -24,7 +24,8 @@ from fieldstone.economy.flywheel import (
     Treasury,
 )
 from fieldstone.economy.flywheel.inputs import by_step, tables
-from fieldstone.economy.flywheel.reference import State, annuity, run, start, step
+from fieldstone.economy.flywheel.reference import annuity, run, step
+from fieldstone.economy.flywheel.state import State, start
 from tests.economy.flywheel.scenarios import scenarios
 
 CLOSE = 1e-7

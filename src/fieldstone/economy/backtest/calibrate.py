@@ -97,7 +97,8 @@ def _at(case: Case, series: PublicSeries, values: Numbers) -> Numbers:
     """Return what each run shows at the series' dates: runs × points."""
     if case.group > 1:
         count = len(series.values)
-        return values[:, : count * case.group].reshape(len(values), count, case.group).sum(axis=2)
+        sums: Numbers = values[:, : count * case.group].reshape(len(values), count, case.group).sum(axis=2)
+        return sums
     step_days = 365.25 / case.scenario.steps_per_year
     steps = [round((date - case.begin).days / step_days) - 1 for date in series.dates]
     there: Numbers = values[:, np.clip(steps, 0, values.shape[1] - 1)]

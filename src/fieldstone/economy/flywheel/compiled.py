@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from fieldstone.economy.flywheel.engine import Prepared
 
 CHUNK = 128  # runs between two looks at the progress
-_SOURCES = ("compiled", "compiled_parts", "compiled_step", "draws", "emission", "parameters", "reference", "series")
+_SOURCES = ("compiled", "compiled_parts", "compiled_step", "draws", "emission", "limits", "parameters", "series")
 
 
 def _sources() -> int:

@@ -1,4 +1,4 @@
-"""Draws and formulas of the step, compiled: the functions of the same names in `draws` and `reference`."""
+"""Draws and formulas of the step, compiled: the twins of functions in `draws`, `sales`, `money` and `reference`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from fieldstone.economy.flywheel import draws, reference
+from fieldstone.economy.flywheel import draws, limits
 
 U32, M32 = np.uint64(32), np.uint64(0xFFFFFFFF)
 U5, U6 = np.uint64(5), np.uint64(6)
@@ -17,8 +17,8 @@ WEYL_A, WEYL_B = (np.uint64(word) for word in draws.WEYL)
 ROUNDS = draws.ROUNDS
 
 ADAPTIVE, PESSIMISTIC = 1, 2  # places in the choices of `Behaviour.expectation`
-TREND_LIMIT, EXPONENT_LIMIT = reference.TREND_LIMIT, reference.EXPONENT_LIMIT
-GROWTH_LIMIT = reference.LOG_GROWTH_LIMIT
+TREND_LIMIT, EXPONENT_LIMIT = limits.TREND_LIMIT, limits.EXPONENT_LIMIT
+GROWTH_LIMIT = limits.LOG_GROWTH_LIMIT
 LN2 = math.log(2)
 
 jit = numba.njit(nogil=True, error_model="numpy", inline="never")
@@ -68,8 +68,8 @@ def normal(step: int, run: int, channel: int, k: Any, m: Any) -> float:
 
 
 @jit
-def elastic_answer(segment: Any, unit_usd: float) -> Any:
-    return (unit_usd / segment.price_ref_usd) ** -segment.elasticity
+def elastic_answer(segment: Any, unit_usd: float) -> float:
+    return math.exp(clip(-segment.elasticity * math.log(unit_usd / segment.price_ref_usd), EXPONENT_LIMIT))
 
 
 @jit

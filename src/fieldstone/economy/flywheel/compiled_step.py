@@ -1,7 +1,7 @@
 """One run, compiled: `reference.run` step for step, in one loop over plain numbers.
 
-One function on purpose: its state lives in registers, and every line has its twin in `reference`, where the method is
-explained. A test compares the two on random scenarios.
+One function on purpose: its state lives in registers, and every line has its twin in `reference`, `sales` or `money`,
+where the method is explained. A test compares the two on random scenarios.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from fieldstone.economy.flywheel import draws, emission, reference
+from fieldstone.economy.flywheel import draws, emission, limits
 from fieldstone.economy.flywheel.compiled_parts import (
     annuity,
     baseline_paid,
@@ -37,10 +37,10 @@ HYPERBOLIC, POOL, LOGIT, ADAPTIVE = (
     1,
     1,
 )  # of `Service.coverage_form`, `Price.model`, `Segment.form`, `Behaviour.expectation`
-MOST_BURNED, BANNED = reference.MOST_BURNED, reference.BANNED_LEAVE_MONTH
-RETURN_LIMIT, EXPONENT_LIMIT = reference.RETURN_LIMIT, reference.EXPONENT_LIMIT
-SPECULATION_LIMIT, PRICE_FLOOR = reference.SPECULATION_LIMIT, reference.PRICE_FLOOR
-KILOWATT_HOURS = reference.HOURS_PER_MONTH / 1000
+MOST_BURNED, BANNED = limits.MOST_BURNED, limits.BANNED_LEAVE_MONTH
+RETURN_LIMIT, EXPONENT_LIMIT = limits.RETURN_LIMIT, limits.EXPONENT_LIMIT
+SPECULATION_LIMIT, PRICE_FLOOR = limits.SPECULATION_LIMIT, limits.PRICE_FLOOR
+KILOWATT_HOURS = limits.HOURS_PER_MONTH / 1000
 WIDTH = len(NAMES)
 
 
@@ -220,7 +220,11 @@ def one_run(
             elif p.emission_bonded_share > p.emission_bonded_target:
                 moved = max(0.0, inflation - change)
             mean, inflation = (inflation + moved) / 2.0, moved
-            scheduled += p.emission_scale * supply * math.expm1(p.emission_rounds_month * dt * math.log1p(mean))
+            scheduled += (
+                p.emission_scale
+                * supply
+                * math.expm1(min(p.emission_rounds_month * dt * math.log1p(mean), EXPONENT_LIMIT))
+            )
         owed = used / late_price if mode == VAULT else 0.0
         settlement = min(owed, room)
         pool = p.emission_operator_share * (scheduled + top_up)

@@ -22,6 +22,7 @@ from fieldstone.economy.flywheel import emission, reference
 from fieldstone.economy.flywheel.inputs import Tables, tables
 from fieldstone.economy.flywheel.parameters import Scenario
 from fieldstone.economy.flywheel.series import COHORT_NAMES, NAMES
+from fieldstone.economy.flywheel.state import lead_steps
 from fieldstone.errors import UsageError
 
 Array = NDArray[np.float64]
@@ -122,7 +123,7 @@ def prepare(scenario: Scenario) -> Prepared:
         _numbers(cohort)
         | {
             "region": place[cohort.region],
-            "lead_steps": reference.lead_steps(scenario, cohort),
+            "lead_steps": lead_steps(scenario, cohort),
         }
         for cohort in scenario.cohorts
     ]

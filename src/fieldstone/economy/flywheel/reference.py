@@ -1,6 +1,6 @@
-"""One run of the flywheel in plain Python: the method, to be read from top to bottom. The compiled engine equals it.
+"""One run of the flywheel in plain Python: the method, step by step. The compiled engine equals it.
 
-A step, with dt its length in months, k a cohort, g a region, j a segment; amounts are those of the step:
+Steps 1 to 3 are in `sales`, 4, 5 and 10 in `money`, the rest is here; bounds are in `limits`. With dt the step's length in months, k a cohort, g a region, j a segment; amounts are those of the step:
     1  coverage   c_g = 1 − e^(−N_g/N*_g) or N_g/(N_g + N*_g);   q_g = c_g^a · uptime / (1 + fraud);   q = Σ share_g · q_g
     2  demand     D_j += D_j · dt/12 · (growth_j · q · (1 − D_j/M_j) − churn_j);
                   elastic: D·(p/p_ref)^−ε·q;  logit: D / (1 + e^(κ((p − p_alt)/p_alt − ω(q − q_alt))));  times season, shock, e^(σε − σ²/2)
@@ -28,81 +28,21 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from fieldstone.economy.flywheel import draws, emission
 from fieldstone.economy.flywheel.inputs import Now, Tables, by_step, tables
-from fieldstone.economy.flywheel.parameters import Cohort, Scenario, Segment
+from fieldstone.economy.flywheel.limits import (
+    BANNED_LEAVE_MONTH,
+    EXPONENT_LIMIT,
+    HOURS_PER_MONTH,
+    LOG_GROWTH_LIMIT,
+    RETURN_LIMIT,
+    TREND_LIMIT,
+    clip,
+)
+from fieldstone.economy.flywheel.money import burn, fundamental, mint, reprice
+from fieldstone.economy.flywheel.parameters import Scenario
+from fieldstone.economy.flywheel.sales import sell
 from fieldstone.economy.flywheel.series import COHORT_NAMES, NAMES
-
-HOURS_PER_MONTH = 730.5
-MOST_BURNED = 0.5  # of what circulates, in one step: a market cannot be emptied
-BANNED_LEAVE_MONTH = 0.5  # devices that may not work leave at this rate
-TREND_LIMIT = 2.0
-RETURN_LIMIT = 50.0
-EXPONENT_LIMIT = 500.0
-LOG_GROWTH_LIMIT = 1.0
-SPECULATION_LIMIT = 1e30
-PRICE_FLOOR = 1e-12
-
-
-@dataclass(slots=True)
-class State:
-    """What a step hands to the next. Stocks in tokens, dollars, devices; rates as named."""
-
-    devices: list[float]
-    ordered: list[list[float]]  # per cohort, by step of delivery modulo its length
-    loss_months: list[float]
-    demand: list[float]
-    prices: list[float]  # at the start of each step up to now: the oracle may be late
-    supply: float
-    unlocking: float
-    reward_locked: float
-    speculative: float
-    pool_usd: float
-    pool_tokens: float
-    treasury: float
-    realised: float
-    inflation: float
-    vault: float = 0.0
-    credits: float = 0.0
-    trend: float = 0.0
-    burn_usd_year: float = 0.0
-    emission_rate_year: float = 0.0
-    smoothed_revenue: float = 0.0
-    smoothed_burn: float = 0.0
-
-    @property
-    def circulating(self) -> float:
-        """Tokens that are not locked."""
-        return self.supply - self.unlocking - self.reward_locked
-
-
-@dataclass(frozen=True, slots=True)
-class Sales:
-    """What was sold in a step. `unit_usd`: price of a unit; `fiat_unit_usd`: of it to operators in dollars."""
-
-    quality: float
-    coverage: float
-    offered: float
-    offered_in: list[float]
-    capacity: float
-    capacity_in: list[float]
-    served: float
-    served_in: list[float]
-    unit_usd: float
-    bought_usd: float
-    used_usd: float
-    uptime: float
-    fraud: float
-
-
-@dataclass(frozen=True, slots=True)
-class Minted:
-    """Tokens of a step by reason. `pool`: for coverage and data together; `direct_unit`: per unit sold."""
-
-    pool: float
-    direct_unit: float
-    other: float
-    settlement: float
+from fieldstone.economy.flywheel.state import State, start
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,34 +64,6 @@ def run(scenario: Scenario, seed: int = 0, number: int = 0, made: Tables | None 
         for name in COHORT_NAMES:
             by_cohort[name].append(cohort_row[name])
     return Run({name: [row[name] for row in rows] for name in NAMES}, by_cohort)
-
-
-def start(scenario: Scenario) -> State:
-    """Return the state before the first step."""
-    growth = math.log1p(scenario.emission.baseline_growth_year) / 12
-    return State(
-        devices=[cohort.initial_devices for cohort in scenario.cohorts],
-        ordered=[[0.0] * (lead_steps(scenario, cohort) + 1) for cohort in scenario.cohorts],
-        loss_months=[0.0] * len(scenario.cohorts),
-        demand=[segment.units_month for segment in scenario.segments],
-        prices=[scenario.price.initial_usd],
-        supply=scenario.supply.initial_tokens,
-        unlocking=scenario.supply.locked_tokens,
-        reward_locked=0.0,
-        speculative=0.0,
-        pool_usd=scenario.price.pool_usd,
-        pool_tokens=scenario.price.pool_usd / scenario.price.initial_usd,
-        treasury=scenario.treasury.initial_usd,
-        realised=scenario.emission.baseline_units_month
-        * math.expm1(growth * scenario.emission.effective_months)
-        / growth,
-        inflation=scenario.emission.inflation_round,
-    )
-
-
-def lead_steps(scenario: Scenario, cohort: Cohort) -> int:
-    """Return the steps from ordering to delivery."""
-    return round(cohort.lead_months / scenario.step_months)
 
 
 def step(
@@ -302,208 +214,11 @@ def step(
     return row, {"devices": list(state.devices), "margin_usd": margins, "hazard": hazards}
 
 
-def sell(s: Scenario, now: Now, state: State, working: list[float], t: int, seed: int, number: int) -> Sales:
-    """Steps 1 to 3: coverage and quality, what is asked for, what is served and paid."""
-    dt = s.step_months
-    uptime = s.service.uptime * now.uptime
-    if s.service.uptime_noise:
-        uptime += s.service.uptime_noise * draws.normal(seed, number, draws.UPTIME, t)
-    uptime = min(max(uptime, 0.0), 1.0)
-    fraud = max(0.0, s.service.fraud * now.fraud + now.fraud_extra)
-    coverage = quality = 0.0
-    quality_in, capacity_in = [], []
-    for region in s.regions:
-        here = [k for k, cohort in enumerate(s.cohorts) if cohort.region == region.name]
-        count = sum(working[k] for k in here)
-        ratio = count / region.coverage_devices
-        covered = -math.expm1(-ratio) if s.service.coverage_form == "exponential" else ratio / (1 + ratio)
-        quality_in.append(covered**s.service.coverage_exponent * uptime / (1 + fraud) if covered > 0 else 0.0)
-        coverage += region.demand_share * covered
-        quality += region.demand_share * quality_in[-1]
-        units = sum(working[k] * s.cohorts[k].capacity_units_month for k in here)
-        capacity_in.append(units * uptime * s.service.usable_capacity * dt)
-
-    unit_usd = max(s.service.price_usd * now.service_price, 1e-12)
-    noise = draws.normal(seed, number, draws.DEMAND, t)
-    offered = 0.0
-    for j, segment in enumerate(s.segments):
-        room = 1 - state.demand[j] / segment.market_units_month
-        grown = 1 + dt / 12 * (segment.growth_year * quality * room - segment.churn_year)
-        state.demand[j] = max(0.0, state.demand[j] * grown)
-        spread = segment.noise_year * math.sqrt(dt / 12)
-        weather = math.exp(spread * noise - spread**2 / 2)
-        patched = max(0.0, now.season[j]) * now.demand[j] * weather
-        answer = demand_answer(segment, unit_usd, quality, now.alternative_price[j])
-        offered += state.demand[j] * answer * patched * dt
-
-    offered_in = [
-        offered * region.demand_share * q / quality if quality > 0 else 0.0
-        for region, q in zip(s.regions, quality_in, strict=True)
-    ]
-    served_in = [min(asked, there) for asked, there in zip(offered_in, capacity_in, strict=True)]
-    revenue = unit_usd * sum(served_in)
-    bought, used = prepay(s, state, revenue)
-    part = used / revenue if revenue > 0 else 1.0
-    return Sales(
-        quality, coverage, offered, [asked * part for asked in offered_in], sum(capacity_in), capacity_in,
-        sum(served_in) * part, [units * part for units in served_in], unit_usd, bought, used, uptime, fraud,
-    )  # fmt: skip
-
-
-def demand_answer(segment: Segment, unit_usd: float, quality: float, alternative_factor: float) -> float:
-    """Return the part of a segment's demand that comes at this price and quality."""
-    if segment.form == "elastic":
-        return float((unit_usd / segment.price_ref_usd) ** -segment.elasticity * quality)
-    alternative = max(segment.price_alt_usd * alternative_factor, 1e-12)
-    disadvantage = (unit_usd - alternative) / alternative - segment.quality_sensitivity * (
-        quality - segment.quality_alt
-    )
-    return 1 / (1 + math.exp(clip(segment.price_sensitivity * disadvantage, EXPONENT_LIMIT)))
-
-
-def prepay(s: Scenario, state: State, revenue: float) -> tuple[float, float]:
-    """Return the dollars of credits bought and used; no more is used than was bought. Moves the credits outstanding."""
-    wanted = max(0.0, revenue + s.burn.credit_months * revenue / s.step_months - state.credits)
-    has_breaker = s.burn.mode == "vault" and s.burn.halt_ratio > 0 and state.credits > 0
-    if has_breaker and state.vault * state.prices[-1] < s.burn.halt_ratio * state.credits:
-        wanted = 0.0  # no new credits until the vault covers the old ones
-    used = min(revenue, state.credits + wanted)
-    state.credits = max(0.0, state.credits + wanted - used)
-    return wanted, used
-
-
-def burn(s: Scenario, state: State, sales: Sales, price: float, late_price: float) -> tuple[float, float]:
-    """Step 4: return the tokens burned and the dollars that bought them."""
-    most = MOST_BURNED * state.circulating
-    if s.burn.mode == "burn":
-        tokens = min(s.burn.share * sales.bought_usd / late_price, most)
-        return tokens, tokens * price
-    if s.burn.mode == "vault":
-        tokens = min(sales.bought_usd * (1 + s.burn.mint_spread) / late_price, most)
-        return tokens, tokens * price
-    if s.burn.mode == "buyback":
-        dollars = s.burn.share * sales.bought_usd
-        if s.price.model == "pool":
-            paid_in = dollars * (1 - s.price.pool_fee)
-            return min(state.pool_tokens * paid_in / (state.pool_usd + paid_in), most), dollars
-        return min(dollars / price, most), dollars
-    return 0.0, 0.0
-
-
-def mint(
-    s: Scenario,
-    now: Now,
-    state: State,
-    sales: Sales,
-    burned: float,
-    price: float,
-    late_price: float,
-    room: float,
-    t: int,
-) -> Minted:
-    """Step 5: return what the policy mints, below the cap; settlement first, for it was paid in advance."""
-    e, dt = s.emission, s.step_months
-    rule = emission.PLANS[e.policy].rule
-    scheduled = now.schedule * e.scale
-    top_up = direct_usd = 0.0
-    if rule == emission.DEMAND_FIRST:
-        weight = -math.expm1(-dt / e.revenue_memory_months)
-        state.smoothed_revenue += weight * (sales.used_usd / dt - state.smoothed_revenue)
-        scheduled *= e.half_revenue_usd_month / (e.half_revenue_usd_month + state.smoothed_revenue)
-        direct_usd = 1 - s.burn.take
-    elif rule == emission.REVENUE_SHARE:
-        direct_usd = e.revenue_share
-    elif rule in (emission.NET_EMISSIONS, emission.BACKSTOP):
-        weight = -math.expm1(-dt / e.burn_memory_months)
-        state.smoothed_burn += weight * (burned / dt - state.smoothed_burn)
-        scheduled += min(state.smoothed_burn, e.recycle_cap_tokens_month) * dt
-        if rule == emission.BACKSTOP and e.operator_share > 0:
-            missing = max(0.0, e.floor_share * sales.used_usd / price - e.operator_share * scheduled)
-            top_up = min(missing / e.operator_share, max(0.0, state.smoothed_burn - e.recycle_cap_tokens_month) * dt)
-    elif rule == emission.BASELINE:
-        scheduled += e.scale * baseline_mint(s, state, sales, t)
-    elif rule == emission.STAKING:
-        change = e.inflation_change_round * e.rounds_month * dt
-        moved = state.inflation + (change if e.bonded_share < e.bonded_target else -change)
-        moved = state.inflation if e.bonded_share == e.bonded_target else max(0.0, moved)
-        mean, state.inflation = (state.inflation + moved) / 2, moved
-        scheduled += e.scale * state.supply * math.expm1(e.rounds_month * dt * math.log1p(mean))
-
-    settlement = min(sales.used_usd / late_price, room) if s.burn.mode == "vault" else 0.0
-    pool = e.operator_share * (scheduled + top_up)
-    other = (1 - e.operator_share) * (scheduled + top_up) + now.supplement
-    direct_unit = direct_usd * sales.unit_usd / price
-    total = pool + other + direct_unit * sales.served
-    fit = min(1.0, (room - settlement) / total) if total > 0 else 1.0
-    return Minted(pool * fit, direct_unit * fit, other * fit, settlement)
-
-
-def baseline_mint(s: Scenario, state: State, sales: Sales, t: int) -> float:
-    """Return the baseline pool's tokens: capacity up to a growing target moves effective time (Filecoin)."""
-    e, dt = s.emission, s.step_months
-    growth = math.log1p(e.baseline_growth_year) / 12
-
-    def paid() -> float:
-        effective = math.log1p(growth * state.realised / e.baseline_units_month) / growth
-        return e.baseline_pool_tokens * -math.expm1(-effective * math.log(2) / e.baseline_half_life_months)
-
-    before = paid()
-    target = e.baseline_units_month * math.exp(growth * (e.start_month + t * dt))
-    state.realised += min(target, sales.capacity / dt) * dt
-    return paid() - before
-
-
 def expectation(s: Scenario, trend: float) -> float:
     """Return the price joiners expect over their horizon, relative to today's."""
     if s.behaviour.expectation == "adaptive":
         return math.exp(clip(trend * s.behaviour.horizon_months / 2, TREND_LIMIT))
     return 1 - s.behaviour.haircut if s.behaviour.expectation == "pessimistic" else 1.0
-
-
-def fundamental(s: Scenario, state: State) -> float:
-    """Return F in dollars: discounted burn, diluted by emission, and the credits that a vault holds for."""
-    float_usd = state.credits if s.burn.mode == "vault" else 0.0
-    return state.burn_usd_year / (s.price.discount_year + state.emission_rate_year) + float_usd
-
-
-def reprice(
-    s: Scenario, now: Now, state: State, t: int, seed: int, number: int,
-    price: float, emitted: float, burned: float, burn_cost: float, sold: float, log_growth: float,
-) -> float:  # fmt: skip
-    """Step 10: return the price at the end of the step."""
-    dt, year = s.step_months, s.step_months / 12
-    weight = -math.expm1(-dt / s.price.memory_months) if t else 1.0
-    state.burn_usd_year += weight * (burned * price / year - state.burn_usd_year)
-    state.emission_rate_year += weight * (emitted / state.circulating / year - state.emission_rate_year)
-
-    spread = s.price.volatility_year * math.sqrt(year)
-    move = s.price.reflexivity * log_growth - s.price.fade_year * year - spread**2 / 2
-    move += spread * draws.normal(seed, number, draws.PRICE, t)
-    if draws.uniform(seed, number, draws.JUMP, t) <= -math.expm1(-s.price.jumps_year * year):
-        move += s.price.jump_mean + s.price.jump_sd * draws.normal(seed, number, draws.JUMP_SIZE, t)
-
-    if s.price.model == "pool":
-        state.pool_usd *= max(now.deeper, 1e-9)
-        state.pool_tokens *= max(now.deeper, 1e-9)
-        constant = state.pool_usd * state.pool_tokens
-        state.pool_usd = constant / (state.pool_tokens + sold * (1 - s.price.pool_fee))
-        state.pool_usd += burn_cost * (1 - s.price.pool_fee)
-        if s.price.speculation:
-            pushed = state.pool_usd * math.exp(clip(s.price.speculation * move, EXPONENT_LIMIT / 10) / 2)
-            state.speculative += pushed - state.pool_usd
-            state.pool_usd = pushed
-        state.pool_usd = min(max(state.pool_usd, 1e-9), SPECULATION_LIMIT)
-        state.pool_tokens = constant / state.pool_usd
-        raw = state.pool_usd / state.pool_tokens
-    else:
-        value = fundamental(s, state)
-        if t == 0:  # today's price is known: what F does not explain is speculation
-            state.speculative = s.price.speculation * max(0.0, s.price.initial_usd * state.circulating - value)
-        else:
-            grown = state.speculative * math.exp(clip(move, EXPONENT_LIMIT / 10))
-            state.speculative = min(grown, SPECULATION_LIMIT)
-        raw = (value + state.speculative) / state.circulating
-    return max(raw * now.price, PRICE_FLOOR)
 
 
 def growth(before: float, after: float) -> float:
@@ -522,8 +237,3 @@ def annuity(discount_year: float, months: float) -> float:
 def logistic(value: float) -> float:
     """Return 1 / (1 + e^−value)."""
     return 1 / (1 + math.exp(clip(-value, EXPONENT_LIMIT)))
-
-
-def clip(value: float, limit: float) -> float:
-    """Return the value held between −limit and limit."""
-    return min(max(value, -limit), limit)

@@ -17,8 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldstone.economy.flywheel.inputs import by_step, tables
+from fieldstone.economy.flywheel.limits import HOURS_PER_MONTH
 from fieldstone.economy.flywheel.parameters import Scenario
-from fieldstone.economy.flywheel.reference import HOURS_PER_MONTH, sell, start
+from fieldstone.economy.flywheel.sales import sell
+from fieldstone.economy.flywheel.state import start
 from fieldstone.errors import UsageError
 
 GRID = 240
