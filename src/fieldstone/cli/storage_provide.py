@@ -47,6 +47,7 @@ def command(
 
     from fieldstone.errors import UsageError
     from fieldstone.services.storage.pool.memory import keep_freed_memory
+    from fieldstone.services.storage.provider.checking import Checker
     from fieldstone.services.storage.provider.door import Door
     from fieldstone.services.storage.provider.duties import Duties, RegistryGateways
     from fieldstone.services.storage.provider.metrics import Metrics
@@ -91,6 +92,7 @@ def command(
             duties = Duties(
                 store, key.public.device_id, HttpTransport(network).get, agent, gateways=listed, url=here, say=_say
             )
+            duties.check_reads = Checker(key, HttpTransport(network).get, store.index, duties.note).report
             start(duties.run, "duties")
             start(agent.run, "agent")
             if space_bytes:

@@ -173,3 +173,15 @@ def test_gateways_are_those_of_the_registry_and_kept_for_the_next_start(tmp_path
     assert RegistryGateways(network.get, file).key_of("d") == "d-key"
     file.write_text("[")
     assert RegistryGateways(network.get, file).key_of("d") is None
+
+
+def test_assigned_reads_are_reported_after_the_proofs(store: Store) -> None:
+    network, reports = Network(), Reports()
+    network.round = {"number": 3, "issued_ms": 1, "seed": "00" * 32}
+    network.asked = [["aa" * 16, 7, "did:key:zOther", 100, 200]]
+    duties = Duties(store, DEVICE, network.get, reports)
+    seen: list[Any] = []
+    duties.check_reads = lambda number, reads: seen.extend([number, *reads]) or b"report"
+    duties.step()
+    assert seen == [3, (b"\xaa" * 16, 7, "did:key:zOther", 100, 200)]
+    assert [(kind, body) for _, kind, body in reports.sent if kind == "check"] == [("check", b"report")]

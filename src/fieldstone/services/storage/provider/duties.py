@@ -14,13 +14,14 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote
 
 from fieldstone.errors import FieldstoneError, Retryable, UsageError
 from fieldstone.services.storage import records
+from fieldstone.services.storage.challenge import LeafRead
 from fieldstone.services.storage.provider import index as index_
 from fieldstone.services.storage.provider.commit import Change
 from fieldstone.services.storage.provider.store import Store
@@ -114,6 +115,7 @@ class Duties:
         self._poll_s, self._claim_every_s = poll_s, claim_every_s
         self._say = say
         self.prove_space: Callable[[int, bytes], bytes | None] = lambda number, seed: None
+        self.check_reads: Callable[[int, Sequence[LeafRead]], bytes | None] = lambda number, reads: None
         self._claimed_s = -1e9
         self._problem = ""
         self._is_offered = False
@@ -151,7 +153,7 @@ class Duties:
         if self._store.index.note("announced") == announcement.hex():
             return False
         self._reporter.send_document(SERVICE, "announce", announcement)
-        self._note("announced", announcement.hex())
+        self.note("announced", announcement.hex())
         self._say(f"announced {self._url} to the network")
         return True
 
@@ -175,9 +177,17 @@ class Duties:
         space = self.prove_space(number, bytes.fromhex(latest["seed"]))
         if space is not None:
             self._reporter.send_document(SERVICE, "space", space)
-        self._note(_ROUND, str(number))
+        self.note(_ROUND, str(number))
         self.answered += 1
+        self._check(number, [LeafRead(bytes.fromhex(row[0]), *row[1:]) for row in rows if len(row) == 5])
         return number
+
+    def _check(self, number: int, reads: list[LeafRead]) -> None:
+        """Carry out the test reads of a round, after its own proofs are on their way: they have the shorter deadline."""
+        found = self.check_reads(number, reads)
+        if found is not None:
+            self._reporter.send_document(SERVICE, "check", found)
+            self._say(f"round {number}: {len(reads)} test reads reported")
 
     def claim(self) -> int:
         """Report the newest voucher of each gateway that read since the last claim; return how many."""
@@ -191,7 +201,9 @@ class Duties:
             vouchers.reported(part)
         return len(unreported)
 
-    def _note(self, name: str, value: str) -> None:
+    def note(self, name: str, value: str) -> None:
+        """Keep a value under a name, durably."""
+
         def apply(writer: sqlite3.Connection) -> None:
             index_.put_note(writer, name, value)
 
