@@ -118,7 +118,8 @@ def _table(table: Table) -> str:
         for n, value in enumerate(row):
             unit = table.units[n] if n < len(table.units) else ""
             name = f' data-name="{plain(table.columns[n])}"' if table.stack and n and table.columns[n] else ""
-            cells.append(f"<td{_class(numeric[n])}{name}>{_value(value, unit)}</td>")
+            kind = ' class="dash"' if value == "—" else _class(numeric[n])
+            cells.append(f"<td{kind}{name}>{_value(value, unit)}</td>")
         rows.append(f"<tr>{''.join(cells)}</tr>")
     caption = f"<caption>{escape(table.caption)}</caption>" if table.caption else ""
     kind = ' class="stack"' if table.stack else ""

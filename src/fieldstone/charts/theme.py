@@ -80,7 +80,7 @@ PAGE_CSS = (
     "table.stack tr{display:block;border-bottom:1px solid var(--fs-line);padding:.5rem 0}"
     "table.stack td{display:block;border:0;padding:.1rem 0;text-align:left;white-space:normal}"
     "table.stack td[data-name]::before{content:attr(data-name) ': ';color:var(--fs-soft);font-size:.88em}"
-    "table.stack td:empty{display:none}}"
+    "table.stack td:empty,table.stack td.dash{display:none}}"
     "@media print{body{font-size:10.5pt}main{max-width:none;padding:0}nav,summary{display:none}figure,tr,.tiles div,.note{break-inside:avoid}"
     "h2,h3{break-after:avoid}.chart{overflow:visible}.chart svg{min-width:0}a{color:inherit;text-decoration:none}}"
 )

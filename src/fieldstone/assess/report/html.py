@@ -144,7 +144,7 @@ def _scorecard(card: Assessment) -> Table:
             [
                 Cell(f"{question.id}  {question.title}", question.asks),
                 Cell(value_of(answer), below),
-                figures.gauge(answer) or "",
+                "" if answer.status == "not applicable" else figures.gauge(answer) or "",
                 Pill(band_word(answer), TONES[answer.band]),
                 answer.grade.value if answer.grade else "—",
                 Cell(shown(main.period), where) if main else "—",
@@ -216,7 +216,7 @@ def _customer(card: Assessment) -> list[Block]:
     if card.known("resilience.collapse_probability") is None:
         blocks.append(
             Note(
-                "Whether it would survive stress is unknown: run `fieldstone simulate` with a scenario of this network and pass its summary.json with --stress."
+                "Whether it would survive stress is unknown: run fieldstone simulate with a scenario of this network and pass its summary.json with --stress."
             )
         )
     if ask:
