@@ -12,6 +12,7 @@ from tests.docs.shell import DOCS, Shell, blocks
 HOW_TO = (
     "run-a-station",
     "provide-storage",
+    "use-the-s3-gateway",
     "object-to-an-epoch",
     "buy-data",
     "verify-your-own-files",

@@ -18,7 +18,8 @@ def pages() -> dict[str, str]:
 def makers() -> Mapping[str, Callable[[], str]]:
     """Return file name → function that makes the page."""
     from fieldstone.reference import assess, commands, reasons, report, routes, sealed, settings
-    from fieldstone.services.sensing.rules.render import render_markdown
+    from fieldstone.services.sensing.rules.render import render_markdown as sensing_rules
+    from fieldstone.services.storage.rules.render import render_markdown as storage_rules
 
     return {
         "assess-questions.md": assess.page,
@@ -28,5 +29,6 @@ def makers() -> Mapping[str, Callable[[], str]]:
         "reasons.md": reasons.page,
         "report.md": report.page,
         "sealed-epochs.md": sealed.page,
-        "sensing-rules.md": render_markdown,
+        "sensing-rules.md": sensing_rules,
+        "storage-rules.md": storage_rules,
     }
