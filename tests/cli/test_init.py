@@ -112,3 +112,15 @@ def test_the_verb_prints_the_path_and_the_next_step(tmp_path: Path) -> None:
 def test_toml_has_no_none() -> None:
     with pytest.raises(TypeError, match="NoneType"):
         literal({"a": None})
+
+
+def test_services_share_the_bootstrap(tmp_path: Path) -> None:
+    path = write_network(tmp_path, network_id="both", services=["storage", "sensing"])
+    policy = load(path, {}).policy
+    assert {name: one.share_ppm for name, one in policy.services.items()} == {"sensing": 500_000, "storage": 500_000}
+
+
+def test_a_service_that_is_not_installed_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="'teleport' is not installed; installed are: sensing, storage"):
+        write_network(tmp_path, services=["teleport"])
+    assert not (tmp_path / "network.toml").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -12,13 +13,16 @@ def command(
     folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where the network lives; made if missing.")] = Path(),
     network_id: Annotated[str, typer.Option("--id", help="Network id; the folder's name by default.")] = "",
     name: Annotated[str, typer.Option(help="Title of the network.")] = "",
+    service: Annotated[
+        list[str] | None, typer.Option(help="A kind of infrastructure it offers; repeat for more. Default: sensing.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing network.toml.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Write a commented network.toml: every setting with its unit and the reason to change it."""
     import json
 
-    path = write_network(folder, network_id=network_id, name=name, force=force)
+    path = write_network(folder, network_id=network_id, name=name, services=service or ["sensing"], force=force)
     if as_json:
         typer.echo(json.dumps({"path": str(path)}))
         return
@@ -31,11 +35,18 @@ def command(
     )
 
 
-def write_network(folder: Path, *, network_id: str = "", name: str = "", force: bool = False) -> Path:
-    """Write `folder`/network.toml with every default and return its path.
+def write_network(
+    folder: Path,
+    *,
+    network_id: str = "",
+    name: str = "",
+    services: Sequence[str] = ("sensing",),
+    force: bool = False,
+) -> Path:
+    """Write `folder`/network.toml with every default and return its path. The bootstrap is shared equally by `services`.
 
-    Raises UsageError when a file is there already (unless `force`) or the id is not valid, EnvironmentProblem when
-    the folder cannot be written.
+    Raises UsageError when a file is there already (unless `force`), the id is not valid or a service is not installed,
+    EnvironmentProblem when the folder cannot be written.
     """
     import os
     import re
@@ -43,8 +54,12 @@ def write_network(folder: Path, *, network_id: str = "", name: str = "", force: 
     from fieldstone.cli.settings import to_toml
     from fieldstone.config import ChainConfig, Config, MqttConfig, NodeConfig
     from fieldstone.errors import EnvironmentProblem, UsageError
-    from fieldstone.policy import Policy
+    from fieldstone.policy import Policy, ServicePolicy
+    from fieldstone.services import load_service
+    from fieldstone.units import PPM, split
 
+    names = sorted({load_service(service).name for service in services})
+    shares, _ = split(PPM, [1] * len(names))
     network_id = network_id or re.sub(r"[^a-z0-9]+", "-", folder.resolve().name.lower()).strip("-")[:63] or "network"
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,62}", network_id):
         raise UsageError(
@@ -54,7 +69,8 @@ def write_network(folder: Path, *, network_id: str = "", name: str = "", force: 
     if path.exists() and not force:
         raise UsageError(f"{path} exists already; --force replaces it")
     node = NodeConfig(name=name) if name else NodeConfig()
-    policy = Policy(network_id=network_id)
+    offered = {service: ServicePolicy(share_ppm=share) for service, share in zip(names, shares, strict=True)}
+    policy = Policy(network_id=network_id, services=offered)
     text = to_toml(Config(path=path, node=node, chain=ChainConfig(), mqtt=MqttConfig(), policy=policy))
     half_written = folder / f".network.toml.{os.getpid()}"
     try:
