@@ -9,7 +9,10 @@ from typing import Any
 import polars as pl
 
 from fieldstone.epoch.store import EpochStore
+from fieldstone.metrics import gini, nakamoto, subsidy_ratio
+from fieldstone.units import TOKEN_DECIMALS, USD_MICRO
 
+TOKEN_BASE = 10**TOKEN_DECIMALS
 _AMOUNTS = ("paid_base", "bootstrap_base", "correction_base", "total_base")
 
 
@@ -34,6 +37,9 @@ class EpochFacts:
     correction_base: int
     minted_base: int
     total_base: int
+    subsidy_ratio: float | None  # part of what operators received that no customer paid (`metrics.subsidy_ratio`)
+    reward_gini: float | None  # over operators who earned (`metrics.gini`)
+    reward_nakamoto: int | None  # operators who together earned more than half (`metrics.nakamoto`)
 
     @property
     def demand_share_ppm(self) -> int:
@@ -48,6 +54,10 @@ def epoch_facts(store: EpochStore, epoch: int) -> EpochFacts:
     statements = sealed.table("statements").filter(pl.col("device") != "")
     judged = statements.filter(pl.col("verdict") != "none")
     reasons: Counter[str] = Counter(code for codes in statements["reasons"].to_list() for code in codes)
+    price_usd = store.state(epoch).price_micro_usd / USD_MICRO
+    revenue_micro_usd = int(sealed.table("statements")["revenue_micro_usd"].sum())
+    earned = statements.group_by("operator").agg(pl.col("total_base").cast(pl.Float64).sum())["total_base"].to_numpy()
+    emission_usd = int(manifest.minted_base) / TOKEN_BASE * price_usd
     sums = {name: sum(int(value) for value in sealed.table("statements")[name].to_list()) for name in _AMOUNTS}
     return EpochFacts(
         epoch=epoch,
@@ -61,12 +71,15 @@ def epoch_facts(store: EpochStore, epoch: int) -> EpochFacts:
         reasons=sorted(reasons.items(), key=lambda item: (-item[1], item[0])),
         services=sorted(manifest.rule_versions),
         mean_quality_ppm=int(judged["quality_ppm"].sum()) // max(judged.height, 1),
-        revenue_micro_usd=int(sealed.table("statements")["revenue_micro_usd"].sum()),
+        revenue_micro_usd=revenue_micro_usd,
         paid_base=sums["paid_base"],
         bootstrap_base=sums["bootstrap_base"],
         correction_base=sums["correction_base"],
         minted_base=int(manifest.minted_base),
         total_base=int(manifest.total_base),
+        subsidy_ratio=subsidy_ratio(emission_usd, revenue_micro_usd / USD_MICRO),
+        reward_gini=gini(earned),
+        reward_nakamoto=nakamoto(earned),
     )
 
 
