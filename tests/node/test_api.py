@@ -125,3 +125,16 @@ def test_pages_escape_what_strangers_wrote(closed: Network) -> None:
 def test_the_chains_port_answers_wallets(closed: Network) -> None:
     request = {"jsonrpc": "2.0", "id": 1, "method": "eth_chainId", "params": []}
     assert httpx.post(f"{closed.url}/rpc", json=request).json()["result"] == hex(31_337)
+
+
+def test_an_epochs_page_shows_the_shared_figures(closed: Network) -> None:
+    """Nobody bought anything in this epoch: all that operators received is subsidy."""
+    from fieldstone.console.facts import epoch_facts
+
+    found = epoch_facts(closed.live.node.store, 1)
+    assert found.subsidy_ratio == 1.0
+    assert found.reward_gini is not None and 0 <= found.reward_gini < 1
+    with httpx.Client(base_url=closed.url) as client:
+        page = client.get("/epochs/1").text
+    assert "100.0 %</b> of what operators received no customer paid" in page
+    assert "Gini of rewards" in page
