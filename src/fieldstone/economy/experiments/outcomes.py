@@ -104,7 +104,8 @@ def empty_treasury_months(result: Result) -> Array:
     """Return the month in which each run's treasury is empty; infinite: never, or there was none to begin with."""
     if result.scenario.treasury.initial_usd <= 0:
         return np.full(result.runs, np.inf)
-    empty = result["treasury_usd"] <= 0
+    # what is left after the last dollar is spent may be a rounding of it
+    empty = result["treasury_usd"] <= 1e-9 * result.scenario.treasury.initial_usd
     month = (empty.argmax(axis=1) + 1) * result.scenario.step_months
     return np.where(empty.any(axis=1), month, np.inf)
 

@@ -32,6 +32,8 @@ class Places:
             if header and not pair:
                 table = self._table(header[2], header[1] == "[[", counts)
                 self._lines.setdefault(table, number)
+                if isinstance(table[-1], int):  # the whole array stands where its first table does
+                    self._lines.setdefault(table[:-1], number)
             elif pair:
                 self._lines.setdefault(table + _parts(pair[1]), number)
             opened = _OPENING.search(line)

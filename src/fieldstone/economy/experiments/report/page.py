@@ -94,7 +94,7 @@ def _tiles(study: Study) -> Tiles:
     where, remark = words.tipping(study)
     p25, p50, p75 = study.paybacks.quantiles((0.25, 0.5, 0.75))
     needed, priced = _median(of["break_even_price_usd"]), _median(of["price_usd_end"])
-    subsidy, runway = _median(of["subsidy_ratio"]), quantiles(of["runway_months"], (0.05,))[0]
+    runway = quantiles(of["runway_months"], (0.05,))[0]
     return Tiles(
         [
             Tile("Probability of collapse", words.percent(down), words.interval(down), words.tone_of(down)),
@@ -102,7 +102,6 @@ def _tiles(study: Study) -> Tiles:
             Tile("Tipping point", where, remark),
             Tile("Payback of a device", words.months(p50), f"quartiles {words.months(p25)}, {words.months(p75)}"),
             Tile("Break-even token price", number_text(needed, "$"), f"last year; the token ends at {number_text(priced, '$')}"),
-            Tile("Subsidy ratio", number_text(subsidy, "%", 2), "of what is handed out, last year"),
             Tile("Shortest runway", words.months(runway), "in the worst 5 % of runs"),
         ]
     )  # fmt: skip

@@ -1,0 +1,90 @@
+"""The report's files: the same bytes every time, in this process and in another one."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from fieldstone.economy.experiments import ScenarioFile, Study, compare, study, write
+from fieldstone.errors import EnvironmentProblem
+from tests.economy.experiments.conftest import SMALL
+
+
+def hashes(paths: list[Path]) -> dict[str, str]:
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+
+
+def test_a_second_run_gives_the_same_bytes(tmp_path: Path, file: ScenarioFile) -> None:
+    """One thread and two, this process and a fresh one with another hash seed."""
+    first = hashes(write(tmp_path / "a", study(file, samples=4, threads=1)))
+    again = study(file, samples=4, threads=2)
+    assert hashes(write(tmp_path / "b", again)) == first
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from fieldstone.economy.experiments import load, study, write\n"
+        f"write(Path(sys.argv[1]), study(load({str(SMALL)!r}), samples=4))"
+    )
+    environment = {**os.environ, "PYTHONHASHSEED": "12345"}
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "c")], check=True, env=environment, timeout=120)
+    assert hashes(sorted((tmp_path / "c").iterdir())) == dict(sorted(first.items()))
+    other = hashes(write(tmp_path / "d", study(file, seed=8, samples=4)))
+    assert all(other[name] != first[name] for name in first)
+
+
+class _Reader(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.titles: list[str] = []
+        self.captions: list[str] = []
+        self._in = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._in = tag
+
+    def handle_data(self, data: str) -> None:
+        if self._in == "h2":
+            self.titles.append(data)
+        if self._in == "figcaption":
+            self.captions.append(data)
+        self._in = ""
+
+
+def test_the_page_is_offline_and_every_figure_can_be_had_again(tmp_path: Path, small: Study) -> None:
+    html, *_ = write(tmp_path, small, against=compare(small, small))
+    text = html.read_text(encoding="utf-8")
+    assert "<script" not in text
+    assert not re.search(r"""(?:src|href)=["']?(?!#)[a-z]*:?//""", text)
+    reader = _Reader()
+    reader.feed(text)
+    assert {"In short", "How it may go", "What is minted and burned", "What operators get", "Signs of collapse"} <= set(
+        reader.titles
+    )
+    assert len(reader.captions) >= 12
+    assert all(small.file.config_hash[:12] in caption for caption in reader.captions)
+    # without a seed: those that are computed, not drawn
+    assert sum("Seed 7" in caption for caption in reader.captions) >= len(reader.captions) - 3
+
+
+def test_names_cannot_write_markup(tmp_path: Path, file: ScenarioFile) -> None:
+    from dataclasses import replace
+
+    evil = replace(
+        file, scenario=replace(file.scenario, name="<script>alert(1)</script>"), summary="<img src=x onerror=y>"
+    )
+    html, *_ = write(tmp_path, study(evil, runs=3, with_stress=False, with_sensitivity=False))
+    text = html.read_text(encoding="utf-8")
+    assert "<script>alert" not in text
+    assert "<img" not in text
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path, small: Study) -> None:
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(EnvironmentProblem, match="cannot be written"):
+        write(tmp_path / "taken", small)
