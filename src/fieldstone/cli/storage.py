@@ -9,6 +9,8 @@ VERBS: dict[str, str] = {
     "demo": "storage_demo",
     "provide": "storage_provide",
     "gateway": "storage_gateway",
+    "report": "storage_report",
+    "quote": "storage_quote",
     "commp": "storage_commp",
     "root": "storage_root",
 }

@@ -1,0 +1,134 @@
+"""The object report for people: a few lines, then a table of shares."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import typer
+
+MOST_SEGMENTS = 20  # lines of segments; the rest is in --json
+
+
+def show(body: Mapping[str, Any], *, show_all: bool = False) -> None:
+    """Print a report: the summary, the segments, the shares of the weakest segment (or of all)."""
+    from fieldstone.cli.show import facts, table
+    from fieldstone.services.storage.customer_report import STATES
+    from fieldstone.units import format_usd
+
+    report, epoch, stated = body["report"], body["epoch"], body["facts"]
+    says = body.get("gateway_says") or {"segments": [], "repair_micro_usd": 0}
+    typer.echo(f"{stated['name']}: {body['state']} – {STATES.get(body['state'], '')}\n")
+    lines = {
+        "size": f"{stated['size_bytes']:,} bytes, {report['stored_bytes']:,} bytes of shares with providers",
+        "as of": f"epoch {epoch['number']} of {epoch['network_id']}, ended {_moment(epoch['end_ms'])}",
+        "sealed as": f"manifest SHA-256 {epoch['manifest_sha256']}",
+        "gateway": stated["gateway"],
+    }
+    if report["segments"]:
+        lines |= {
+            "margin": f"{report['margin']} more live shares than are needed, in the weakest of {len(report['segments'])} "
+            "segment(s)",
+            "loss in a year": f"{_chance(report['p_loss_1y_independent'])} if shares fail independently",
+            "": f"{_chance(report['p_loss_1y_correlated'])} (95 %: at most {_chance(report['p_loss_1y_correlated_high'])}) "
+            "if operators and regions fail together",
+            "model": report["model"]["correlated"],
+            "spent so far": f"{format_usd(report['spent_micro_usd'])} for proven time of the present holders, "
+            f"{format_usd(says['repair_micro_usd'])} for repairs (the gateway's word)",
+            "next 30 days": f"at most {format_usd(report['ahead_micro_usd_30_days'])} at "
+            f"{format_usd(epoch['storage_micro_usd_per_gib_month'])} per GiB-month of shares; unproven time is not paid",
+        }
+    facts(lines)
+    if not report["segments"]:
+        return
+    books = {one["segment"]: one for one in says["segments"]}
+    order = sorted(report["segments"], key=lambda one: (one["margin"], one["segment"]))
+    typer.echo("")
+    table(
+        ("segment", "needed/made", "alive", "margin", "loss in a year", "repairs", "gateway's remarks"),
+        [_segment_row(one, books.get(one["segment"], {})) for one in order[: None if show_all else MOST_SEGMENTS]],
+    )
+    if len(order) > MOST_SEGMENTS and not show_all:
+        typer.echo(f"… and {len(order) - MOST_SEGMENTS} more segments, none weaker (--all shows them)\n")
+    for segment in order if show_all else order[:1]:
+        table(
+            (
+                "share",
+                "device",
+                "operator",
+                "alive",
+                "last proof",
+                "last test read",
+                "audit",
+                "online",
+                "reads",
+                "standing",
+            ),
+            [
+                _share_row(share, body["holders"].get(share["device"], {}), epoch["end_ms"])
+                for share in segment["shares"]
+            ],
+            title=f"shares of segment {segment['segment']}",
+        )
+
+
+def _segment_row(segment: Mapping[str, Any], books: Mapping[str, Any]) -> tuple[str, ...]:
+    remarks = []
+    if books.get("not_leased"):
+        remarks.append(f"{books['not_leased']} not leased yet")
+    remarks += [f"{count} {state}" for state, count in books.get("shares", {}).items() if state in ("corrupt", "lost")]
+    if books.get("incidents"):
+        remarks.append(f"{books['incidents']} incidents")
+    if books.get("placement_relaxed"):
+        remarks.append(f"placed without: {books['placement_relaxed']}")
+    if books.get("uses", 1) > 1:
+        remarks.append(f"shared by {books['uses']} objects, counted in full here")
+    return (
+        segment["segment"][:12],
+        f"{segment['k']}/{segment['n']}",
+        str(segment["alive"]),
+        f"{segment['margin']:+d}",
+        f"{_chance(segment['p_loss_1y_independent'])}, ≤ {_chance(segment['p_loss_1y_correlated_high'])} correlated",
+        str(books.get("repairs", "")),
+        ", ".join(remarks),
+    )
+
+
+def _share_row(share: Mapping[str, Any], holder: Mapping[str, Any], end_ms: int) -> tuple[str, ...]:
+    scores = holder.get("scores_ppm") or {}
+    standing = ", ".join([holder.get("standing") or "", *holder.get("standing_causes", ())])
+    return (
+        str(share["index"]),
+        holder.get("name") or f"…{share['device'][-12:]}",
+        f"{share['operator'][:10]}…" if share["operator"] else "",
+        "yes" if share["alive"] else "NO",
+        _ago(share["last_proof_ms"], end_ms),
+        _ago(share["last_read_ms"], end_ms),
+        *(_percent(scores.get(name)) for name in ("audit", "availability", "retrieval")),
+        standing,
+    )
+
+
+def _moment(at_ms: int) -> str:
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _ago(at_ms: int | None, end_ms: int) -> str:
+    """Say how long before the epoch's end something happened."""
+    if at_ms is None:
+        return "never"
+    seconds = max(0, (end_ms - at_ms) // 1000)
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds // size} {unit} before"
+    return f"{seconds} s before"
+
+
+def _percent(ppm: int | None) -> str:
+    return "" if ppm is None else f"{ppm // 100 / 100:g} %"
+
+
+def _chance(probability: float) -> str:
+    return f"{probability:.2g}" if probability < 0.0001 else f"{probability * 100:.3g} %"
