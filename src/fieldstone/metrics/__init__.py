@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fieldstone.metrics.concentration import (
+    from fieldstone.metrics.distribution import (
         Concentration,
         concentration,
         effective_number,
@@ -92,7 +92,7 @@ __all__ = [
 ]
 
 _MODULES = {
-    "concentration": (
+    "distribution": (
         "Concentration",
         "concentration",
         "effective_number",
@@ -123,7 +123,4 @@ _HOME = dict.fromkeys(__all__, "flows") | {name: home for home, names in _MODULE
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    # kept in the module: the submodule `concentration` would otherwise hide the function of that name
-    value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)

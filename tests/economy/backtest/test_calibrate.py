@@ -8,7 +8,7 @@ import numpy as np
 
 from fieldstone.economy.backtest.calibrate import Case, forecast
 from fieldstone.economy.backtest.cases import CASES, _devices, _fixed_fleet
-from fieldstone.economy.backtest.score import score
+from fieldstone.economy.backtest.scores import score
 from fieldstone.economy.backtest.series import PublicSeries, load
 from fieldstone.economy.flywheel import Result, simulate
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from fieldstone.economy.backtest.cases import SCHEDULES
-from fieldstone.economy.backtest.score import check
+from fieldstone.economy.backtest.scores import check
 
 SCORES = {schedule.name: check(schedule) for schedule in SCHEDULES}
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fieldstone.economy.backtest.calibrate import Case, Forecast, forecast
     from fieldstone.economy.backtest.cases import CASES, SCHEDULES
-    from fieldstone.economy.backtest.score import Score, run, score
+    from fieldstone.economy.backtest.scores import Score, run, score
     from fieldstone.economy.backtest.series import PublicSeries, load
 
 __all__ = ["CASES", "SCHEDULES", "Case", "Forecast", "PublicSeries", "Score", "forecast", "load", "run", "score"]
@@ -19,7 +19,7 @@ __all__ = ["CASES", "SCHEDULES", "Case", "Forecast", "PublicSeries", "Score", "f
 _MODULES = {
     "calibrate": ("Case", "Forecast", "forecast"),
     "cases": ("CASES", "SCHEDULES"),
-    "score": ("Score", "run", "score"),
+    "scores": ("Score", "run", "score"),
     "series": ("PublicSeries", "load"),
 }
 _HOME = {name: home for home, names in _MODULES.items() for name in names}
@@ -28,7 +28,4 @@ _HOME = {name: home for home, names in _MODULES.items() for name in names}
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    # kept in the module: the submodule `score` would otherwise hide the function of that name
-    value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
