@@ -126,3 +126,35 @@ def test_a_wrapped_key_opens_only_where_it_belongs() -> None:
         cipher.unwrap_key(KEY, wrapped[:-1], b"object 1")
     with pytest.raises(UsageError):
         cipher.wrap_key(KEY, bytes(31), b"")
+
+
+@settings(max_examples=20, deadline=None)
+@given(size=st.integers(0, 3 * CHUNK_BYTES))
+def test_chunks_sealed_and_opened_in_place_are_those_of_the_whole(size: int) -> None:
+    data = memoryview(random.Random(size).randbytes(size))
+    room, at, chunks = memoryview(bytearray(cipher.sealed_bytes(size))), 0, cipher.chunk_count(size)
+    for chunk in range(chunks):
+        part = data[chunk * CHUNK_BYTES : (chunk + 1) * CHUNK_BYTES]
+        at += MACHINE.seal_chunk_into(part, room[at:], chunk=chunk, last=chunk == chunks - 1)
+    assert at == len(room) and bytes(room) == MACHINE.seal(data)
+    plain, at = memoryview(bytearray(size)), 0
+    for chunk in range(chunks):
+        part = room[chunk * SEALED_CHUNK : (chunk + 1) * SEALED_CHUNK]
+        at += MACHINE.open_chunk_into(part, plain[at:], chunk=chunk, last=chunk == chunks - 1)
+    assert plain == data
+
+
+def test_chunks_in_place_refuse_what_the_whole_refuses() -> None:
+    room = memoryview(bytearray(SEALED_CHUNK))
+    for data, chunk, last in ((bytes(5), 0, False), (b"", 1, True), (bytes(CHUNK_BYTES + 1), 0, True)):
+        with pytest.raises(UsageError):
+            MACHINE.seal_chunk_into(data, room, chunk=chunk, last=last)
+    with pytest.raises(UsageError):
+        MACHINE.seal_chunk_into(bytes(5), room[:20], chunk=0, last=True)
+    MACHINE.seal_chunk_into(bytes(CHUNK_BYTES), room, chunk=1, last=False)
+    plain = memoryview(bytearray(CHUNK_BYTES))
+    for chunk, last in ((0, False), (2, False), (1, True)):
+        with pytest.raises(NotAuthentic):
+            MACHINE.open_chunk_into(room, plain, chunk=chunk, last=last)
+    with pytest.raises(UsageError):
+        MACHINE.open_chunk_into(room, plain[:-1], chunk=1, last=False)

@@ -100,6 +100,29 @@ class SegmentCipher:
             ]
         )
 
+    def seal_chunk_into(self, data: Buffer, room: memoryview, *, chunk: int, last: bool) -> int:
+        """Seal one chunk (whole, unless it is the last) to the start of `room`; return how many bytes it became.
+
+        Raises UsageError for a short chunk that is not the last, an empty one behind others, or too little room.
+        """
+        size = len(data)
+        if size > CHUNK_BYTES or (not last and size != CHUNK_BYTES) or (chunk and not size):
+            raise UsageError(f"{size} bytes are not chunk {chunk} of a segment: chunks have {CHUNK_BYTES}")
+        if len(room) < size + TAG_BYTES:
+            raise UsageError(f"a chunk of {size} bytes does not fit {len(room)} bytes once it is sealed")
+        bound = self._bound(chunk, last)
+        return self._cipher.encrypt_into(_nonce(chunk), data, bound, room[: size + TAG_BYTES])
+
+    def open_chunk_into(self, sealed: Buffer, room: memoryview, *, chunk: int, last: bool) -> int:
+        """Open one sealed chunk to the start of `room`; return its plain length. Raises NotAuthentic, UsageError."""
+        size = len(sealed) - TAG_BYTES
+        if not 0 <= size <= min(CHUNK_BYTES, len(room)):
+            raise UsageError(f"{len(sealed)} bytes are no sealed chunk that opens into {len(room)} bytes")
+        try:
+            return self._cipher.decrypt_into(_nonce(chunk), sealed, self._bound(chunk, last), room[:size])
+        except InvalidTag:
+            raise NotAuthentic(self._segment, chunk) from None
+
     def open(self, sealed: Buffer) -> bytes:
         """Return the plain text of a whole sealed segment. Raises NotAuthentic; UsageError for an impossible length."""
         size = plain_bytes(memoryview(sealed).nbytes)
