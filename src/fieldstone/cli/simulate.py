@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
+    from fieldstone.economy.backtest import Score
     from fieldstone.economy.experiments.calibrate import Calibration
     from fieldstone.economy.experiments.comparison import Comparison
     from fieldstone.economy.experiments.scenario_file import ScenarioFile
@@ -40,6 +41,9 @@ def command(
     ] = 30,
     stress: Annotated[bool, typer.Option(help="Run the stress pack and the heat map.")] = True,
     sensitivity: Annotated[bool, typer.Option(help="Find out which inputs decide.")] = True,
+    backtest: Annotated[
+        bool, typer.Option("--backtest", help="Show how the model did on public series; alone or with a scenario.")
+    ] = False,
     list_scenarios: Annotated[bool, typer.Option("--list", help="List the packaged scenarios.")] = False,
     write: Annotated[str, typer.Option(metavar="NAME", help="Print a packaged scenario, to be edited.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print summary.json.")] = False,
@@ -60,6 +64,10 @@ def command(
         return
     if write:
         typer.echo(packaged_text(write), nl=False)
+        return
+    scores = _scores() if backtest else ()
+    if backtest and not scenario and not from_network:
+        _show_scores(scores, as_json)
         return
     if not scenario and not from_network:
         raise UsageError("name a scenario file or one of `fieldstone simulate --list`, or --from-network DIR")
@@ -94,11 +102,15 @@ def command(
 
     if out is None and not as_json:
         out = Path(f"simulation-{''.join(c if c.isalnum() or c in '-_' else '-' for c in file.scenario.name)}")
-    written = write_report(out, found, against=comparison, calibration=calibration) if out else []
+    parts: dict[str, Any] = {"against": comparison, "calibration": calibration, "backtest": scores}
+    written = write_report(out, found, **parts) if out else []
     if as_json:
-        typer.echo(to_json(document(found, against=comparison, calibration=calibration)), nl=False)
+        typer.echo(to_json(document(found, **parts)), nl=False)
         return
     _show(found, comparison, calibration)
+    if scores:
+        typer.echo("")
+        _show_scores(scores, False)
     typer.echo("\n" + "\n".join(str(path) for path in written))
 
 
@@ -109,6 +121,31 @@ def _calibrated(file: ScenarioFile, at: str, newest: int) -> tuple[ScenarioFile,
     store = open_store(at, None)
     numbers = store.epochs()[-newest:]
     return calibrated(file, [store.sealed(number) for number in numbers])
+
+
+def _scores() -> tuple[Score, ...]:
+    from fieldstone.economy.backtest import run
+
+    return run()
+
+
+def _show_scores(scores: tuple[Score, ...], as_json: bool) -> None:
+    from fieldstone.charts import number_text
+    from fieldstone.economy.experiments.summary import to_json
+
+    if as_json:
+        typer.echo(to_json({"backtest": [one.as_dict() for one in scores]}), nl=False)
+        return
+    typer.echo(
+        f"{'back-test':40}{'known':>7}{'held out':>10}{'error':>10}{'no change':>11}{'direction':>11}{'in band':>9}"
+    )
+    for one in scores:
+        values = (one.mape, one.persistence_mape, one.direction, one.coverage)
+        shown = ["–" if value is None else number_text(round(value, 9), "%") for value in values]
+        typer.echo(
+            f"{one.name:40}{one.known:>7}{one.held_out:>10}{shown[0]:>10}{shown[1]:>11}{shown[2]:>11}{shown[3]:>9}"
+            f"  {sum(one.meets.values())} of {len(one.meets)} bars met"
+        )
 
 
 def _show(study: Study, comparison: Comparison | None, calibration: Calibration | None) -> None:
@@ -128,51 +165,49 @@ def _show(study: Study, comparison: Comparison | None, calibration: Calibration 
             typer.echo(f"  mind: {text}")
         typer.echo("  assumed:\n" + "\n".join(f"    - {text}" for text in calibration.assumed) + "\n")
     views = (("as given", study.main), ("utility only", study.utility), (_other(study), study.other_model))
-    typer.echo(f"{'':56}" + "".join(f"{name:>24}" for name, _ in views))
+    typer.echo(f"{'':66}" + "".join(f"{name:>24}" for name, _ in views))
     spans = [f"{view.collapse.value:.1%} ({view.collapse.low:.1%}–{view.collapse.high:.1%})" for _, view in views]
-    typer.echo(f"{'collapse probability (95 %)':56}" + "".join(f"{span:>24}" for span in spans))
+    typer.echo(f"{'collapse probability (95 %)':66}" + "".join(f"{span:>24}" for span in spans))
     for name, one in OUTCOMES.items():
         unit = one.unit if one.unit in ("%", "$", "months") else ""
         cells = [number_text(quantiles(view.outcomes[name], (0.5,))[0], unit) for _, view in views]
-        typer.echo(f"{one.meaning[:55]:56}" + "".join(f"{cell:>24}" for cell in cells))
+        typer.echo(f"{one.meaning:66}" + "".join(f"{cell:>24}" for cell in cells))
     pays = (study.paybacks, study.utility_paybacks)
     cells = [" / ".join(words.months(v).removesuffix(" months") for v in p.quantiles((0.25, 0.5, 0.75))) for p in pays]
-    typer.echo(f"{'payback of a device, months: p25 / p50 / p75':56}" + "".join(f"{cell:>24}" for cell in cells))
+    typer.echo(f"{'payback of a device, months: p25 / p50 / p75':66}" + "".join(f"{cell:>24}" for cell in cells))
     where, remark = words.tipping(study)
     typer.echo(f"\ntipping point: {where}: {remark}\n")
     for sentence in words.sentences(study):
         typer.echo(f"- {sentence}")
     if study.stresses:
-        typer.echo(f"\n{'stress':56}{'collapse (95 %)':>24}{'utility only':>14}{'devices':>10}{'runway':>12}")
+        typer.echo(f"\n{'stress':66}{'collapse (95 %)':>24}{'utility only':>14}{'devices':>10}{'runway':>12}")
         models = {one.price_model for one in study.stresses if one.price_model}
         for model, (down, bare) in study.stress_base.items():
             if model in models:
                 span = f"{down.value:.1%} ({down.low:.1%}–{down.high:.1%})"
-                typer.echo(f"{f'nothing happens, {model} price model':56}{span:>24}{words.percent(bare):>14}")
+                typer.echo(f"{f'nothing happens, {model} price model':66}{span:>24}{words.percent(bare):>14}")
         for stress in study.stresses:
             if stress.collapse is None:
-                typer.echo(f"{stress.stress.title:56}not run: {stress.why}")
+                typer.echo(f"{stress.stress.title:66}not run: {stress.why}")
                 continue
             down = stress.collapse
             span = f"{down.value:.1%} ({down.low:.1%}–{down.high:.1%})"
             change = "" if stress.devices_change is None else f"{stress.devices_change:+.0%}"
             typer.echo(
-                f"{stress.stress.title:56}{span:>24}{words.percent(stress.utility_collapse):>14}{change:>10}"
+                f"{stress.stress.title:66}{span:>24}{words.percent(stress.utility_collapse):>14}{change:>10}"
                 f"{words.months(stress.runway_months):>12}"
             )
     if comparison:
         typer.echo(f"\nA {comparison.a.scenario.name} against B {comparison.b.scenario.name}, run by run:")
-        typer.echo(f"{'':56}{'A':>12}{'B':>12}{'B − A':>12}{'B better in':>14}")
+        typer.echo(f"{'':66}{'A':>12}{'B':>12}{'B − A':>12}{'B better in':>14}")
         a, b = comparison.a.main.collapse, comparison.b.main.collapse
-        typer.echo(f"{'collapse probability':56}{a.value:>12.1%}{b.value:>12.1%}{b.value - a.value:>+12.1%}")
+        typer.echo(f"{'collapse probability':66}{a.value:>12.1%}{b.value:>12.1%}{b.value - a.value:>+12.1%}")
         for line in comparison.rows:
             unit = OUTCOMES[line.name].unit
             unit = unit if unit in ("%", "$", "months") else ""
             numbers = [number_text(value, unit) for value in (line.a, line.b, line.middle)]
             better = words.percent(line.better) if line.better else ""
-            typer.echo(
-                f"{OUTCOMES[line.name].meaning[:55]:56}" + "".join(f"{n:>12}" for n in numbers) + f"{better:>14}"
-            )
+            typer.echo(f"{OUTCOMES[line.name].meaning:66}" + "".join(f"{n:>12}" for n in numbers) + f"{better:>14}")
 
 
 def _other(study: Study) -> str:

@@ -236,8 +236,9 @@ class _Book:
         service, segment = self._file.scenario.service, self._segment
         revenue_month = seen.revenue_usd / seen.days * DAYS_PER_MONTH
         self._segment = replace(
-            segment, price_ref_usd=1.0, price_alt_usd=segment.price_alt_usd / service.price_usd, units_month=1.0
-        )
+            segment, price_ref_usd=1.0, price_alt_usd=segment.price_alt_usd / service.price_usd, units_month=1.0,
+            market_units_month=BIG,
+        )  # fmt: skip
         self._assume(f"segments.{UNIT}.price_ref_usd", 1.0)
         self._assume(f"segments.{UNIT}.price_alt_usd", self._segment.price_alt_usd)
         self._set("service", "price_usd", 1.0)
@@ -255,13 +256,22 @@ class _Book:
             )
         if revenue_month <= 0:
             self.warnings.append("No customer paid in these epochs; the scenario's demand is kept.")
-            self._segment = replace(self._segment, units_month=segment.units_month * service.price_usd)
+            self._segment = replace(
+                self._segment,
+                units_month=segment.units_month * service.price_usd,
+                market_units_month=min(segment.market_units_month * service.price_usd, BIG),
+            )
+            self._assume(f"segments.{UNIT}.market_units_month", self._segment.market_units_month)
             self._assume(f"segments.{UNIT}.units_month", self._segment.units_month)
             return
         offered, quality = _offered_per_unit(self._scenario())
         if offered <= 0:
             raise UsageError("with the scenario's coverage no demand can be met by the network's devices")
-        self._segment = replace(self._segment, units_month=min(revenue_month / offered, BIG))
+        units = min(revenue_month / offered, BIG / 2)
+        # the market stays as many times larger than today's demand as the scenario says
+        market = min(segment.market_units_month / max(segment.units_month, 1e-9) * units, BIG)
+        self._segment = replace(self._segment, units_month=units, market_units_month=max(market, 1e-9))
+        self._assume(f"segments.{UNIT}.market_units_month", self._segment.market_units_month)
         self._measure(f"segments.{UNIT}.units_month", self._segment.units_month)
         if quality < 0.2:
             self.warnings.append(

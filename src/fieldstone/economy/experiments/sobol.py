@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from fieldstone.economy.experiments.quantities import GRADES, SPREAD
 from fieldstone.economy.experiments.scenario_file import Input, ScenarioFile
 from fieldstone.economy.flywheel import Prepared, Scenario, prepare, simulate
+from fieldstone.economy.flywheel.parameters import BIG
 from fieldstone.errors import UsageError
 
 Array = NDArray[np.float64]
@@ -30,6 +31,7 @@ SAMPLES = 512
 KNOBS: dict[str, str] = {
     "demand": "segments.*.units_month",
     "growth of demand": "segments.*.growth_year",
+    "size of the market": "segments.*.market_units_month",
     "elasticity of demand": "segments.*.elasticity",
     "price of the service": "service.price_usd",
     "hardware price": "cohorts.*.capex_usd",
@@ -137,7 +139,7 @@ def knobs_of(file: ScenarioFile) -> tuple[Knob, ...]:
             if getattr(getattr(file.scenario, part), choice) != wanted:
                 continue
         every = _members(file.inputs, key)
-        rest = {k: one for k, one in every.items() if k not in own and one.quantity.value != 0}
+        rest = {k: one for k, one in every.items() if k not in own and 0 != one.quantity.value < BIG}
         if not rest:
             continue
         worst = max(one.quantity.grade for one in rest.values())

@@ -18,6 +18,7 @@ from fieldstone.economy.experiments.outcomes import OUTCOMES, Array, Paybacks, q
 if TYPE_CHECKING:
     import polars as pl
 
+    from fieldstone.economy.backtest import Score
     from fieldstone.economy.experiments.calibrate import Calibration
     from fieldstone.economy.experiments.comparison import Comparison
     from fieldstone.economy.experiments.sobol import Sensitivity
@@ -40,7 +41,11 @@ def to_json(document: dict[str, Any]) -> str:
 
 
 def document(
-    study: Study, *, against: Comparison | None = None, calibration: Calibration | None = None
+    study: Study,
+    *,
+    against: Comparison | None = None,
+    calibration: Calibration | None = None,
+    backtest: Sequence[Score] = (),
 ) -> dict[str, Any]:
     """Return a study as plain values: the content of summary.json (schema version 1)."""
     scenario, found = study.scenario, study.equilibria
@@ -123,6 +128,8 @@ def document(
         made["against"] = _against(against)
     if calibration:
         made["network"] = calibration.as_dict()
+    if backtest:
+        made["backtest"] = [one.as_dict() for one in backtest]
     return made
 
 

@@ -39,7 +39,9 @@ def told(study: Study, caption: str, runs: int | None = None) -> str:
 def devices_fan(study: Study) -> Figure:
     marks = [Mark(f"tipping point {study.tipping:,.0f}", y=study.tipping)] if study.tipping else []
     chart = _fan(study, "devices", "Active devices", Axis("devices"), marks)
-    return Figure(chart, told(study, "In each month half of the runs lie inside the dark band, nine in ten inside the light one."))
+    return Figure(
+        chart, told(study, "In each month half of the runs lie inside the dark band, nine in ten inside the light one.")
+    )
 
 
 def price_fan(study: Study) -> Figure:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,11 +33,18 @@ from fieldstone.economy.experiments.stress import shock_month
 from fieldstone.economy.experiments.studies import Study, View
 
 if TYPE_CHECKING:
+    from fieldstone.economy.backtest import Score
     from fieldstone.economy.experiments.calibrate import Calibration
     from fieldstone.economy.experiments.comparison import Comparison
 
 
-def page(study: Study, *, against: Comparison | None = None, calibration: Calibration | None = None) -> Page:
+def page(
+    study: Study,
+    *,
+    against: Comparison | None = None,
+    calibration: Calibration | None = None,
+    backtest: Sequence[Score] = (),
+) -> Page:
     """Return the report of a study."""
     scenario = study.scenario
     sections = [Section("In short", [_tiles(study), Items(words.sentences(study)), _views(study)])]
@@ -74,6 +82,8 @@ def page(study: Study, *, against: Comparison | None = None, calibration: Calibr
         Section("Signs of collapse", [_conditions(study)], anchor="signs"),
         Section("What was assumed", _inputs(study), anchor="inputs"),
     ]
+    if backtest:
+        sections.append(_backtest(backtest))
     return Page(
         title=f"{scenario.name}: the economy in {scenario.months} months",
         lead=study.file.summary,
@@ -306,6 +316,45 @@ def _decides(study: Study) -> Section:
         )
     )  # fmt: skip
     return Section("What decides", blocks, anchor="sensitivity")
+
+
+def _backtest(scores: Sequence[Score]) -> Section:
+    rows: list[list[Value]] = []
+    for one in scores:
+        met = sum(one.meets.values())
+        tone: Tone = "good" if met == len(one.meets) else "mid" if met else "bad"
+        rows.append(
+            [
+                Cell(one.name, one.remark),
+                f"{one.known} / {one.held_out}",
+                *("–" if value is None else number_text(round(value, 9), "%")
+                  for value in (one.mape, one.persistence_mape, one.direction, one.coverage)),
+                Pill(f"{met} of {len(one.meets)}", tone),
+            ]
+        )  # fmt: skip
+    return Section(
+        "How far to trust the model",
+        [
+            Text(
+                "The same model fitted on the beginning of public series and judged on a tail that it had not seen. Bars: error at "
+                "most 15 %, direction at least 60 %, 70 to 90 % of the tail inside the 10–90 % band. Failures are shown as they are."
+            ),
+            Table(
+                [
+                    "series",
+                    "known / held out",
+                    "error (MAPE)",
+                    "… of no change",
+                    "direction",
+                    "in the band",
+                    "bars met",
+                ],
+                rows,
+                stack=True,
+            ),
+        ],
+        anchor="backtest",
+    )
 
 
 def _conditions(study: Study) -> Table:
