@@ -29,9 +29,9 @@ def show(body: Mapping[str, Any], *, show_all: bool = False) -> None:
         lines |= {
             "margin": f"{report['margin']} more live shares than are needed, in the weakest of {len(report['segments'])} "
             "segment(s)",
-            "loss in a year": f"{_chance(report['p_loss_1y_independent'])} if shares fail independently",
+            "loss in a year": f"{_chance(report['p_loss_1y_independent'])} if shares fail independently and nothing is repaired",
             "": f"{_chance(report['p_loss_1y_correlated'])} (95 %: at most {_chance(report['p_loss_1y_correlated_high'])}) "
-            "if operators and regions fail together",
+            "if operators and regions fail together and repair goes on",
             "model": report["model"]["correlated"],
             "spent so far": f"{format_usd(report['spent_micro_usd'])} for proven time of the present holders, "
             f"{format_usd(says['repair_micro_usd'])} for repairs (the gateway's word)",
@@ -45,7 +45,16 @@ def show(body: Mapping[str, Any], *, show_all: bool = False) -> None:
     order = sorted(report["segments"], key=lambda one: (one["margin"], one["segment"]))
     typer.echo("")
     table(
-        ("segment", "needed/made", "alive", "margin", "loss in a year", "repairs", "gateway's remarks"),
+        (
+            "segment",
+            "needed/made",
+            "alive",
+            "margin",
+            "loss in a year, unrepaired",
+            "correlated, repaired",
+            "repairs",
+            "gateway's remarks",
+        ),
         [_segment_row(one, books.get(one["segment"], {})) for one in order[: None if show_all else MOST_SEGMENTS]],
     )
     if len(order) > MOST_SEGMENTS and not show_all:
@@ -88,7 +97,8 @@ def _segment_row(segment: Mapping[str, Any], books: Mapping[str, Any]) -> tuple[
         f"{segment['k']}/{segment['n']}",
         str(segment["alive"]),
         f"{segment['margin']:+d}",
-        f"{_chance(segment['p_loss_1y_independent'])}, ≤ {_chance(segment['p_loss_1y_correlated_high'])} correlated",
+        _chance(segment["p_loss_1y_independent"]),
+        f"≤ {_chance(segment['p_loss_1y_correlated_high'])}",
         str(books.get("repairs", "")),
         ", ".join(remarks),
     )
