@@ -63,7 +63,11 @@ def report(
         row[0]: Placement(row[1].lower(), "", f"{_cell(row[3])}/{_cell(row[4])}", row[2])
         for row in registry.select("device", "operator", "model", "lat", "lon").iter_rows()
     }
-    segments = [_segment(one, facts.gateway, holdings, places) for one in facts.segments]
+    live = holdings.filter((pl.col("gateway") == facts.gateway) & (pl.col("until_ms") == FOREVER))
+    # cut once: an object of a tebibyte has thousands of segments
+    held = live.sort("index", "device", "share").partition_by("segment", as_dict=True)
+    nothing = live.clear()
+    segments = [_segment(one, held.get((one.id,), nothing), places) for one in facts.segments]
     _simulate(segments)
     price = facts.storage_micro_usd_per_gib_month
     units = sum(segment.pop("_paid_units") for segment in segments)
@@ -132,12 +136,9 @@ def check(
     return said
 
 
-def _segment(segment: Segment, gateway: str, holdings: pl.DataFrame, places: Mapping[str, Placement]) -> dict[str, Any]:
+def _segment(segment: Segment, mine: pl.DataFrame, places: Mapping[str, Placement]) -> dict[str, Any]:
     if not 1 <= segment.k <= segment.n:
         raise UsageError(f"segment {segment.id.hex()} is {segment.k} of {segment.n}")
-    mine = holdings.filter(
-        (pl.col("segment") == segment.id) & (pl.col("gateway") == gateway) & (pl.col("until_ms") == FOREVER)
-    ).sort("index", "device", "share")
     shares: list[dict[str, Any]] = []
     alive: dict[int, Placement] = {}
     for row in mine.iter_rows(named=True):
