@@ -132,7 +132,32 @@ def test_a_signed_report_is_rechecked_from_the_sealed_epoch_alone(run: Run, plac
     assert said.code == 1 and gateway in said.err
 
 
+def test_holders_that_fell_silent_are_not_counted_as_within_reach(run: Run, place: Place, tmp_path: Path) -> None:
+    """Two of five live holders answered nothing for four rounds: no share failed, but it can perhaps not be read."""
+    assert made(run, place, "photos/holiday/1.jpg")["reachable"] == {SEGMENT.hex(): 5}
+    epochs, file = tmp_path / "sealed", tmp_path / "1.report"
+    shutil.copytree(place.epochs, epochs)
+    path = epochs / "epoch=1" / "carry-storage-holdings.parquet"
+    since = pl.when(pl.col("index").is_in([0, 1])).then(pl.col("proven_ms") - 4 * 1_800_000).otherwise("proven_ms")
+    table = pl.read_parquet(path).with_columns(proven_ms=since)
+    table.write_parquet(path)
+    manifest = read_manifest(path.parent)
+    manifest.files[path.name] = file_info(path, table.height)
+    write_manifest(path.parent, manifest)
+    said = run("photos/holiday/1.jpg", "--dir", place.gateway, "--epochs", epochs, "--json", "--out", file)
+    body = json.loads(said.out)
+    assert (said.code, body["state"], body["report"]["margin"], body["reachable"]) == (
+        1,
+        "silent",
+        1,
+        {SEGMENT.hex(): 3},
+    )
+    said = run("--verify", file, "--epochs", epochs)
+    assert said.code == 1 and said.out.count("silent") >= 3 and "every figure is that of" in said.err
+
+
 LIES = {
+    "reachable": lambda body: body["reachable"].update({SEGMENT.hex(): 6}),
     "margin": lambda body: body["report"].update(margin=3),
     "share": lambda body: body["report"]["segments"][0]["shares"][5].update(alive=True),
     "score": lambda body: next(iter(body["holders"].values()))["scores_ppm"].update(audit=1),
@@ -220,7 +245,7 @@ def test_fewer_live_shares_than_needed_end_with_1(run: Run, place: Place, tmp_pa
     write_manifest(path.parent, manifest)
     said = run("photos/holiday/1.jpg", "--dir", place.gateway, "--epochs", epochs, "--json")
     assert (said.code, json.loads(said.out)["state"]) == (1, "short")
-    assert "fewer live shares" in said.err
+    assert "fewer shares than are needed" in said.err
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,7 @@ def tables(sealed: SealedEpoch, gateway: str, segments: Sequence[bytes]) -> Seal
     import msgspec
     import polars as pl
 
+    from fieldstone.epoch.freeze import round_interval_ms
     from fieldstone.epoch.store import StateScalars
     from fieldstone.errors import FieldstoneError
     from fieldstone.journal.manifest import MANIFEST_NAME
@@ -75,17 +76,19 @@ def tables(sealed: SealedEpoch, gateway: str, segments: Sequence[bytes]) -> Seal
         scalars = msgspec.json.decode((sealed.folder / _STATE).read_bytes(), type=StateScalars)
         policy = msgspec.convert(scalars.policy, Policy)
         wanted = pl.Series(values=list(segments), dtype=pl.Binary)
-        holdings = (
-            pl.scan_parquet(sealed.folder / f"{HOLDINGS}.parquet")
-            .filter((pl.col("gateway") == gateway) & pl.col("segment").is_in(wanted.implode()))
-            .collect()
-        )
+        everything = pl.scan_parquet(sealed.folder / f"{HOLDINGS}.parquet")
+        answered = everything.group_by("device").agg(pl.col("proven_ms").max()).collect()
+        holdings = everything.filter(
+            (pl.col("gateway") == gateway) & pl.col("segment").is_in(wanted.implode())
+        ).collect()
         return SealedTables(
             network_id=manifest.network_id,
             epoch=manifest.epoch,
             end_ms=manifest.end_ms,
             manifest_sha256=hashlib.sha256((sealed.folder / MANIFEST_NAME).read_bytes()).hexdigest(),
             holdings=holdings,
+            answered=dict(answered.iter_rows()),
+            round_ms=round_interval_ms(policy, SERVICE),
             registry=registry(sealed),
             reputation=sealed.table(REPUTATION),
             storage_micro_usd_per_gib_month=offer(

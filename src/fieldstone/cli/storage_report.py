@@ -62,7 +62,7 @@ def command(
 
         fieldstone storage report --verify 1.report --epochs DIR
 
-    Ends with 1 when fewer shares are provably alive than the object needs, and when a signed report does not hold.
+    Ends with 1 when fewer shares are within reach than the object needs, and when a signed report does not hold.
     """
     from fieldstone.cli.sealed import to_json
     from fieldstone.cli.storage_report_text import show
@@ -90,8 +90,10 @@ def command(
         typer.echo(f"{verify}: every figure is that of sealed epoch {body['epoch']['number']}", err=True)
     elif out is not None:
         typer.echo(f"signed report in {out}: recheck it with `fieldstone storage report --verify {out}`", err=True)
-    if verify is None and body["state"] == "short":
-        raise CheckFailed(f"{body['facts']['name']}: a segment has fewer live shares than are needed to read it")
+    if body["state"] in ("short", "silent"):
+        raise CheckFailed(
+            f"{body['facts']['name']}: fewer shares than are needed to read it are known to be within reach"
+        )
 
 
 def _from_gateway(

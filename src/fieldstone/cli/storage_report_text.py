@@ -25,13 +25,23 @@ def show(body: Mapping[str, Any], *, show_all: bool = False) -> None:
         "sealed as": f"manifest SHA-256 {epoch['manifest_sha256']}",
         "gateway": stated["gateway"],
     }
-    if report["segments"]:
+    order = sorted(report["segments"], key=lambda one: (one["margin"], one["segment"]))
+    if order:
+        count, weakest = len(order), order[0]
         lines |= {
-            "margin": f"{report['margin']} more live shares than are needed, in the weakest of {len(report['segments'])} "
-            "segment(s)",
+            "margin": f"{report['margin']} more live shares than are needed, in the weakest of {count} segment(s); "
+            f"{min(body['reachable'][one['segment']] - one['k'] for one in order)} more of holders that answered lately",
             "loss in a year": f"{_chance(report['p_loss_1y_independent'])} if shares fail independently and nothing is repaired",
-            "": f"{_chance(report['p_loss_1y_correlated'])} (95 %: at most {_chance(report['p_loss_1y_correlated_high'])}) "
-            "if operators and regions fail together and repair goes on",
+            "": f"{_chance(weakest['p_loss_1y_correlated'])} (95 %: at most {_chance(weakest['p_loss_1y_correlated_high'])}) "
+            "if operators and regions fail together and repair goes on"
+            + (" – the weakest segment" if count > 1 else ""),
+        }
+        if count > 1:
+            lines[" "] = (
+                f"at most {_chance(report['p_loss_1y_correlated_high'])} for all {count} segments, if they were "
+                "independent of each other; they fail together, so it is less"
+            )
+        lines |= {
             "model": report["model"]["correlated"],
             "spent so far": f"{format_usd(report['spent_micro_usd'])} for proven time of the present holders, "
             f"{format_usd(says['repair_micro_usd'])} for repairs (the gateway's word)",
@@ -39,23 +49,26 @@ def show(body: Mapping[str, Any], *, show_all: bool = False) -> None:
             f"{format_usd(epoch['storage_micro_usd_per_gib_month'])} per GiB-month of shares; unproven time is not paid",
         }
     facts(lines)
-    if not report["segments"]:
+    if not order:
         return
     books = {one["segment"]: one for one in says["segments"]}
-    order = sorted(report["segments"], key=lambda one: (one["margin"], one["segment"]))
     typer.echo("")
     table(
         (
             "segment",
             "needed/made",
             "alive",
+            "reachable",
             "margin",
             "loss in a year, unrepaired",
             "correlated, repaired",
             "repairs",
             "gateway's remarks",
         ),
-        [_segment_row(one, books.get(one["segment"], {})) for one in order[: None if show_all else MOST_SEGMENTS]],
+        [
+            _segment_row(one, books.get(one["segment"], {}), body["reachable"][one["segment"]])
+            for one in order[: None if show_all else MOST_SEGMENTS]
+        ],
     )
     if len(order) > MOST_SEGMENTS and not show_all:
         typer.echo(f"… and {len(order) - MOST_SEGMENTS} more segments, none weaker (--all shows them)\n")
@@ -81,7 +94,7 @@ def show(body: Mapping[str, Any], *, show_all: bool = False) -> None:
         )
 
 
-def _segment_row(segment: Mapping[str, Any], books: Mapping[str, Any]) -> tuple[str, ...]:
+def _segment_row(segment: Mapping[str, Any], books: Mapping[str, Any], reachable: int) -> tuple[str, ...]:
     remarks = []
     if books.get("not_leased"):
         remarks.append(f"{books['not_leased']} not leased yet")
@@ -96,6 +109,7 @@ def _segment_row(segment: Mapping[str, Any], books: Mapping[str, Any]) -> tuple[
         segment["segment"][:12],
         f"{segment['k']}/{segment['n']}",
         str(segment["alive"]),
+        str(reachable),
         f"{segment['margin']:+d}",
         _chance(segment["p_loss_1y_independent"]),
         f"≤ {_chance(segment['p_loss_1y_correlated_high'])}",
@@ -107,6 +121,8 @@ def _segment_row(segment: Mapping[str, Any], books: Mapping[str, Any]) -> tuple[
 def _share_row(share: Mapping[str, Any], holder: Mapping[str, Any], end_ms: int) -> tuple[str, ...]:
     scores = holder.get("scores_ppm") or {}
     standing = ", ".join([holder.get("standing") or "", *holder.get("standing_causes", ())])
+    if holder.get("silent"):
+        standing += ", silent"
     return (
         str(share["index"]),
         holder.get("name") or f"…{share['device'][-12:]}",

@@ -4,10 +4,12 @@
     epoch         which sealed epoch the figures are of, by the SHA-256 of its manifest
     report        `object_report.report`: holders, last proof and read, margin, predicted loss, money
     holders       scores and standing of every device that holds a share
-    state         retained | unproven | unlisted | short | inline | empty
+                  (a holder is silent when it answered none of the last QUIET_ROUNDS rounds; an outage is not a loss)
+    reachable     per segment: live shares whose holders are not silent
+    state         retained | unproven | unlisted | silent | short | inline | empty
     gateway_says  what only the gateway's books know: shares not yet leased, repairs, shares found wrong
 
-`recheck` works out `epoch`, `report`, `holders` and `state` again from the epoch's tables and names the first figure that
+`recheck` works out everything but the facts and `gateway_says` again from the epoch's tables and names the first figure that
 differs; `gateway_says` is signed but cannot be recomputed. That the named segments are the object's bytes is the gateway's
 word too, since only the gateway can decrypt them (run it yourself where that matters); that they add up to the object's
 size, and that k of their shares are large enough, is checked.
@@ -38,11 +40,13 @@ if TYPE_CHECKING:
 __all__ = ["STATES", "Facts", "SealedTables", "compose", "facts_of", "gateway_of", "peek", "recheck", "sign"]
 
 FORMAT = 1
+QUIET_ROUNDS = 4
 
 STATES: Mapping[str, str] = {
     "retained": "every segment has more than enough shares that were proven in time",
     "unproven": "enough shares are leased, but too few were asked and proven yet: a later epoch will tell",
     "unlisted": "the epoch does not know enough of its shares yet: it was uploaded or repaired after the epoch ended",
+    "silent": "enough shares are proven, but fewer holders than are needed answered lately: it may not be readable now",
     "short": "fewer shares are provably alive than are needed to read it; repair or a later epoch may still mend this",
     "inline": "small enough to lie, encrypted, in the gateway's own database: no provider holds it, nothing is proven",
     "empty": "the object has no bytes",
@@ -87,13 +91,16 @@ class Facts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 @dataclass(frozen=True, slots=True)
 class SealedTables:
     """What a report needs of a sealed epoch. `holdings` and `reputation`: the carry after it (may be cut down to the
-    object's rows); `registry`: REGISTRY_SCHEMA and more; the price is that of the epoch's policy."""
+    object's rows); `answered`: device → when the newest round was issued that it answered rightly, for any of its shares;
+    `registry`: REGISTRY_SCHEMA and more; price and length of a round are those of the epoch's policy."""
 
     network_id: str
     epoch: int
     end_ms: int
     manifest_sha256: str
     holdings: pl.DataFrame
+    answered: Mapping[str, int]
+    round_ms: int
     registry: pl.DataFrame
     reputation: pl.DataFrame | None
     storage_micro_usd_per_gib_month: int
@@ -140,6 +147,8 @@ def compose(facts: Facts, sealed: SealedTables, stored: StoredObject | None = No
         holdings=sealed.holdings,
         registry=sealed.registry,
     )
+    holders = _holders(report, sealed)
+    reachable = {one["segment"]: _reachable(one, holders) for one in report["segments"]}
     body = {
         "epoch": {
             "end_ms": sealed.end_ms,
@@ -150,9 +159,10 @@ def compose(facts: Facts, sealed: SealedTables, stored: StoredObject | None = No
         },
         "facts": msgspec.to_builtins(facts),
         "format": FORMAT,
-        "holders": _holders(report, sealed),
+        "holders": holders,
+        "reachable": reachable,
         "report": report,
-        "state": _state(facts, report),
+        "state": _state(facts, report, reachable),
     }
     if stored is not None:
         body["gateway_says"] = _gateway_says(stored)
@@ -198,7 +208,7 @@ def recheck(message: bytes, sealed: SealedTables) -> dict[str, Any]:
         )
     _check_sizes(facts, sealed.holdings)
     true = msgspec.json.decode(msgspec.json.encode(compose(facts, sealed), order="sorted"))
-    for name in ("epoch", "report", "holders", "state"):
+    for name in ("epoch", "report", "holders", "reachable", "state"):
         difference = _difference(said.get(name), true[name], name)
         if difference is not None:
             where, stated, found = difference
@@ -229,19 +239,26 @@ def _check_sizes(facts: Facts, holdings: pl.DataFrame) -> None:
             )
 
 
-def _state(facts: Facts, report: Mapping[str, Any]) -> str:
+def _state(facts: Facts, report: Mapping[str, Any], reachable: Mapping[str, int]) -> str:
     if not facts.segments:
         return "inline" if facts.size_bytes else "empty"
-    found = {_segment_state(segment) for segment in report["segments"]}
-    return next(state for state in ("short", "unlisted", "unproven", "retained") if state in found)
+    found = {_segment_state(segment, reachable[segment["segment"]]) for segment in report["segments"]}
+    return next(state for state in ("short", "silent", "unlisted", "unproven", "retained") if state in found)
 
 
-def _segment_state(segment: Mapping[str, Any]) -> str:
+def _reachable(segment: Mapping[str, Any], holders: Mapping[str, Any]) -> int:
+    live = [share for share in segment["shares"] if share["alive"]]
+    return len({share["index"] for share in live if not holders[share["device"]]["silent"]})
+
+
+def _segment_state(segment: Mapping[str, Any], reachable: int) -> str:
     if segment["alive"] < segment["k"]:
         # a share that failed is a loss; one that the epoch has never heard of is not
         return "short" if any(not share["alive"] for share in segment["shares"]) else "unlisted"
     proven = {share["index"] for share in segment["shares"] if share["alive"] and share["last_proof_ms"]}
-    return "retained" if len(proven) >= segment["k"] else "unproven"
+    if len(proven) < segment["k"]:
+        return "unproven"
+    return "retained" if reachable >= segment["k"] else "silent"
 
 
 def _holders(report: Mapping[str, Any], sealed: SealedTables) -> dict[str, Any]:
@@ -254,7 +271,9 @@ def _holders(report: Mapping[str, Any], sealed: SealedTables) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for device in devices:
         row, standing = known.get(device, {}), standings.get(device)
+        answered_ms = sealed.answered.get(device, 0)
         found[device] = {
+            "last_answer_ms": answered_ms or None,
             "lat": row.get("lat"),
             "lon": row.get("lon"),
             "name": row.get("name") or "",
@@ -266,6 +285,7 @@ def _holders(report: Mapping[str, Any], sealed: SealedTables) -> dict[str, Any]:
                 "availability": standing.online.ppm,
                 "retrieval": standing.read.ppm,
             },
+            "silent": sealed.end_ms - answered_ms > QUIET_ROUNDS * sealed.round_ms,
             "standing": None if standing is None else standing.state,
             "standing_causes": [] if standing is None else list(standing.causes),
         }
