@@ -87,6 +87,7 @@ def command(
             check_size(one.scenario, runs)
     if other:
         check_comparable(file.scenario, other.scenario)
+    _warn_without_numba()
     with _Bar() as bar:
         found = study(
             file, runs=runs, seed=seed, with_stress=stress, with_sensitivity=sensitivity, progress=bar.part(file)
@@ -121,6 +122,16 @@ def _calibrated(file: ScenarioFile, at: str, newest: int) -> tuple[ScenarioFile,
     store = open_store(at, None)
     numbers = store.epochs()[-newest:]
     return calibrated(file, [store.sealed(number) for number in numbers])
+
+
+def _warn_without_numba() -> None:
+    from importlib.util import find_spec
+
+    if find_spec("numba") is None:
+        typer.echo(
+            "numba is not installed, so this runs some 100 times slower; `pip install 'fieldstone[sim]'` brings it",
+            err=True,
+        )
 
 
 def _scores() -> tuple[Score, ...]:

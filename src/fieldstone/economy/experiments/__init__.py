@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from fieldstone.economy.experiments.calibrate import Calibration, calibrated
     from fieldstone.economy.experiments.comparison import Comparison, compare
     from fieldstone.economy.experiments.report import page, write
-    from fieldstone.economy.experiments.scenario_file import ScenarioFile, load, packaged, read
+    from fieldstone.economy.experiments.scenario_file import ScenarioFile, file_of, load, packaged, read
     from fieldstone.economy.experiments.sobol import Sensitivity, sensitivity
     from fieldstone.economy.experiments.stress import STRESSES
     from fieldstone.economy.experiments.studies import Study, study
@@ -33,6 +33,7 @@ __all__ = [
     "calibrated",
     "compare",
     "document",
+    "file_of",
     "load",
     "packaged",
     "page",
@@ -47,7 +48,7 @@ _MODULES = {
     "comparison": ("Comparison", "compare"),
     "summary": ("document",),
     "report": ("page", "write"),
-    "scenario_file": ("ScenarioFile", "load", "packaged", "read"),
+    "scenario_file": ("ScenarioFile", "file_of", "load", "packaged", "read"),
     "sobol": ("Sensitivity", "sensitivity"),
     "stress": ("STRESSES",),
     "studies": ("Study", "study"),

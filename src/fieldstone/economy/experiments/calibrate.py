@@ -141,7 +141,11 @@ def calibrated(file: ScenarioFile, epochs: Sequence[Sealed]) -> tuple[ScenarioFi
     book.coverage(policy)
     book.price(state["price_micro_usd"] / USD_MICRO, int(last.total_base) / TOKEN_BASE)
     book.demand(seen, len(active))
-    return book.file(), Calibration(title, seen.days, tuple(_figures(seen, active)), ASSUMED, tuple(book.warnings))
+    named = replace(book.file().scenario, name=str(last.network_id))
+    summary = f"Calibrated from {title}; what epochs cannot tell is that of the scenario “{file.scenario.name}”."
+    return replace(book.file(), scenario=named, summary=summary), Calibration(
+        title, seen.days, tuple(_figures(seen, active)), ASSUMED, tuple(book.warnings)
+    )
 
 
 class _Book:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import subprocess
@@ -11,10 +12,14 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
 
-from fieldstone.economy.experiments import ScenarioFile, Study, compare, study, write
-from fieldstone.errors import EnvironmentProblem
+from fieldstone.economy.experiments import ScenarioFile, Study, compare, document, file_of, page, study, write
+from fieldstone.economy.experiments.summary import to_json
+from fieldstone.economy.flywheel import Scenario
+from fieldstone.errors import EnvironmentProblem, UsageError
 from tests.economy.experiments.conftest import SMALL
+from tests.economy.flywheel.scenarios import scenarios
 
 
 def hashes(paths: list[Path]) -> dict[str, str]:
@@ -92,3 +97,16 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, small: Study) -> None:
     (tmp_path / "taken").write_text("a file")
     with pytest.raises(EnvironmentProblem, match="cannot be written"):
         write(tmp_path / "taken", small)
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(scenarios(months=14))
+def test_any_valid_scenario_gives_a_report(scenario: Scenario) -> None:
+    """Scenarios far from any real one: nothing to sell, a price of nothing, no devices, every policy and shock."""
+    try:
+        found = study(file_of(scenario), runs=3, samples=2)
+    except UsageError as error:
+        assert "no fleet" in str(error) or "changes nothing" in str(error)
+        return
+    assert "</html>" in page(found).html()
+    assert json.loads(to_json(document(found)))["runs"] == 3

@@ -31,6 +31,7 @@ from fieldstone.economy.experiments.report import figures, words
 from fieldstone.economy.experiments.scenario_file import Input
 from fieldstone.economy.experiments.stress import shock_month
 from fieldstone.economy.experiments.studies import Study, View
+from fieldstone.economy.flywheel.parameters import BIG
 
 if TYPE_CHECKING:
     from fieldstone.economy.backtest import Score
@@ -93,9 +94,17 @@ def page(
             "scenario SHA-256": study.file.config_hash,
             "seed": str(study.seed),
             "runs": f"{study.runs:,}",
-            "again": f"fieldstone simulate {study.file.path or 'SCENARIO.toml'} --runs {study.runs} --seed {study.seed}",
+            "again": _again(study, against, calibration),
         },
     )  # fmt: skip
+
+
+def _again(study: Study, against: Comparison | None, calibration: Calibration | None) -> str:
+    """Return the command that makes this report again."""
+    words = ["fieldstone simulate", study.file.path or "SCENARIO.toml"]
+    words += ["--against", against.b.file.path or "SCENARIO.toml"] if against else []
+    words += ["--from-network DIR"] if calibration else []
+    return " ".join([*words, f"--runs {study.runs} --seed {study.seed}"])
 
 
 def _tiles(study: Study) -> Tiles:
@@ -383,11 +392,9 @@ def _inputs(study: Study) -> list[Block]:
     rows: list[list[Value]] = []
     for one in backed:
         said = one.quantity
-        span = f"{said.low:g} to {said.high:g}" if said.low is not None and said.high is not None else ""
+        span = f"{_amount(said.low)} to {_amount(said.high)}" if said.low is not None and said.high is not None else ""
         source = f"{said.source} ({said.date})" if said.date else said.source or "a guess"
-        rows.append(
-            [Cell(one.key, one.meaning), Cell(f"{said.value:,g} {said.unit}".strip(), span), said.grade, source]
-        )
+        rows.append([Cell(one.key, one.meaning), Cell(_amount(said.value, said.unit), span), said.grade, source])
     counts = {grade: sum(one.quantity.grade == grade for one in own) for grade in "ABCD"}
     choices: dict[str, Value] = {
         "emission": study.scenario.emission.policy,
@@ -417,9 +424,16 @@ def _grouped(inputs: list[Input]) -> list[list[Value]]:
     parts: dict[str, list[str]] = {}
     for one in inputs:
         part, _, name = one.key.rpartition(".")
-        unit = "" if one.quantity.unit in ("fraction", "factor", "weight") else one.quantity.unit
-        parts.setdefault(part, []).append(f"{name} {one.quantity.value:,g} {unit}".strip())
+        parts.setdefault(part, []).append(f"{name} {_amount(one.quantity.value, one.quantity.unit)}")
     return [[part, ", ".join(names)] for part, names in parts.items()]
+
+
+def _amount(value: float, unit: str = "") -> str:
+    """Return an input as it would be written in a file: in full, not rounded to three digits."""
+    if value >= BIG:
+        return "without limit"
+    shown = f"{value:,.0f}" if value == int(value) and abs(value) < 1e12 else f"{value:,g}"
+    return f"{shown} {'' if unit in ('fraction', 'factor', 'weight') else unit}".strip()
 
 
 def _median(values: Array) -> float | None:

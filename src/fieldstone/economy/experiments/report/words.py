@@ -72,6 +72,11 @@ def months(value: float | None) -> str:
     return "never" if math.isinf(value) else f"{value:,.0f} months" if value != 1 else "1 month"
 
 
+def within(value: float) -> str:
+    """Return a duration after a verb: "in 3 months", "never"."""
+    return "never" if math.isinf(value) else f"in {months(value)}"
+
+
 def tipping(study: Study) -> tuple[str, str]:
     """Return the tipping point and a remark."""
     found = study.equilibria
@@ -113,8 +118,8 @@ def sentences(study: Study) -> list[str]:
     late = study.paybacks_later.quantiles((0.5,))[0]
     bare = study.utility_paybacks.quantiles((0.5,))[0]
     said.append(
-        f"A device bought at the start pays back in {months(p50)} (quartiles {months(p25)} and {months(p75)}), one bought in "
-        f"month {study.paybacks_later.start_month:.0f} in {months(late)}; without speculation in {months(bare)}."
+        f"A device bought at the start pays back {within(p50)} (quarter of them {within(p25)}, three quarters {within(p75)}), one "
+        f"bought in month {study.paybacks_later.start_month:.0f} {within(late)}; without speculation {within(bare)}."
     )
     covered = quantiles(study.main.outcomes["issuance_coverage"], (0.5,))[0]
     burned = quantiles(study.main.outcomes["burn_to_emission"], (0.5,))[0]
