@@ -11,6 +11,8 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
+import numpy as np
+
 from fieldstone.services.storage.codes import cipher, erasure
 from fieldstone.services.storage.codes.stripes import Layout
 from fieldstone.services.storage.pool.download import Download, NotReadable, Window, share_offset
@@ -18,6 +20,7 @@ from fieldstone.services.storage.pool.parts import Parts
 from fieldstone.services.storage.pool.segments import Segment, Share
 
 WINDOW_BYTES = 16 * 2**20
+PIECE_BYTES = 2**20  # handed out at a time
 _SEALED_CHUNK = cipher.CHUNK_BYTES + cipher.TAG_BYTES
 
 
@@ -34,7 +37,7 @@ class _Fetched:
         return self.window.data[start - self.window.start : end - self.window.start]
 
 
-async def read_segment(parts: Parts, segment: Segment, start: int, end: int) -> AsyncIterator[bytes]:
+async def read_segment(parts: Parts, segment: Segment, start: int, end: int) -> AsyncIterator[bytes | memoryview]:
     """Yield plain bytes `start` … `end` of a segment; the next window is fetched while one is used.
 
     Raises NotReadable.
@@ -84,7 +87,7 @@ class _Opener:
         self._carried = b""  # sealed bytes from `at` to the end of the window before
         self._before: _Fetched | None = None
 
-    async def open(self, download: Download, fetched: _Fetched, *, is_last: bool) -> list[bytes]:
+    async def open(self, download: Download, fetched: _Fetched, *, is_last: bool) -> list[bytes | memoryview]:
         """Return the plain pieces that are complete with this window. Raises NotReadable."""
         until = fetched.end if is_last else fetched.end // _SEALED_CHUNK * _SEALED_CHUNK
         run = asyncio.get_running_loop().run_in_executor
@@ -100,18 +103,33 @@ class _Opener:
         self._before = fetched
         return plain
 
-    def _chunks(self, fetched: _Fetched, until: int) -> list[bytes]:
-        pieces = []
-        for at in range(self._at, until, _SEALED_CHUNK):
-            stop = min(at + _SEALED_CHUNK, until)
-            if at < fetched.start:
-                sealed = memoryview(self._carried + bytes(fetched.sealed(fetched.start, stop)))
+    def _chunks(self, fetched: _Fetched, until: int) -> list[bytes | memoryview]:
+        """Open the chunks up to `until`; whole ones go straight to their place in memory that is handed out."""
+        chunks = range(self._at // _SEALED_CHUNK, -(-until // _SEALED_CHUNK))
+        start = max(chunks.start * cipher.CHUNK_BYTES, self._start)
+        end = min(chunks.stop * cipher.CHUNK_BYTES, self._end)
+        if len(chunks) == 1:
+            sealed = self._sealed(fetched, self._at, until)
+            return [self._cipher.open_range(sealed, start, end, self._segment.size_bytes)]
+        plain: memoryview = memoryview(np.empty(max(end - start, 0), np.uint8))  # type: ignore[arg-type]
+        final = cipher.chunk_count(self._segment.size_bytes) - 1
+        for chunk in chunks:
+            at = chunk * _SEALED_CHUNK
+            sealed = self._sealed(fetched, at, min(at + _SEALED_CHUNK, until))
+            first = chunk * cipher.CHUNK_BYTES
+            behind = first + len(sealed) - cipher.TAG_BYTES
+            if start <= first and behind <= end:
+                self._cipher.open_chunk_into(sealed, plain[first - start :], chunk=chunk, last=chunk == final)
             else:
-                sealed = fetched.sealed(at, stop)
-            first = at // _SEALED_CHUNK * cipher.CHUNK_BYTES
-            low, high = max(first, self._start), min(first + cipher.CHUNK_BYTES, self._end)
-            pieces.append(self._cipher.open_range(sealed, low, high, self._segment.size_bytes))
-        return pieces
+                low, high = max(first, start), min(behind, end)
+                piece = self._cipher.open_range(sealed, low, high, self._segment.size_bytes)
+                plain[low - start : high - start] = piece
+        return [plain[at : at + PIECE_BYTES] for at in range(0, len(plain), PIECE_BYTES)]
+
+    def _sealed(self, fetched: _Fetched, at: int, stop: int) -> memoryview:
+        if at < fetched.start:
+            return memoryview(self._carried + bytes(fetched.sealed(fetched.start, stop)))
+        return fetched.sealed(at, stop)
 
 
 async def _read_certainly(

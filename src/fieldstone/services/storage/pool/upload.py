@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -84,6 +85,7 @@ class Upload:
         self._size_bytes = coded.layout.share_bytes
         self._spares = list(placement.spares)
         self._running: dict[asyncio.Task[Receipt], Share] = {}
+        self._attempts: Counter[int] = Counter()  # of them by the share's number
         self._done: asyncio.Queue[asyncio.Task[Receipt]] = asyncio.Queue()
         self._nodes_by_did: dict[str, Node] = {}
         self._began: dict[int, float] = {}
@@ -159,6 +161,7 @@ class Upload:
             task.cancel()
             self.failed.append(share)
         self._running.clear()
+        self._attempts.clear()
 
     # ---- one share ----
 
@@ -170,6 +173,7 @@ class Upload:
         self._nodes_by_did[node.did] = node
         task = asyncio.create_task(self._store(share, node))
         self._running[task] = share
+        self._attempts[share.number] += 1
         task.add_done_callback(self._done.put_nowait)
 
     async def _store(self, share: Share, node: Node) -> Receipt:
@@ -190,6 +194,7 @@ class Upload:
         share = self._running.pop(task, None)
         if share is None:  # cancelled as the slower of two
             return
+        self._attempts[share.number] -= 1
         try:
             receipt = task.result()
         except NodeProblem as problem:
@@ -203,11 +208,14 @@ class Upload:
             return
         self.receipts[share.number] = receipt
         self._took.append(time.monotonic() - self._began[share.number])
+        if not self._is_running(share.number):
+            return
         for other, twin in list(self._running.items()):
             if twin.number == share.number:
                 other.cancel()
                 self.failed.append(twin)
                 del self._running[other]
+        self._attempts[share.number] = 0
 
     def _time_out(self) -> None:
         for share in self._running.values():
@@ -216,7 +224,7 @@ class Upload:
         self.cancel()
 
     def _is_running(self, number: int) -> bool:
-        return any(share.number == number for share in self._running.values())
+        return self._attempts[number] > 0
 
     async def _replace(self, number: int) -> None:
         if not self._spares:
@@ -228,8 +236,10 @@ class Upload:
 
     def _patience(self) -> float | None:
         """Return for how long to wait before slow uploads are doubled; None: too few are done to know what slow is."""
+        if not self._spares or len(self._took) < self._profile.k or not self._coded.is_whole:
+            return None
         oldest = min((self._began[number] for number in self.waiting if self._is_running(number)), default=None)
-        if not self._spares or len(self._took) < self._profile.k or not self._coded.is_whole or oldest is None:
+        if oldest is None:
             return None
         return max(0.01, oldest + self._slow_s() - time.monotonic())
 
