@@ -18,6 +18,7 @@ HOW_TO = (
     "buy-data",
     "verify-your-own-files",
     "assess-a-network",
+    "simulate-a-network",
     "add-a-service",
     "use-another-chain",
     "back-up-and-restore",
