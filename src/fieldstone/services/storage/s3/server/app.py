@@ -19,6 +19,7 @@ from fieldstone.services.storage.s3.server.access_log import AccessLog
 from fieldstone.services.storage.s3.server.crossorigin import cross_origin_headers
 from fieldstone.services.storage.s3.server.exchange import XML_TYPE, Answer, Body, Call
 from fieldstone.services.storage.s3.server.gateway import Gateway
+from fieldstone.services.storage.s3.server.lane import EXTENSION
 from fieldstone.services.storage.s3.server.operations import OPERATIONS, Operation
 from fieldstone.services.storage.s3.sigv4 import Identity
 from fieldstone.services.storage.s3.wire import Request
@@ -26,6 +27,7 @@ from fieldstone.services.storage.s3.wire import Request
 _log = structlog.get_logger("s3")
 _SERVER = (b"server", b"fieldstone")
 _WITHOUT_BODY = (204, 304)
+_NONE: Mapping[str, Any] = {}
 
 
 class S3App:
@@ -43,7 +45,7 @@ class S3App:
         metrics = gateway.metrics
         started_s = time.perf_counter()
         request_id = os.urandom(8).hex().upper()
-        body = Body(receive, gateway.options.body_timeout_s)
+        body = Body(receive, gateway.options.body_timeout_s, scope.get("extensions", _NONE).get(EXTENSION))
         state: dict[str, Any] = {}
         metrics.open_requests += 1
         sent_bytes = 0
@@ -52,12 +54,14 @@ class S3App:
                 answer = await self._answer(scope, body, request_id, state)
             except Exception as error:
                 answer = self._failure(error, scope, request_id, state)
+            body.leave()
             target_: Target | None = state.get("target")
             call: Call | None = state.get("call")
             if call is not None and call.view is not None and b"origin" in call.request.headers:
                 answer.headers += cross_origin_headers(call)
             sent_bytes = await self._send(scope, send, answer, body, request_id)
         finally:
+            body.leave()
             metrics.open_requests -= 1
         seconds = time.perf_counter() - started_s
         operation = target_.operation if target_ else "Unknown"

@@ -7,11 +7,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from fieldstone.services.storage.catalog.rows import Account
 from fieldstone.services.storage.s3 import versioning, xml
 from fieldstone.services.storage.s3.addressing import Target
 from fieldstone.services.storage.s3.errors import S3Error
 from fieldstone.services.storage.s3.server.gateway import BucketView, Gateway
+from fieldstone.services.storage.s3.server.lane import Gone, Straight
 from fieldstone.services.storage.s3.sigv4 import Identity
 from fieldstone.services.storage.s3.wire import Request
 
@@ -21,6 +24,7 @@ Headers = list[tuple[bytes, bytes]]
 
 XML_TYPE = (b"content-type", b"application/xml")
 DOCUMENT_BYTES = 4 << 20
+_HUNG_UP = "The connection was closed before the body was complete."
 
 
 @dataclass(slots=True)
@@ -43,9 +47,10 @@ class Body:
     """The request's body off the socket, with a limit on silence. Reading begins only here, so `100 Continue` is sent
     only to requests that got this far."""
 
-    def __init__(self, receive: Receive, timeout_s: float) -> None:
+    def __init__(self, receive: Receive, timeout_s: float, straight: Straight | None = None) -> None:
         self._receive = receive
         self._timeout_s = timeout_s
+        self._straight = straight
         self.started = False
         self.ended = False
         self.received_bytes = 0
@@ -65,6 +70,37 @@ class Body:
         if held:
             yield held[0] if len(held) == 1 else b"".join(held)
 
+    async def large_blocks(self, size_bytes: int) -> AsyncIterator[bytes | memoryview]:
+        """As `blocks`, a large body's straight from the socket into memory that nobody else uses."""
+        straight = self._straight
+        first = await self._next() if straight is not None else b""
+        if straight is None or self.ended or not straight.begin(self.received_bytes):
+            if first:
+                yield first
+            async for piece in self.blocks(size_bytes):
+                yield piece
+            return
+        while not self.ended:
+            count = min(max(size_bytes, len(first) + 1), straight.left + len(first))
+            block: memoryview = memoryview(np.empty(count, np.uint8))  # type: ignore[arg-type]
+            block[: len(first)] = first
+            try:
+                await straight.fill(block[len(first) :], self._timeout_s)
+            except TimeoutError:
+                raise S3Error("RequestTimeout") from None
+            except Gone:
+                self.ended = True
+                raise S3Error("IncompleteBody", _HUNG_UP) from None
+            self.received_bytes += count - len(first)
+            self.ended = not straight.left
+            first = b""
+            yield block
+
+    def leave(self) -> None:
+        """Drop what nobody has read. Call it before the answer goes out."""
+        if self._straight is not None:
+            self._straight.leave()
+
     async def all(self, limit_bytes: int = DOCUMENT_BYTES) -> bytes:
         """Return the whole of a small body. Errors: MaxMessageLengthExceeded, IncompleteBody, RequestTimeout."""
         held: list[bytes] = []
@@ -83,7 +119,7 @@ class Body:
             raise S3Error("RequestTimeout") from None
         if message["type"] == "http.disconnect":
             self.ended = True
-            raise S3Error("IncompleteBody", "The connection was closed before the body was complete.")
+            raise S3Error("IncompleteBody", _HUNG_UP)
         piece: bytes = message.get("body", b"")
         self.ended = not message.get("more_body", False)
         self.received_bytes += len(piece)

@@ -49,11 +49,11 @@ async def store_body(call: Call, plan: BodyPlan, body: Body) -> tuple[Content, B
         facts = decoder.finish()
         stored = await _write(call, _once(data), len(data)) if data else Stored(0)
         return Content.of(stored), facts
-    return await store_source(call, decoder, body.blocks(BLOCK_BYTES), size)
+    return await store_source(call, decoder, body.large_blocks(BLOCK_BYTES), size)
 
 
 async def store_source(
-    call: Call, decoder: BodyDecoder, blocks: AsyncIterator[bytes], size: int | None
+    call: Call, decoder: BodyDecoder, blocks: AsyncIterator[bytes | memoryview], size: int | None
 ) -> tuple[Content, BodyFacts]:
     """Check and store bytes as they come. `size`: exactly as many, where known."""
     facts: list[BodyFacts] = []
@@ -79,7 +79,7 @@ async def _once(data: bytes) -> AsyncIterator[bytes | memoryview]:
 
 
 async def _checked(
-    decoder: BodyDecoder, blocks: AsyncIterator[bytes], facts: list[BodyFacts]
+    decoder: BodyDecoder, blocks: AsyncIterator[bytes | memoryview], facts: list[BodyFacts]
 ) -> AsyncGenerator[bytes | memoryview]:
     loop = asyncio.get_running_loop()
     ahead: asyncio.Future[list[bytes | memoryview]] | None = None

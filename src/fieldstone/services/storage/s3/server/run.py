@@ -18,6 +18,7 @@ from fieldstone.services.storage.s3.server.access_log import AccessLog
 from fieldstone.services.storage.s3.server.admin import AdminApp
 from fieldstone.services.storage.s3.server.app import S3App
 from fieldstone.services.storage.s3.server.gateway import Gateway
+from fieldstone.services.storage.s3.server.lane import BodyLane
 from fieldstone.services.storage.s3.server.worker import work
 
 _log = structlog.get_logger("s3")
@@ -96,7 +97,7 @@ def listen(host: str, port: int) -> socket.socket:
 def _config(app: Any, tls: tuple[str, str] | None) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http="httptools",
+        http=BodyLane,
         loop="uvloop",
         lifespan="off",
         log_config=None,

@@ -1,0 +1,155 @@
+"""The S3 door's way for large bodies: from the socket into the memory that is checked and stored, in big pieces.
+
+uvicorn reads 64 KiB at a time and copies every byte four times before an app has it, which costs more than the digests.
+So when an app begins to read a body of known, large length, the rest of it is read here, past httptools, and httptools
+goes on behind it with a fresh parser. Heads, small bodies, chunked bodies and everything over TLS stay uvicorn's.
+
+An app finds the way in the scope: `scope["extensions"][EXTENSION]` is a `Straight`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+EXTENSION = "fieldstone.straight"
+LEAST_BYTES = 256 << 10
+_SCRATCH_BYTES = 256 << 10
+
+
+class Gone(Exception):
+    """The client hung up before its body was complete."""
+
+
+class BodyLane(HttpToolsProtocol):
+    """uvicorn's protocol with `Straight` offered for large bodies."""
+
+    def on_headers_complete(self) -> None:
+        """Offer the way, where the body has a stated length and nothing of it has been read."""
+        super().on_headers_complete()
+        if self.scheme != "http":
+            return
+        lengths = [value for name, value in self.headers if name == b"content-length"]
+        if len(lengths) == 1 and lengths[0].isdigit() and int(lengths[0]) >= LEAST_BYTES:
+            extensions: dict[str, Any] = {EXTENSION: Straight(self, self.cycle, int(lengths[0]))}
+            self.scope["extensions"] = extensions
+
+    def go_on(self, cycle: Any) -> None:
+        """Take the reading back behind a body that was read past the parser."""
+        cycle.more_body = False
+        if self.transport.is_closing():
+            return
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+        self.transport.set_protocol(self)
+        self.flow.resume_reading()
+
+
+class Straight(asyncio.BufferedProtocol):
+    """The rest of one body, read straight into the reader's memory.
+
+    `begin` right after a piece came from `receive`, then `fill`; `leave` at the end, whatever happened.
+    """
+
+    def __init__(self, owner: Any, cycle: Any, length: int) -> None:
+        self._owner, self._cycle = owner, cycle
+        self._view = memoryview(b"")
+        self._at = 0
+        self._filled: asyncio.Future[None] | None = None
+        self._scratch: memoryview | None = None
+        self._silence: asyncio.TimerHandle | None = None
+        self._is_lost = False
+        self.length = length
+        self.left = 0
+
+    def begin(self, received: int) -> bool:
+        """Take the reading over when `received` bytes have come; False where that cannot be: read on as before."""
+        cycle, owner = self._cycle, self._owner
+        late = owner.cycle is not cycle or cycle.disconnected or cycle.response_complete or cycle.body
+        if late or owner.transport.is_closing() or not received < self.length:
+            return False
+        self.left = self.length - received
+        owner.flow.pause_reading()
+        owner.transport.set_protocol(self)
+        return True
+
+    async def fill(self, view: memoryview, patience_s: float) -> None:
+        """Fill `view`, at most `left` bytes. Raises Gone; TimeoutError when nothing comes for `patience_s`."""
+        if self._is_lost or self._owner.transport.is_closing():
+            raise Gone
+        loop = asyncio.get_running_loop()
+        self._view, self._at = view, 0
+        self._filled = loop.create_future()
+        self._silence = loop.call_later(patience_s, self._look, patience_s, 0)
+        self._owner.flow.resume_reading()
+        try:
+            await self._filled
+        finally:
+            if self._silence is not None:
+                self._silence.cancel()
+            self._view, self._filled = memoryview(b""), None
+            if self.left and not self._owner.transport.is_closing():
+                self._owner.flow.pause_reading()
+        if not self.left:
+            self._owner.go_on(self._cycle)
+
+    def leave(self) -> None:
+        """Give the connection back. What nobody wants to read any more is dropped as it comes, as uvicorn does."""
+        if self.left and self._scratch is None and not self._owner.transport.is_closing():
+            self._scratch = memoryview(bytearray(_SCRATCH_BYTES))
+            self._owner.flow.resume_reading()
+
+    def _look(self, patience_s: float, before: int) -> None:
+        if self._filled is None or self._filled.done():
+            return
+        if self._at == before:
+            self._filled.set_exception(TimeoutError())
+        else:
+            self._silence = asyncio.get_running_loop().call_later(patience_s, self._look, patience_s, self._at)
+
+    # what the transport calls
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Return where the next bytes go: never more than the body has, so a next request stays in the socket."""
+        if self._scratch is not None:
+            return self._scratch[: min(self.left, _SCRATCH_BYTES)]
+        return self._view[self._at :]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Take note of bytes that came."""
+        self.left -= nbytes
+        if self._scratch is not None:
+            if not self.left:
+                self._owner.go_on(self._cycle)
+            return
+        self._at += nbytes
+        if self._at == len(self._view):
+            self._owner.flow.pause_reading()
+            if self._filled is not None and not self._filled.done():
+                self._filled.set_result(None)
+
+    def eof_received(self) -> bool:
+        """The client will send no more: the body is short."""
+        self._lose()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell whoever fills, and the protocol that owns the connection."""
+        self._lose()
+        self._owner.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Hand on."""
+        self._owner.pause_writing()
+
+    def resume_writing(self) -> None:
+        """Hand on."""
+        self._owner.resume_writing()
+
+    def _lose(self) -> None:
+        self._is_lost = True
+        if self._filled is not None and not self._filled.done():
+            self._filled.set_exception(Gone())
