@@ -70,3 +70,10 @@ def test_same_seed_same_indices(file: ScenarioFile) -> None:
 def test_samples_are_a_power_of_two(file: ScenarioFile, samples: int) -> None:
     with pytest.raises(UsageError, match="power of two"):
         sensitivity(file, samples=samples)
+
+
+def test_long_runs_get_fewer_samples(file: ScenarioFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fieldstone.economy.experiments import sobol
+
+    monkeypatch.setattr(sobol, "MOST_CELLS", 10_000)
+    assert sensitivity(file, samples=64).samples == 16

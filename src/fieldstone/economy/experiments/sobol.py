@@ -25,7 +25,8 @@ from fieldstone.errors import UsageError
 Array = NDArray[np.float64]
 
 OUTPUTS = ("devices_end", "revenue_usd_year", "price_usd_end")
-SAMPLES = 512
+SAMPLES, LEAST_SAMPLES = 512, 16
+MOST_CELLS = 12_000_000  # runs × steps of the largest batch, 300 MB
 
 # name → key of `Prepared.vary`; only those with an effect in the scenario are used
 KNOBS: dict[str, str] = {
@@ -84,13 +85,15 @@ class Sensitivity:
 def sensitivity(
     file: ScenarioFile, *, samples: int = SAMPLES, seed: int = 1, threads: int | None = None
 ) -> Sensitivity:
-    """Return the sensitivity of a scenario. `samples`: a power of two. Raises UsageError."""
+    """Return the sensitivity of a scenario. `samples`: a power of two, halved until it fits into memory. Raises UsageError."""
     stats: Any = importlib.import_module("scipy.stats")  # its stubs know no `uniform`
 
     if samples < 2 or samples & (samples - 1):
         raise UsageError(f"samples must be a power of two, not {samples}")
     scenario = still(file.scenario)
     knobs = knobs_of(file)
+    while samples > LEAST_SAMPLES and samples * (len(knobs) + 2) * scenario.steps > MOST_CELLS:
+        samples //= 2
     prepared = prepare(scenario)
 
     def model(values: Array) -> Array:
