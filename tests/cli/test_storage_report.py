@@ -98,6 +98,12 @@ def test_for_people_it_is_a_table(run: Run, place: Place) -> None:
     assert said.out.count("100 %") >= 5 and "suspended" in said.out and "NO" in said.out
 
 
+def test_for_people_what_is_not_listed_yet_is_not_called_lost(run: Run, place: Place) -> None:
+    said = run("photos/fresh.jpg", "--dir", place.gateway, "--epochs", place.epochs)
+    assert said.code == 0 and "not known yet" in said.out and "6 not leased yet" in said.out
+    assert "100 %" not in said.out
+
+
 def test_over_http_the_same_report_comes(run: Run, place: Place) -> None:
     with sealed_object.node(place.epochs) as url:
         said = run("photos/holiday/1.jpg", "--dir", place.gateway, "--network", url, "--json")

@@ -11,6 +11,7 @@ VERBS: dict[str, str] = {
     "gateway": "storage_gateway",
     "report": "storage_report",
     "quote": "storage_quote",
+    "coverage": "storage_coverage",
     "commp": "storage_commp",
     "root": "storage_root",
 }

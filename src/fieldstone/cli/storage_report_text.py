@@ -26,7 +26,9 @@ def show(body: Mapping[str, Any], *, show_all: bool = False) -> None:
         "gateway": stated["gateway"],
     }
     order = sorted(report["segments"], key=lambda one: (one["margin"], one["segment"]))
-    if order:
+    if body["state"] == "unlisted":
+        lines["margin"] = "not known yet: what the epoch does not list is neither proven nor lost"
+    elif order:
         count, weakest = len(order), order[0]
         lines |= {
             "margin": f"{report['margin']} more live shares than are needed, in the weakest of {count} segment(s); "
@@ -41,8 +43,9 @@ def show(body: Mapping[str, Any], *, show_all: bool = False) -> None:
                 f"at most {_chance(report['p_loss_1y_correlated_high'])} for all {count} segments, if they were "
                 "independent of each other; they fail together, so it is less"
             )
+        lines["model"] = report["model"]["correlated"]
+    if order:
         lines |= {
-            "model": report["model"]["correlated"],
             "spent so far": f"{format_usd(report['spent_micro_usd'])} for proven time of the present holders, "
             f"{format_usd(says['repair_micro_usd'])} for repairs (the gateway's word)",
             "next 30 days": f"at most {format_usd(report['ahead_micro_usd_30_days'])} at "
@@ -96,6 +99,7 @@ def show(body: Mapping[str, Any], *, show_all: bool = False) -> None:
 
 def _segment_row(segment: Mapping[str, Any], books: Mapping[str, Any], reachable: int) -> tuple[str, ...]:
     remarks = []
+    is_listed = bool(segment["shares"])
     if books.get("not_leased"):
         remarks.append(f"{books['not_leased']} not leased yet")
     remarks += [f"{count} {state}" for state, count in books.get("shares", {}).items() if state in ("corrupt", "lost")]
@@ -111,8 +115,8 @@ def _segment_row(segment: Mapping[str, Any], books: Mapping[str, Any], reachable
         str(segment["alive"]),
         str(reachable),
         f"{segment['margin']:+d}",
-        _chance(segment["p_loss_1y_independent"]),
-        f"≤ {_chance(segment['p_loss_1y_correlated_high'])}",
+        _chance(segment["p_loss_1y_independent"]) if is_listed else "",
+        f"≤ {_chance(segment['p_loss_1y_correlated_high'])}" if is_listed else "not listed yet",
         str(books.get("repairs", "")),
         ", ".join(remarks),
     )

@@ -31,10 +31,12 @@ from fieldstone.services.storage.pool import Stored, segments
 from fieldstone.services.storage.pool.tables import create_tables as create_pool
 from fieldstone.services.storage.pool.tables import share
 from fieldstone.state.engine import connect_state, writing
+from fieldstone.units import HOUR_MS
 
 SEGMENT, FRESH = b"S" * 16, b"F" * 16
 SIZE = 4 * 16_384 - 16  # one chunk with its tag fills four shares of the lab
 OWNER = "a" * 64
+API_KEY, CREDITS = "fsk_test", 2_920_000
 PRICE_USD = "1000"  # dollars per GiB-month, so that six hours of 16 KiB shares cost something
 
 
@@ -79,7 +81,13 @@ def seal(played: World, under: Path, *, number: int = 1) -> Path:
         table.write_parquet(folder / f"{name}.parquet")
         files[f"{name}.parquet"] = file_info(folder / f"{name}.parquet", table.height)
     manifest = Manifest(
-        network_id="lab", epoch=number, start_ms=0, end_ms=played.now_ms, first_position=1, last_position=1, files=files
+        network_id="lab",
+        epoch=number,
+        start_ms=played.now_ms - 6 * HOUR_MS,
+        end_ms=played.now_ms,
+        first_position=1,
+        last_position=1,
+        files=files,
     )
     write_manifest(folder, manifest)
     return under
@@ -136,14 +144,14 @@ def _segment(connection: Connection, name: bytes, ids: list[bytes], holders: lis
 
 
 @contextmanager
-def node(epochs: Path) -> Iterator[str]:
-    """Serve a folder of epochs by the node's own routes, and a price list; yield the address."""
+def node(epochs: Path, unpaid: int = 0) -> Iterator[str]:
+    """Serve a folder of epochs by the node's own routes, a price list and an account; yield the address."""
     import socket
     import threading
     import types
 
     import uvicorn
-    from fastapi import FastAPI
+    from fastapi import FastAPI, Header
 
     from fieldstone.epoch.store import EpochStore
     from fieldstone.node.epochs_api import router
@@ -158,6 +166,23 @@ def node(epochs: Path) -> Iterator[str]:
             "products": [
                 {"service": "storage", "product": name, "unit_price_micro_usd": price} for name, price in prices.items()
             ]
+        }
+
+    @app.get("/v1/market/account")
+    def account(authorization: str = Header()) -> dict[str, object]:
+        assert authorization == f"Bearer {API_KEY}"
+        return {"credits_micro_usd": CREDITS}
+
+    @app.get("/v1/market/usage")
+    def usage() -> dict[str, object]:
+        one = {"epoch": 1, "due_micro_usd": 1_000, "paid_micro_usd": 1_000}
+        return {
+            "payers": [],
+            "charges": [
+                {**one, "service": "storage", "product": "storage"},
+                {**one, "service": "storage", "product": "egress", "paid_micro_usd": 1_000 - unpaid},
+                {**one, "service": "sensing", "product": "observations"},
+            ],
         }
 
     @app.get("/v1/storage/directory")
