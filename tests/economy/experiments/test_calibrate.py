@@ -10,7 +10,8 @@ import pytest
 
 from fieldstone import metrics
 from fieldstone.economy.experiments import ScenarioFile, calibrated, load, study
-from fieldstone.economy.experiments.calibrate import DAYS_PER_MONTH, Calibration
+from fieldstone.economy.experiments.calibrate import Calibration
+from fieldstone.economy.experiments.live import DAYS_PER_MONTH
 from fieldstone.economy.experiments.sobol import still
 from fieldstone.economy.flywheel import Shock, simulate
 from fieldstone.epoch.store import SealedEpoch
@@ -109,22 +110,6 @@ def test_shocks_on_parts_that_are_gone_are_left_out(epochs: list[SealedEpoch]) -
     found, calibration = calibrated(replace(file, scenario=replace(file.scenario, shocks=shocks)), epochs)
     assert found.scenario.shocks == shocks[1:]
     assert any("1 shocks" in text for text in calibration.warnings)
-
-
-def test_growth_is_measured_when_there_is_enough_of_it() -> None:
-    import math
-    from collections import Counter
-
-    from fieldstone.economy.experiments.calibrate import _growth_year, _Seen
-
-    def seen(revenues: tuple[float, ...], days: float) -> _Seen:
-        return _Seen(days, sum(revenues), revenues, 1, 1, 1, 1, Counter(), Counter(), (set(),), set(), 0)
-
-    doubling = tuple(math.exp(math.log(2) * n / 24) for n in range(24))
-    assert _growth_year(seen(doubling, 365.25)) == pytest.approx(math.log(2))
-    assert _growth_year(seen(doubling, 20)) is None
-    assert _growth_year(seen((*doubling[:-1], 0.0), 365.25)) is None
-    assert _growth_year(seen(doubling[:5], 365.25)) is None
 
 
 def test_changed_epochs_are_refused(tmp_path: Path, epochs: list[SealedEpoch]) -> None:

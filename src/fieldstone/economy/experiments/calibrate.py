@@ -13,15 +13,14 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 import numpy as np
 import polars as pl
 
 from fieldstone import metrics
-from fieldstone.charts import number_text
+from fieldstone.economy.experiments.live import DAYS_PER_MONTH, Measured, Sealed, Seen, figures, growth_year, seen_in
 from fieldstone.economy.experiments.quantities import Quantity
 from fieldstone.economy.experiments.scenario_file import PARTS, Input, ScenarioFile
 from fieldstone.economy.flywheel import Cohort, Scenario
@@ -30,13 +29,10 @@ from fieldstone.economy.flywheel.parameters import BIG
 from fieldstone.economy.flywheel.sales import sell
 from fieldstone.economy.flywheel.state import start
 from fieldstone.errors import UsageError
-from fieldstone.market.metering import Delivered, decode
 from fieldstone.policy import Policy
-from fieldstone.rewards.emission import fade, schedule
-from fieldstone.units import DAY_MS, PPM, TOKEN_BASE, USD_MICRO
+from fieldstone.rewards.emission import schedule
+from fieldstone.units import PPM, TOKEN_BASE, USD_MICRO
 
-DAYS_PER_MONTH = 30.4375
-LEAST_EPOCHS_FOR_GROWTH, LEAST_DAYS_FOR_GROWTH = 12, 28.0
 UNIT = "customers"  # name of the segment that stands for all of them
 
 ASSUMED = (
@@ -49,32 +45,6 @@ ASSUMED = (
     "the market of the token (price.model, pool_usd, volatility_year, speculation)",
     "the treasury's dollars and spending (treasury.*)",
 )
-
-
-class Sealed(Protocol):
-    """What is read of a sealed epoch; `fieldstone.epoch.store.SealedEpoch` is one."""
-
-    folder: Path
-    manifest: Any
-
-    def table(self, name: str) -> pl.DataFrame: ...
-    def table_names(self) -> list[str]: ...
-    def check_files(self) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """A figure of the live network; None is unknown."""
-
-    name: str
-    value: float | None
-    unit: str
-    meaning: str
-
-    @property
-    def shown(self) -> str:
-        """The value as people read it."""
-        return number_text(self.value, self.unit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,24 +71,6 @@ class Calibration:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """Sums over the epochs. Money in dollars, tokens whole."""
-
-    days: float
-    revenue_usd: float
-    revenues_usd: tuple[float, ...]  # by epoch
-    minted_tokens: float
-    minted_usd: float
-    bootstrap_tokens: float
-    expected_bootstrap: float  # by schedule and fade
-    rewards: Counter[str]  # operator → base units
-    payers: Counter[str]  # customer → micro-dollars
-    active: tuple[set[str], ...]  # by epoch
-    sold: set[str]
-    good_rows: int
-
-
 def calibrated(file: ScenarioFile, epochs: Sequence[Sealed]) -> tuple[ScenarioFile, Calibration]:
     """Return the scenario with a network's numbers, and what was measured. `epochs`: oldest first.
 
@@ -131,7 +83,7 @@ def calibrated(file: ScenarioFile, epochs: Sequence[Sealed]) -> tuple[ScenarioFi
     first, last = epochs[0].manifest, epochs[-1].manifest
     state = json.loads((epochs[-1].folder / "state.json").read_bytes())
     policy = msgspec.convert(state["policy"], Policy)
-    seen = _seen(epochs, policy)
+    seen = seen_in(epochs, policy)
     title = f"sealed epochs {first.epoch} to {last.epoch} of {last.network_id}"
     date = np.datetime_as_string(np.datetime64(int(last.end_ms) - 1, "ms"), unit="D")
     book = _Book(file, title, str(date))
@@ -144,7 +96,7 @@ def calibrated(file: ScenarioFile, epochs: Sequence[Sealed]) -> tuple[ScenarioFi
     named = replace(book.file().scenario, name=str(last.network_id))
     summary = f"Calibrated from {title}; what epochs cannot tell is that of the scenario “{file.scenario.name}”."
     return replace(book.file(), scenario=named, summary=summary), Calibration(
-        title, seen.days, tuple(_figures(seen, active)), ASSUMED, tuple(book.warnings)
+        title, seen.days, tuple(figures(seen, active)), ASSUMED, tuple(book.warnings)
     )
 
 
@@ -195,7 +147,7 @@ class _Book:
             self._assume(f"cohorts.{model}.available_from_month", 0.0)
         self._cohorts = tuple(made)
 
-    def emission(self, policy: Policy, epoch: int, seen: _Seen) -> None:
+    def emission(self, policy: Policy, epoch: int, seen: Seen) -> None:
         """Set the reward policy that pays the network, in the model's units."""
         rewards = policy.rewards
         per_month = DAYS_PER_MONTH * 86_400 / policy.epoch.length_s
@@ -235,7 +187,7 @@ class _Book:
         else:
             self.warnings.append("Nothing was minted yet; the scenario's token supply is kept.")
 
-    def demand(self, seen: _Seen, active: int) -> None:
+    def demand(self, seen: Seen, active: int) -> None:
         """Set demand so that the model sells today what the network sold; a unit is a dollar at today's prices."""
         service, segment = self._file.scenario.service, self._segment
         revenue_month = seen.revenue_usd / seen.days * DAYS_PER_MONTH
@@ -284,7 +236,7 @@ class _Book:
                     "%", " %", 1
                 )
             )
-        growth = _growth_year(seen)
+        growth = growth_year(seen)
         if growth is None:
             self.warnings.append(
                 f"{len(seen.revenues_usd)} epochs in {seen.days:.1f} days are too few for a trend; growth of demand is assumed."
@@ -336,58 +288,6 @@ class _Book:
                 self._inputs[renamed] = replace(one, key=renamed)
 
 
-def _seen(epochs: Sequence[Sealed], policy: Policy) -> _Seen:
-    rewards: Counter[str] = Counter()
-    payers: Counter[str] = Counter()
-    active: list[set[str]] = []
-    revenues: list[float] = []
-    sold: set[str] = set()
-    minted = minted_usd = bootstrap = expected = 0.0
-    good = 0
-    rules = policy.rewards
-    for sealed in epochs:
-        state = json.loads((sealed.folder / "state.json").read_bytes())
-        amount = int(sealed.manifest.minted_base) / TOKEN_BASE
-        minted, minted_usd = minted + amount, minted_usd + amount * state["price_micro_usd"] / USD_MICRO
-        planned = schedule(int(sealed.manifest.epoch), rules.bootstrap_base, rules.bootstrap_decay_ppm)
-        expected += fade(planned, rules.r_half_micro_usd, int(state["smoothed_revenue_micro_usd"])) / TOKEN_BASE
-        if "journal-metering" in sealed.table_names():
-            _add_payers(payers, sealed.table("journal-metering")["body"].to_list())
-        here: set[str] = set()
-        earned = 0
-        columns = ("device", "operator", "verdict", "revenue_micro_usd", "bootstrap_base", "total_base")
-        for device, operator, verdict, revenue, boot, total in sealed.table("statements").select(columns).iter_rows():
-            earned += revenue
-            if not device:
-                continue
-            bootstrap += int(boot) / TOKEN_BASE
-            rewards[operator] += int(total)
-            if revenue > 0:
-                sold.add(device)
-            if verdict in ("accepted", "partial"):
-                here.add(device)
-        good += len(here)
-        active.append(here)
-        revenues.append(earned / USD_MICRO)
-    days = (epochs[-1].manifest.end_ms - epochs[0].manifest.start_ms) / DAY_MS
-    return _Seen(
-        days, math.fsum(revenues), tuple(revenues), minted, minted_usd, bootstrap, expected, rewards, payers,
-        tuple(active), sold, good,
-    )  # fmt: skip
-
-
-def _add_payers(payers: Counter[str], bodies: Sequence[bytes]) -> None:
-    seen: set[str] = set()
-    for body in bodies:
-        entry = decode(body)
-        if isinstance(entry, Delivered):
-            if entry.order not in seen:
-                payers[entry.customer] += entry.net_micro_usd
-                seen.add(entry.order)
-        elif entry.customer:
-            payers[entry.customer] -= entry.refund_micro_usd
-
-
 def _offered_per_unit(scenario: Scenario) -> tuple[float, float]:
     """Return what is asked for in a month at a demand of one unit, and the quality, at the start without noise."""
     from fieldstone.economy.experiments.sobol import still
@@ -400,35 +300,3 @@ def _offered_per_unit(scenario: Scenario) -> tuple[float, float]:
     # the first step's growth and season belong to the model, not to what was measured
     grown = 1 + (segment.growth_year * sales.quality - segment.churn_year) / 12
     return sales.offered / max(grown * now.season[0], 1e-9), sales.quality
-
-
-def _growth_year(seen: _Seen) -> float | None:
-    """Return the growth of revenue per year by least squares on logarithms; None when there are too few epochs."""
-    values = np.array(seen.revenues_usd)
-    if len(values) < LEAST_EPOCHS_FOR_GROWTH or seen.days < LEAST_DAYS_FOR_GROWTH or (values <= 0).any():
-        return None
-    at = np.arange(len(values)) * seen.days / len(values) / 365.25
-    return float(np.polyfit(at, np.log(values), 1)[0])
-
-
-def _figures(seen: _Seen, active: set[str]) -> list[Measured]:
-    month = DAYS_PER_MONTH / seen.days
-    revenue, minted_usd = seen.revenue_usd * month, seen.minted_usd * month
-    growth = _growth_year(seen)
-    rewards = [max(amount, 0) for amount in seen.rewards.values()]
-    paying = [amount for amount in seen.payers.values() if amount > 0]
-    return [
-        Measured("devices", float(len(active)), "", "with verified work in these epochs"),
-        Measured("revenue", revenue, "$", "a month, delivered and not refunded"),
-        Measured("growth of revenue", growth, "%", "a year, by least squares"),
-        Measured("minted", seen.minted_tokens * month, "", "tokens a month, every mint"),
-        Measured("minted in dollars", minted_usd, "$", "a month, at each epoch's price"),
-        Measured("subsidy ratio", metrics.subsidy_ratio(minted_usd, revenue), "%", "mints against mints and revenue"),
-        Measured("revenue per dollar minted", metrics.issuance_coverage(minted_usd, revenue), "%", ""),
-        Measured("revenue per device", metrics.revenue_per_device(revenue, len(active)), "$", "a month"),
-        Measured(
-            "utilisation", metrics.utilisation(len(seen.sold & active), len(active)), "%", "devices whose work was bought"
-        ),
-        Measured("Gini of rewards", metrics.gini(rewards), "", "over operators"),
-        Measured("HHI of customers", metrics.hhi(paying), "", "10,000 is one customer"),
-    ]  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,6 @@ from fieldstone import __version__
 from fieldstone.charts import (
     Axis,
     Cell,
-    Facts,
     Items,
     Note,
     Page,
@@ -28,10 +26,9 @@ from fieldstone.charts import (
 from fieldstone.charts.blocks import Block, Value
 from fieldstone.economy.experiments.outcomes import OUTCOMES, Array, quantiles
 from fieldstone.economy.experiments.report import figures, words
-from fieldstone.economy.experiments.scenario_file import Input
-from fieldstone.economy.experiments.stress import shock_month
+from fieldstone.economy.experiments.report.assumptions import assumptions
+from fieldstone.economy.experiments.report.stress_table import signed, stress_table, stress_text
 from fieldstone.economy.experiments.studies import Study, View
-from fieldstone.economy.flywheel.parameters import BIG
 
 if TYPE_CHECKING:
     from fieldstone.economy.backtest import Score
@@ -75,13 +72,13 @@ def page(
     ]
     if study.stresses:
         sections.append(
-            Section("What if …", [_stress_text(study), _stress_table(study), figures.heat(study)], anchor="stress")
+            Section("What if …", [stress_text(study), stress_table(study), figures.heat(study)], anchor="stress")
         )
     if study.sensitivity:
         sections.append(_decides(study))
     sections += [
         Section("Signs of collapse", [_conditions(study)], anchor="signs"),
-        Section("What was assumed", _inputs(study), anchor="inputs"),
+        Section("What was assumed", assumptions(study), anchor="inputs"),
     ]
     if backtest:
         sections.append(_backtest(backtest))
@@ -160,7 +157,7 @@ def _against(one: Comparison) -> Section:
         shown = unit if unit in ("%", "$", "months") else ""
         change: Value = "unknown"
         if row.middle is not None:
-            change = Cell(_signed(row.middle, shown), f"{_signed(row.low, shown)} to {_signed(row.high, shown)}")
+            change = Cell(signed(row.middle, shown), f"{signed(row.low, shown)} to {signed(row.high, shown)}")
         better: Value = ""
         if row.better:
             better = Pill(
@@ -230,66 +227,6 @@ def _share_paid(months: Array, weights: Array) -> float:
     return float(spread[np.isfinite(months)].sum() / spread.sum())
 
 
-def _stress_text(study: Study) -> Text:
-    return Text(
-        f"Each shock comes in month {shock_month(study.scenario):.0f} and stays. {study.stress_runs:,} runs each, the same ones "
-        "without stress, so a difference to the row without stress is the shock's. A fall of the token price from outside is always "
-        "computed under the fundamental price model; its own row without stress stands beside it."
-    )
-
-
-def _stress_table(study: Study) -> Table:
-    rows: list[list[Value]] = []
-    models = {study.scenario.price.model, *(one.price_model for one in study.stresses if one.price_model)}
-    for view in (study.main, study.other_model):
-        model = view.result.scenario.price.model
-        if model not in models:
-            continue
-        down, bare = study.stress_base[model]
-        note = "" if view is study.main else f"{model} price model"
-        runway = quantiles(view.outcomes["runway_months"][: study.stress_runs], (0.05,))[0]
-        rows.append(
-            [
-                Cell("nothing happens", note),
-                Cell(Pill(words.percent(down), words.tone_of(down)), words.interval(down)),
-                words.percent(bare),
-                "–",
-                "–",
-                words.months(runway),
-                number_text(float(view.result["collateral"].min()), "%"),
-            ]
-        )
-    for one in study.stresses:
-        if one.collapse is None:
-            rows.append([Cell(one.stress.title, f"not run: {one.why}"), "", "", "", "", "", ""])
-            continue
-        note = "fundamental price model" if one.price_model != study.scenario.price.model else ""
-        change = "unknown" if one.devices_change is None else _signed(one.devices_change, "%", 2)
-        rows.append(
-            [
-                Cell(one.stress.title, note),
-                Cell(Pill(words.percent(one.collapse), words.tone_of(one.collapse)), words.interval(one.collapse)),
-                words.percent(one.utility_collapse),
-                change,
-                "–" if one.tipping_month is None else f"month {one.tipping_month:.0f}",
-                words.months(one.runway_months),
-                "–" if one.worst_collateral is None else number_text(one.worst_collateral, "%"),
-            ]
-        )
-    columns = [
-        "stress",
-        "collapse",
-        "without speculation",
-        "devices at the end",
-        "below tipping from",
-        "shortest runway",
-        "worst collateral",
-    ]
-    keep = [n for n in range(len(columns)) if n != 6 or study.scenario.burn.mode == "vault"]
-    caption = "Devices: median at the end against no stress. Below tipping: median over the runs that end there. Runway: worst 5 % of runs."
-    return Table([columns[n] for n in keep], [[row[n] for n in keep] for row in rows], caption=caption, stack=True)
-
-
 def _decides(study: Study) -> Section:
     found = study.sensitivity
     assert found is not None
@@ -298,7 +235,7 @@ def _decides(study: Study) -> Section:
     for n in order:
         knob = found.knobs[n]
         span = (
-            f"{_signed(knob.low - 1, '%')} to {_signed(knob.high - 1, '%')}"
+            f"{signed(knob.low - 1, '%')} to {signed(knob.high - 1, '%')}"
             if knob.relative
             else f"{knob.low:g} to {knob.high:g}"
         )
@@ -385,63 +322,5 @@ def _conditions(study: Study) -> Table:
     return Table(["sign", "of the runs", "first seen (median)"], rows, stack=True)
 
 
-def _inputs(study: Study) -> list[Block]:
-    inputs = [one for _, one in sorted(study.file.inputs.items())]
-    own = [one for one in inputs if one.origin != "default"]
-    backed = [one for one in own if one.quantity.source or one.quantity.low is not None or one.origin == "measured"]
-    rows: list[list[Value]] = []
-    for one in backed:
-        said = one.quantity
-        span = f"{_amount(said.low)} to {_amount(said.high)}" if said.low is not None and said.high is not None else ""
-        source = f"{said.source} ({said.date})" if said.date else said.source or "a guess"
-        rows.append([Cell(one.key, one.meaning), Cell(_amount(said.value, said.unit), span), said.grade, source])
-    counts = {grade: sum(one.quantity.grade == grade for one in own) for grade in "ABCD"}
-    choices: dict[str, Value] = {
-        "emission": study.scenario.emission.policy,
-        "burn": study.scenario.burn.mode,
-        "price model": study.scenario.price.model,
-        "joiners expect the price": study.scenario.behaviour.expectation,
-    }
-    blocks: list[Block] = [
-        Facts(choices),
-        Text(
-            f"{len(own)} numbers are given: {counts['A']} of grade A (anyone can recompute them), {counts['B']} B (signed by a third "
-            f"party), {counts['C']} C (stated), {counts['D']} D (guessed). Numbers with a range are drawn anew in each run."
-        ),
-    ]
-    if rows:
-        blocks.append(Table(["number", "value", "grade", "source"], rows, stack=True))
-    guessed = [one for one in own if one not in backed]
-    defaults = [one for one in inputs if one.origin == "default"]
-    for title, some in (("Guessed", guessed), ("Given by nobody: the model's defaults", defaults)):
-        if some:
-            blocks.append(Table([title, f"{len(some)} numbers"], _grouped(some), stack=True))
-    return blocks
-
-
-def _grouped(inputs: list[Input]) -> list[list[Value]]:
-    """Return one row per part of the scenario with all its numbers."""
-    parts: dict[str, list[str]] = {}
-    for one in inputs:
-        part, _, name = one.key.rpartition(".")
-        parts.setdefault(part, []).append(f"{name} {_amount(one.quantity.value, one.quantity.unit)}")
-    return [[part, ", ".join(names)] for part, names in parts.items()]
-
-
-def _amount(value: float, unit: str = "") -> str:
-    """Return an input as it would be written in a file: in full, not rounded to three digits."""
-    if value >= BIG:
-        return "without limit"
-    shown = f"{value:,.0f}" if value == int(value) and abs(value) < 1e12 else f"{value:,g}"
-    return f"{shown} {'' if unit in ('fraction', 'factor', 'weight') else unit}".strip()
-
-
 def _median(values: Array) -> float | None:
     return quantiles(values, (0.5,))[0]
-
-
-def _signed(value: float | None, unit: str, digits: int = 3) -> str:
-    if value is None or math.isnan(value):
-        return "unknown"
-    text = number_text(value, unit, digits)
-    return f"+{text}" if value > 0 else text
