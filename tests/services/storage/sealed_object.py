@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 import polars as pl
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 
 from fieldstone.epoch.store import StateScalars
 from fieldstone.identity.registry_table import SCHEMA
@@ -107,6 +107,13 @@ def gateway_folder(played: World, made: list[Share], folder: Path) -> Path:
     folder.mkdir()
     played.gateway.save(folder / "device.key")
     engine = connect_state(folder / "gateway.db")
+    fill(engine, played, made)
+    engine.dispose()
+    return folder
+
+
+def fill(engine: Engine, played: World, made: list[Share]) -> None:
+    """Write the objects that `gateway_folder` names into an empty database."""
     create_catalogue(engine)
     create_pool(engine)
     with writing(engine) as connection:
@@ -129,8 +136,6 @@ def gateway_folder(played: World, made: list[Share], folder: Path) -> Path:
             new = NewVersion(Attributes(OWNER), Content(extents), "etag", 1_767_225_600_000)
             put_version(connection, _Uses(), bucket, key.encode(), new)
         delete_current(connection, _Uses(), bucket, b"gone", OWNER, 2)
-    engine.dispose()
-    return folder
 
 
 def _segment(connection: Connection, name: bytes, ids: list[bytes], holders: list[str], made: list[Share]) -> None:
