@@ -182,7 +182,7 @@ def peek(message: bytes) -> tuple[dict[str, Any], Facts]:
     """
     try:
         unproven = msgspec.json.decode(cose.parse(message).payload, type=dict[str, Any])
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Rejected(reason("BAD_PAYLOAD"), "object report", str(error)) from None
     body = object_report.open_report(message, str(unproven.get("signer")))
     if body.get("format") != FORMAT:
@@ -220,7 +220,7 @@ def recheck(message: bytes, sealed: SealedTables) -> dict[str, Any]:
 
 
 class _Epoch(msgspec.Struct):
-    number: int
+    number: Annotated[int, msgspec.Meta(ge=1, le=2**53)]
     manifest_sha256: str
 
 
