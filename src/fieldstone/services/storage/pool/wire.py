@@ -149,8 +149,7 @@ class Connection(asyncio.BufferedProtocol):
                 async for blocks in body:
                     if answer.done() or not self.is_free:
                         break
-                    for block in blocks:
-                        self._transport.write(block)
+                    self._transport.writelines(blocks)  # one system call, not one per block
                     if not self._writable.is_set():
                         await self._writable.wait()
                 else:
