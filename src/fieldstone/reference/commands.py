@@ -8,6 +8,7 @@ from typing import Any
 import typer
 
 from fieldstone.cli import VERBS, app
+from fieldstone.cli.lazy import LazyVerbs
 from fieldstone.reference.markdown import code, head, table
 
 
@@ -29,7 +30,9 @@ def page() -> str:
 
 
 def _describe(command: Any, words: str, depth: int) -> Iterator[str]:
-    children = getattr(command, "commands", None)
+    children = dict(getattr(command, "commands", {}))
+    if isinstance(command, LazyVerbs):
+        children |= {verb: command.get_command(None, verb) for verb in command.verbs}
     text = "\n\n".join(" ".join(part.split()) for part in (command.help or "").split("\n\n"))
     if children:
         yield f"{'#' * depth} {words}\n\n{text}\n"
