@@ -1,6 +1,6 @@
 """PUT and GET through the S3 gateway and its providers, beside SeaweedFS and `rclone serve s3` in the same run.
 
-    python bench/storage_s3.py [--profile 20/40] [--rounds 3] [--memory-gib 4] [--only ours]
+    python bench/storage_s3.py [--profile 20/40] [--rounds 3] [--memory-gib 4] [--only ours] [--etag opaque]
 
 One provider process per share, everything on this machine: the peers store one copy, ours k-of-n shares of encrypted
 bytes. Peers are the programs `weed` and `rclone`, found in the folder that FIELDSTONE_PEERS names or on the PATH.
@@ -111,7 +111,7 @@ def _provide(folder: Path, gateway: str, pipe: Any) -> None:
 
 
 @contextmanager
-def ours(root: Path, profile: str) -> Iterator[Server]:
+def ours(root: Path, profile: str, etag: str = "md5") -> Iterator[Server]:
     """Run n providers, each a process, and the gateway."""
     from fieldstone.identity.keys import DeviceKey
     from fieldstone.services.storage.provider import door, server, store  # noqa: F401  forked children find them loaded
@@ -141,7 +141,7 @@ def ours(root: Path, profile: str) -> Iterator[Server]:
     command = [sys.executable, "-m", "fieldstone", "storage", "gateway", "--dir", str(root / "gateway"), "--json"]
     account = ["--create-account", "bench", "--access-key", KEY, "--secret-file", str(root / "secret")]
     subprocess.run([*command, *account], check=True, capture_output=True)
-    serve = ["--nodes", str(root / "nodes.json"), "--listen", "127.0.0.1:0", "--profile", profile]
+    serve = ["--nodes", str(root / "nodes.json"), "--listen", "127.0.0.1:0", "--profile", profile, "--etag", etag]
     gateway = subprocess.Popen([*command, *serve], stdout=subprocess.PIPE, text=True)
     try:
         assert gateway.stdout is not None
@@ -351,6 +351,7 @@ def main() -> None:
     arguments.add_argument("--lean", type=int, default=4000)
     arguments.add_argument("--memory-gib", type=int, default=0)
     arguments.add_argument("--only", choices=["ours", "peers"])
+    arguments.add_argument("--etag", choices=["md5", "opaque"], default="md5", help="opaque: ours does without the MD5")
     given = arguments.parse_args()
     os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")
     rows: dict[str, Figures] = {}
@@ -367,7 +368,7 @@ def main() -> None:
                 shutil.rmtree(root / name, ignore_errors=True)
         if given.only != "peers":
             (root / "ours").mkdir()
-            with ours(root / "ours", given.profile) as server:
+            with ours(root / "ours", given.profile, given.etag) as server:
                 rows[server.name] = measure(server, given.rounds, given.small, given.lean)
                 if given.memory_gib:
                     before, peak_in, peak_out = (round(value / MIB) for value in memory(server, given.memory_gib))
