@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from fieldstone.economy.payback import PaybackResult
+    from fieldstone.economy.calculator import PaybackResult
 
 _TITLES = {
     "price_paths": "price paths",
@@ -56,7 +56,7 @@ def command(
     import json
 
     from fieldstone.config import load
-    from fieldstone.economy.payback import PaybackInput, payback
+    from fieldstone.economy.calculator import PaybackInput, payback
     from fieldstone.errors import UsageError
     from fieldstone.policy import Policy
 

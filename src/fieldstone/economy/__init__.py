@@ -9,13 +9,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fieldstone.economy.payback import PaybackInput, Scenario, payback
+    from fieldstone.economy.calculator import PaybackInput, Scenario, payback
     from fieldstone.economy.policies import POLICIES, MonetaryPolicy, evaluate
 
 __all__ = ["POLICIES", "MonetaryPolicy", "PaybackInput", "Scenario", "evaluate", "payback"]
 
 _HOME = dict.fromkeys(("POLICIES", "MonetaryPolicy", "evaluate"), "policies")
-_HOME |= dict.fromkeys(("PaybackInput", "Scenario", "payback"), "payback")
+_HOME |= dict.fromkeys(("PaybackInput", "Scenario", "payback"), "calculator")
 
 
 def __getattr__(name: str) -> Any:

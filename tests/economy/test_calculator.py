@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fieldstone.economy.payback import MONTH_S, PaybackInput, PaybackResult, Scenario, payback, tokens_in_month
+from fieldstone.economy.calculator import MONTH_S, PaybackInput, PaybackResult, Scenario, payback, tokens_in_month
 from fieldstone.errors import UsageError
 from fieldstone.policy import Policy, RewardPolicy, ServicePolicy
 from fieldstone.rewards import AllocationInput, allocate
