@@ -171,6 +171,8 @@ def lane(door: Door) -> type[asyncio.Protocol]:
             if body.left > _MOST_DROPPED_BYTES:
                 self._closing = True
             try:
+                if self.transport.is_closing():
+                    raise ConnectionResetError  # whoever asked is gone
                 if answer.file is None:
                     self.transport.write(self._head(answer, len(answer.body)) + answer.body)
                 else:
