@@ -129,6 +129,9 @@ class Client(threading.Thread):
 def _passing(error: Exception) -> bool:
     """Say whether an error may come of a server that was killed: no connection, cut off, or 503."""
     if isinstance(error, ClientError):
-        status = error.response["ResponseMetadata"].get("HTTPStatusCode", 0)
+        answer = error.response["ResponseMetadata"]
+        if "x-amz-request-id" not in answer.get("HTTPHeaders", {}):
+            return True  # not our gateway: another program's server has taken the port that the killed one left
+        status = answer.get("HTTPStatusCode", 0)
         return status in (500, 503) or error.response["Error"]["Code"] in ("NoSuchUpload", "SlowDown", "RequestTimeout")
     return True
