@@ -192,11 +192,10 @@ def _show(study: Study, comparison: Comparison | None, calibration: Calibration 
         typer.echo(f"- {sentence}")
     if study.stresses:
         typer.echo(f"\n{'stress':66}{'collapse (95 %)':>24}{'utility only':>14}{'devices':>10}{'runway':>12}")
-        models = {one.price_model for one in study.stresses if one.price_model}
-        for model, (down, bare) in study.stress_base.items():
-            if model in models:
-                span = f"{down.value:.1%} ({down.low:.1%}–{down.high:.1%})"
-                typer.echo(f"{f'nothing happens, {model} price model':66}{span:>24}{words.percent(bare):>14}")
+        if study.stress_base:
+            down, bare = study.stress_base
+            span = f"{down.value:.1%} ({down.low:.1%}–{down.high:.1%})"
+            typer.echo(f"{'nothing happens':66}{span:>24}{words.percent(bare):>14}")
         for stress in study.stresses:
             if stress.collapse is None:
                 typer.echo(f"{stress.stress.title:66}not run: {stress.why}")

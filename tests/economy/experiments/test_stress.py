@@ -48,13 +48,13 @@ def test_a_stress_that_cannot_be_felt_is_not_run(file: ScenarioFile) -> None:
         assert isinstance(stressed_scenario(bare, BY_KEY[key]), str), key
 
 
-def test_a_price_shock_leaves_the_pool_model(file: ScenarioFile) -> None:
+def test_stresses_keep_the_scenario_s_price_model(file: ScenarioFile) -> None:
     pool = replace(file.scenario, price=replace(file.scenario.price, model="pool"))
-    for key, model in (("price_80", "fundamental"), ("demand_50", "pool"), ("liquidity_80", "pool")):
+    for key in ("price_80", "demand_50", "liquidity_80"):
         found = stressed_scenario(pool, BY_KEY[key])
         assert not isinstance(found, str)
-        assert found.price.model == model
-    assert heat_scenario(pool, 0.5, 1.0).price.model == "fundamental"
+        assert found.price == pool.price
+    assert heat_scenario(pool, 0.5, 0.2).price == pool.price
 
 
 def test_the_heat_map_s_corner_is_the_scenario_itself(file: ScenarioFile) -> None:

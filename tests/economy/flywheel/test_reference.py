@@ -173,6 +173,27 @@ def test_pool_price_falls_by_what_is_sold() -> None:
     assert run(scenario).series["price_usd"][0] == pytest.approx((10_000 / 11_000) ** 2)
 
 
+def test_a_price_from_outside_is_traded_into_the_pool_and_goes_on_from_there() -> None:
+    """A fall to a fifth for three months: what later flows do to the pool starts from the fallen price, and comes back with it."""
+    scenario = calm(
+        months=9,
+        emission=Emission(tokens_month=100.0),
+        burn=Burn(mode="none"),
+        price=Price(model="pool", initial_usd=1.0, pool_usd=10_000.0, pool_fee=0.0, sell_share=1.0, speculation=0.0),
+    )
+    shock = Shock(target="price", value=0.2, from_month=3, until_month=6)
+    calm_price = run(scenario).series["price_usd"]
+    price = run(replace(scenario, shocks=(shock,))).series["price_usd"]
+    root = 5**0.5
+    x, y = 10_000.0, 10_000.0
+    for month, found in enumerate(price):
+        factor = {3: 1 / root, 6: root}.get(month, 1.0)
+        x, y = x * factor, y / factor + 100.0
+        x = 10_000.0 * 10_000.0 / y
+        assert found == pytest.approx(x / y), month
+    assert price[3] == pytest.approx(0.2 * calm_price[3], rel=0.02)
+
+
 def test_hardware_arrives_after_its_lead_time() -> None:
     cohort = Cohort(name="a", initial_devices=10, potential_devices=1_000, lead_months=3, failure_year=0, capex_usd=1)
     series = run(calm(cohorts=(cohort,), emission=Emission(tokens_month=1e4), price=Price(speculation=1.0))).series

@@ -2,9 +2,9 @@
 
 A stress that a scenario cannot feel (no pool, nothing locked, no top customer given) is not run and says why: a
 "0 % collapse" of a shock that hit nothing would be a lie. Stresses see the same runs as the base, so a difference is
-the shock's alone. A fall of the token price from outside runs under the fundamental model also where the scenario has a
-pool: a pool's price is what its flows make it, and a factor on it would leave the pool behind. Parity with the channels of the stress matrix of Kao et al. 2020: demand contraction, liquidity shock,
-competitive yield, provider cost.
+the shock's alone. A fall of the token price from outside multiplies the fundamental price, or is traded into the pool,
+whose flows go on from there. Parity with the channels of the stress matrix of Kao et al. 2020: demand contraction,
+liquidity shock, competitive yield, provider cost.
 """
 
 from __future__ import annotations
@@ -34,12 +34,11 @@ class Stress:
 class Stressed:
     """What a stress did. Months count from the start of the run; None: not run (`why` says so), or it never happened.
 
-    `price_model`: under which it ran. `devices_change`: of the median at the end, against the runs without the stress.
+    `devices_change`: of the median at the end, against the runs without the stress.
     """
 
     stress: Stress
     why: str = ""
-    price_model: str = ""
     collapse: Interval | None = None
     utility_collapse: Interval | None = None
     tipping_month: float | None = None
@@ -57,18 +56,7 @@ def shock_month(scenario: Scenario) -> float:
 def stressed_scenario(scenario: Scenario, stress: Stress) -> Scenario | str:
     """Return the scenario with a stress added to its own shocks, or why it cannot feel it."""
     shocks = stress.build(scenario, shock_month(scenario))
-    return shocks if isinstance(shocks, str) else _shocked(scenario, shocks)
-
-
-def _shocked(scenario: Scenario, shocks: tuple[Shock, ...]) -> Scenario:
-    if scenario.price.model == "pool" and any(shock.target == "price" for shock in shocks):
-        scenario = fundamental(scenario)
-    return replace(scenario, shocks=scenario.shocks + shocks)
-
-
-def fundamental(scenario: Scenario) -> Scenario:
-    """Return the scenario under the fundamental price model."""
-    return replace(scenario, price=replace(scenario.price, model="fundamental"))
+    return shocks if isinstance(shocks, str) else replace(scenario, shocks=scenario.shocks + shocks)
 
 
 def _times(target: str, factor: float) -> Build:
@@ -184,14 +172,14 @@ HEAT_PRICE = (1.0, 0.6, 0.4, 0.2, 0.05)
 
 
 def heat_scenario(scenario: Scenario, demand: float, price: float) -> Scenario:
-    """Return the scenario with both shocks, under the fundamental model in every cell; a factor of 1 is none."""
+    """Return the scenario with both shocks; a factor of 1 is none."""
     month = shock_month(scenario)
     shocks = tuple(
         Shock(target=target, value=factor, from_month=month)
         for target, factor in (("demand", demand), ("price", price))
         if factor != 1
     )
-    return _shocked(fundamental(scenario), shocks)
+    return replace(scenario, shocks=scenario.shocks + shocks)
 
 
 def utility_only(scenario: Scenario) -> Scenario:

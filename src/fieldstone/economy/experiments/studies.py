@@ -6,7 +6,7 @@ All parts see the same random numbers (run n is run n everywhere), so difference
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -68,7 +68,7 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """What was found. `stress_base`: by price model, the collapse of the stresses' runs without stress: as given, utility-only.
+    """What was found. `stress_base`: the collapse of the stresses' runs without stress: as given, utility-only.
 
     `tipping`: N_low where there is one to fall below. `heat`: P(collapse), price rows × demand columns."""
 
@@ -87,7 +87,7 @@ class Study:
     empty_treasury: Array
     retained: Retained
     stresses: tuple[Stressed, ...]
-    stress_base: dict[str, tuple[metrics.Interval, metrics.Interval]]
+    stress_base: tuple[metrics.Interval, metrics.Interval] | None
     stress_runs: int
     heat: tuple[tuple[float, ...], ...]
     heat_runs: int
@@ -135,18 +135,13 @@ def study(
     later = min(12.0, scenario.months / 4)
 
     stresses: list[Stressed] = []
-    stress_base: dict[str, tuple[metrics.Interval, metrics.Interval]] = {}
+    stress_base: tuple[metrics.Interval, metrics.Interval] | None = None
     heat: list[tuple[float, ...]] = []
     if with_stress:
-        base = {
-            view.result.scenario.price.model: float(np.median(view.outcomes["devices_end"][:stress_runs]))
-            for view in (main, other_view)
-        }
-        for view in (main, other_view):
-            down = metrics.collapse_probability(view.outcomes["collapsed"][:stress_runs] > 0)
-            bare = at.collapse(utility_only(view.result.scenario), stress_runs, "without stress")
-            assert down is not None
-            stress_base[view.result.scenario.price.model] = (down, bare)
+        base = float(np.median(main.outcomes["devices_end"][:stress_runs]))
+        down = metrics.collapse_probability(main.outcomes["collapsed"][:stress_runs] > 0)
+        assert down is not None
+        stress_base = (down, at.collapse(utility_only(scenario), stress_runs, "without stress"))
         stresses = [at.stressed(one, scenario, stress_runs, base) for one in STRESSES]
         for price in HEAT_PRICE:
             row = [at.collapse(heat_scenario(scenario, demand, price), heat_runs, "heat map") for demand in HEAT_DEMAND]
@@ -195,7 +190,7 @@ class _Work:
     def __init__(self, progress: Progress | None, views: int, stress: int, heat: int) -> None:
         self._progress = progress
         self._done, self._what = 0, ""
-        self._all = views + 2 * stress * (len(STRESSES) + 1) + heat * len(HEAT_DEMAND) * len(HEAT_PRICE)
+        self._all = views + stress * (2 * len(STRESSES) + 1) + heat * len(HEAT_DEMAND) * len(HEAT_PRICE)
 
     def now(self, what: str) -> None:
         self._what = what
@@ -243,7 +238,7 @@ class _Simulator:
         assert found is not None
         return found
 
-    def stressed(self, stress: Stress, scenario: Scenario, runs: int, base: Mapping[str, float]) -> Stressed:
+    def stressed(self, stress: Stress, scenario: Scenario, runs: int, base: float) -> Stressed:
         under = stressed_scenario(scenario, stress)
         if isinstance(under, str):
             self._work.add(2 * runs)
@@ -253,15 +248,14 @@ class _Simulator:
         below = conditions(view.result, tipping_devices=self._tipping).get("below_tipping")
         since = below.first_step if below else None
         runway = quantiles(view.outcomes["runway_months"], (0.05,))[0]
-        devices, model = float(np.median(view.outcomes["devices_end"])), under.price.model
+        devices = float(np.median(view.outcomes["devices_end"]))
         return Stressed(
             stress,
-            price_model=model,
             collapse=view.collapse,
             utility_collapse=alone,
             tipping_month=None if since is None else median_month(since, scenario.step_months),
             runway_months=runway,
             worst_collateral=float(view.result["collateral"].min()) if scenario.burn.mode == "vault" else None,
             devices_end=devices,
-            devices_change=devices / base[model] - 1 if base[model] else None,
+            devices_change=devices / base - 1 if base else None,
         )

@@ -84,7 +84,6 @@ def document(
                 "key": one.stress.key,
                 "title": one.stress.title,
                 "not_run": one.why or None,
-                "price_model": one.price_model or None,
                 "collapse": _interval(one.collapse),
                 "utility_only_collapse": _interval(one.utility_collapse),
                 "tipping_month_p50": one.tipping_month,
@@ -95,10 +94,8 @@ def document(
             }
             for one in study.stresses
         ],
-        "stress_base": {
-            model: {"collapse": _interval(down), "utility_only_collapse": _interval(bare)}
-            for model, (down, bare) in study.stress_base.items()
-        },
+        "stress_base": study.stress_base
+        and {name: _interval(one) for name, one in zip(("collapse", "utility_only_collapse"), study.stress_base, strict=True)},
         "stress_runs": study.stress_runs,
         "series": {name: _fan(study.main.result[name]) for name in ("devices", "price_usd", "revenue_usd", "emission", "burn")},
         "sensitivity": _sensitivity(study.sensitivity),

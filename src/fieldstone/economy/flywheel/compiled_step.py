@@ -324,9 +324,11 @@ def one_run(
                 move += p.price_jump_mean + p.price_jump_sd * normal(t, run, JUMP_SIZE, k0, k1)
         value = burn_usd_year / (p.price_discount_year + emission_rate_year) + (credits if mode == VAULT else 0.0)
         if is_pool:
-            deeper = n.liquidity / now[t - 1].liquidity if t > 0 and now[t - 1].liquidity != 0.0 else 1.0
-            pool_usd *= max(deeper, 1e-9)
-            pool_tokens *= max(deeper, 1e-9)
+            liquidity_before, price_before = (now[t - 1].liquidity, now[t - 1].price) if t > 0 else (1.0, 1.0)
+            deeper = max(n.liquidity / liquidity_before if liquidity_before != 0.0 else 1.0, 1e-9)
+            push = math.sqrt(max(n.price / price_before if price_before != 0.0 else 1.0, 1e-9))
+            pool_usd *= deeper * push
+            pool_tokens *= deeper / push
             constant = pool_usd * pool_tokens
             pool_usd = constant / (pool_tokens + sold * (1.0 - p.price_pool_fee))
             pool_usd += burn_cost * (1.0 - p.price_pool_fee)
@@ -344,7 +346,7 @@ def one_run(
             else:
                 speculative = min(speculative * math.exp(clip(move, EXPONENT_LIMIT / 10.0)), SPECULATION_LIMIT)
             raw = (value + speculative) / circulating
-        new_price = max(raw * n.price, PRICE_FLOOR)
+        new_price = max(raw if is_pool else raw * n.price, PRICE_FLOOR)
         if uses_trend:
             trend += trend_weight * (math.log(new_price / price) / dt - trend)
         prices[t + 1] = new_price

@@ -65,7 +65,7 @@ class Tables:
 
 @dataclass(frozen=True, slots=True)
 class Now:
-    """The tables' row of one step as plain numbers; `deeper` is the liquidity relative to the step before."""
+    """The tables' row of one step as plain numbers; `deeper` and `pushed`: liquidity and price relative to the step before."""
 
     schedule: float
     supplement: float
@@ -76,6 +76,7 @@ class Now:
     service_price: float
     price: float
     deeper: float
+    pushed: float
     opex: list[float]
     power: list[float]
     competitor: list[float]
@@ -90,10 +91,16 @@ class Now:
 
 def by_step(made: Tables) -> list[Now]:
     """Return the rows of the tables, one for each step."""
-    before = np.concatenate([made.liquidity[:1], made.liquidity[:-1]])
-    deeper = np.divide(made.liquidity, before, out=np.ones_like(before), where=before != 0)
-    columns = {name: deeper if name == "deeper" else getattr(made, name) for name in Now.__slots__}
+    changes = {"deeper": _change(made.liquidity), "pushed": _change(made.price)}
+    columns = {name: changes[name] if name in changes else getattr(made, name) for name in Now.__slots__}
     return [Now(*row) for row in zip(*(column.tolist() for column in columns.values()), strict=True)]
+
+
+def _change(factor: Table) -> Table:
+    """Return a factor relative to the step before; before the first it was 1, and what was 0 does not come back."""
+    before = np.concatenate([np.ones_like(factor[:1]), factor[:-1]])
+    change: Table = np.divide(factor, before, out=np.ones_like(before), where=before != 0)
+    return change
 
 
 def tables(scenario: Scenario) -> Tables:

@@ -115,8 +115,9 @@ def reprice(
         move += s.price.jump_mean + s.price.jump_sd * draws.normal(seed, number, draws.JUMP_SIZE, t)
 
     if s.price.model == "pool":
-        state.pool_usd *= max(now.deeper, 1e-9)
-        state.pool_tokens *= max(now.deeper, 1e-9)
+        push = math.sqrt(max(now.pushed, 1e-9))  # a price from outside is a trade: it moves the pool along its curve
+        state.pool_usd *= max(now.deeper, 1e-9) * push
+        state.pool_tokens *= max(now.deeper, 1e-9) / push
         constant = state.pool_usd * state.pool_tokens
         state.pool_usd = constant / (state.pool_tokens + sold * (1 - s.price.pool_fee))
         state.pool_usd += burn_cost * (1 - s.price.pool_fee)
@@ -134,5 +135,5 @@ def reprice(
         else:
             grown = state.speculative * math.exp(clip(move, EXPONENT_LIMIT / 10))
             state.speculative = min(grown, SPECULATION_LIMIT)
-        raw = (value + state.speculative) / state.circulating
-    return max(raw * now.price, PRICE_FLOOR)
+        raw = (value + state.speculative) / state.circulating * now.price
+    return max(raw, PRICE_FLOOR)

@@ -16,42 +16,36 @@ def stress_text(study: Study) -> Text:
     """Return how the stresses are to be read."""
     return Text(
         f"Each shock comes in month {shock_month(study.scenario):.0f} and stays. {study.stress_runs:,} runs each, the same ones "
-        "without stress, so a difference to the row without stress is the shock's. A fall of the token price from outside is always "
-        "computed under the fundamental price model; its own row without stress stands beside it."
+        "without stress, so a difference to the first row is the shock's. A fall of the token price from outside is a factor on a "
+        "fundamental price, or traded into the pool of a pool model."
     )
 
 
 def stress_table(study: Study) -> Table:
     """Return one row per stress, after the rows without any."""
     rows: list[list[Value]] = []
-    models = {study.scenario.price.model, *(one.price_model for one in study.stresses if one.price_model)}
-    for view in (study.main, study.other_model):
-        model = view.result.scenario.price.model
-        if model not in models:
-            continue
-        down, bare = study.stress_base[model]
-        note = "" if view is study.main else f"{model} price model"
-        runway = quantiles(view.outcomes["runway_months"][: study.stress_runs], (0.05,))[0]
+    if study.stress_base:
+        down, bare = study.stress_base
+        runway = quantiles(study.main.outcomes["runway_months"][: study.stress_runs], (0.05,))[0]
         rows.append(
             [
-                Cell("nothing happens", note),
+                "nothing happens",
                 Cell(Pill(words.percent(down), words.tone_of(down)), words.interval(down)),
                 words.percent(bare),
                 "–",
                 "–",
                 words.months(runway),
-                number_text(float(view.result["collateral"].min()), "%"),
+                number_text(float(study.main.result["collateral"].min()), "%"),
             ]
         )
     for one in study.stresses:
         if one.collapse is None:
             rows.append([Cell(one.stress.title, f"not run: {one.why}"), "", "", "", "", "", ""])
             continue
-        note = "fundamental price model" if one.price_model != study.scenario.price.model else ""
         change = "unknown" if one.devices_change is None else signed(one.devices_change, "%", 2)
         rows.append(
             [
-                Cell(one.stress.title, note),
+                one.stress.title,
                 Cell(Pill(words.percent(one.collapse), words.tone_of(one.collapse)), words.interval(one.collapse)),
                 words.percent(one.utility_collapse),
                 change,

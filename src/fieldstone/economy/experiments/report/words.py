@@ -138,10 +138,9 @@ def sentences(study: Study) -> list[str]:
         )
     said.append(_treasury(study))
     worst = [one for one in study.stresses if one.collapse and one.stress.key != "all_at_once"]
-    if worst:
-        base = {model: first.value for model, (first, _) in study.stress_base.items()}
+    if worst and study.stress_base:
         hardest = max(worst, key=lambda one: one.collapse.value if one.collapse else 0.0)
-        if hardest.collapse and hardest.collapse.value > base[hardest.price_model] + 0.02:
+        if hardest.collapse and hardest.collapse.value > study.stress_base[0].value + 0.02:
             said.append(
                 f"It is hurt most by: {hardest.stress.title} ({percent(hardest.collapse)} of the runs collapse)."
             )
