@@ -12,15 +12,13 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from pathlib import Path
-from typing import Any, Protocol
 
 import polars as pl
 
 from fieldstone.assess.case import Case, Gate, Network, Service, case_from
 from fieldstone.assess.claims import Claim, Grade, Period, Source
 from fieldstone.errors import UsageError
-from fieldstone.market.metering import Delivered, decode
+from fieldstone.market.payers import Sealed, payers
 from fieldstone.metrics import gini, hhi
 from fieldstone.units import DAY_MS, PPM, TOKEN_BASE, USD_MICRO
 
@@ -34,17 +32,6 @@ PROOF_CLASS = {
     "compute": "verification.statistical",
 }
 ACTIVE_MS = 30 * DAY_MS
-
-
-class Sealed(Protocol):
-    """What is read of a sealed epoch; `fieldstone.epoch.store.SealedEpoch` is one."""
-
-    folder: Path
-    manifest: Any
-
-    def table(self, name: str) -> pl.DataFrame: ...
-    def table_names(self) -> list[str]: ...
-    def check_files(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +146,6 @@ class _Book:
 
 
 def _totals(epochs: Sequence[Sealed]) -> _Totals:
-    payers: Counter[str] = Counter()
     rewards: Counter[str] = Counter()
     revenue: Counter[str] = Counter()
     operators: Counter[str] = Counter()
@@ -173,8 +159,6 @@ def _totals(epochs: Sequence[Sealed]) -> _Totals:
         minted = int(sealed.manifest.minted_base) / TOKEN_BASE
         minted_tokens, minted_usd = minted_tokens + minted, minted_usd + minted * price
         prices.append(price)
-        if "journal-metering" in sealed.table_names():
-            _add_payers(payers, sealed.table("journal-metering")["body"].to_list())
         columns = ("device", "operator", "service", "verdict", "revenue_micro_usd", "paid_base", "total_base")
         for device, operator, service, verdict, earned, paid, total in (
             sealed.table("statements").select(columns).iter_rows()
@@ -190,22 +174,9 @@ def _totals(epochs: Sequence[Sealed]) -> _Totals:
             if verdict in ("accepted", "partial") and newest_ms - sealed.manifest.end_ms < ACTIVE_MS:
                 active.add(device)
     return _Totals(
-        epochs[0].manifest.start_ms, newest_ms, minted_usd, minted_tokens, paid_tokens, paid_usd, payers, rewards, revenue,
+        epochs[0].manifest.start_ms, newest_ms, minted_usd, minted_tokens, paid_tokens, paid_usd, payers(epochs), rewards, revenue,
         operators, services, active, prices,
     )  # fmt: skip
-
-
-def _add_payers(payers: Counter[str], bodies: Sequence[bytes]) -> None:
-    """Add what each customer paid, refunds deducted. A refund of an earlier epoch's order counts where it happened."""
-    seen: set[str] = set()
-    for body in bodies:
-        entry = decode(body)
-        if isinstance(entry, Delivered):
-            if entry.order not in seen:
-                payers[entry.customer] += entry.net_micro_usd
-                seen.add(entry.order)
-        elif entry.customer:
-            payers[entry.customer] -= entry.refund_micro_usd
 
 
 def _claim_demand(book: _Book, totals: _Totals, related: frozenset[str]) -> None:

@@ -20,7 +20,7 @@ import numpy as np
 import polars as pl
 
 from fieldstone import metrics
-from fieldstone.economy.experiments.live import DAYS_PER_MONTH, Measured, Sealed, Seen, figures, growth_year, seen_in
+from fieldstone.economy.experiments.live import DAYS_PER_MONTH, Measured, Seen, figures, growth_year, seen_in
 from fieldstone.economy.experiments.quantities import Quantity
 from fieldstone.economy.experiments.scenario_file import PARTS, Input, ScenarioFile
 from fieldstone.economy.flywheel import Cohort, Scenario
@@ -29,6 +29,7 @@ from fieldstone.economy.flywheel.parameters import BIG
 from fieldstone.economy.flywheel.sales import sell
 from fieldstone.economy.flywheel.state import start
 from fieldstone.errors import UsageError
+from fieldstone.market.payers import Sealed
 from fieldstone.policy import Policy
 from fieldstone.rewards.emission import schedule
 from fieldstone.units import PPM, TOKEN_BASE, USD_MICRO

@@ -10,32 +10,18 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
-import polars as pl
 
 from fieldstone import metrics
 from fieldstone.charts import number_text
-from fieldstone.market.metering import Delivered, decode
+from fieldstone.market.payers import Sealed, payers
 from fieldstone.policy import Policy
 from fieldstone.rewards.emission import fade, schedule
 from fieldstone.units import DAY_MS, TOKEN_BASE, USD_MICRO
 
 DAYS_PER_MONTH = 30.4375
 LEAST_EPOCHS_FOR_GROWTH, LEAST_DAYS_FOR_GROWTH = 12, 28.0
-
-
-class Sealed(Protocol):
-    """What is read of a sealed epoch; `fieldstone.epoch.store.SealedEpoch` is one."""
-
-    folder: Path
-    manifest: Any
-
-    def table(self, name: str) -> pl.DataFrame: ...
-    def table_names(self) -> list[str]: ...
-    def check_files(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +60,6 @@ class Seen:
 def seen_in(epochs: Sequence[Sealed], policy: Policy) -> Seen:
     """Return the sums over epochs, oldest first."""
     rewards: Counter[str] = Counter()
-    payers: Counter[str] = Counter()
     active: list[set[str]] = []
     revenues: list[float] = []
     sold: set[str] = set()
@@ -87,8 +72,6 @@ def seen_in(epochs: Sequence[Sealed], policy: Policy) -> Seen:
         minted, minted_usd = minted + amount, minted_usd + amount * state["price_micro_usd"] / USD_MICRO
         planned = schedule(int(sealed.manifest.epoch), rules.bootstrap_base, rules.bootstrap_decay_ppm)
         expected += fade(planned, rules.r_half_micro_usd, int(state["smoothed_revenue_micro_usd"])) / TOKEN_BASE
-        if "journal-metering" in sealed.table_names():
-            _add_payers(payers, sealed.table("journal-metering")["body"].to_list())
         here: set[str] = set()
         earned = 0
         columns = ("device", "operator", "verdict", "revenue_micro_usd", "bootstrap_base", "total_base")
@@ -107,21 +90,9 @@ def seen_in(epochs: Sequence[Sealed], policy: Policy) -> Seen:
         revenues.append(earned / USD_MICRO)
     days = (epochs[-1].manifest.end_ms - epochs[0].manifest.start_ms) / DAY_MS
     return Seen(
-        days, math.fsum(revenues), tuple(revenues), minted, minted_usd, bootstrap, expected, rewards, payers,
+        days, math.fsum(revenues), tuple(revenues), minted, minted_usd, bootstrap, expected, rewards, payers(epochs),
         tuple(active), sold, good,
     )  # fmt: skip
-
-
-def _add_payers(payers: Counter[str], bodies: Sequence[bytes]) -> None:
-    seen: set[str] = set()
-    for body in bodies:
-        entry = decode(body)
-        if isinstance(entry, Delivered):
-            if entry.order not in seen:
-                payers[entry.customer] += entry.net_micro_usd
-                seen.add(entry.order)
-        elif entry.customer:
-            payers[entry.customer] -= entry.refund_micro_usd
 
 
 def growth_year(seen: Seen) -> float | None:
