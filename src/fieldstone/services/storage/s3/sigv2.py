@@ -97,7 +97,7 @@ class Verifier:
         sent_s = parse_http_date(value)
         if sent_s is None:
             sent_s = parse_basic_date(value)
-        if sent_s is None:
+        if sent_s is None or sent_s < 0:  # a date before 1970 is none to S3
             raise S3Error("AccessDenied", "AWS authentication requires a valid Date or x-amz-date header")
         if abs(now_s - sent_s) > MAX_SKEW_S:
             raise S3Error("RequestTimeTooSkewed", detail={"RequestTime": value})

@@ -141,7 +141,7 @@ class Verifier:
         AuthorizationQueryParametersError, InvalidAccessKeyId, InvalidArgument (payload mode), InvalidRequest,
         InvalidToken, MissingSecurityHeader, RequestTimeTooSkewed, SignatureDoesNotMatch.
         """
-        header = request.header("authorization")
+        header = request.header("authorization") or None  # an empty one claims nothing
         in_query = b"X-Amz-" in request.raw_query and request.parameter("X-Amz-Algorithm") is not None
         v2_query = b"AWSAccessKeyId=" in request.raw_query and b"Signature=" in request.raw_query
         if (header is not None) + in_query + v2_query > 1:
@@ -353,7 +353,7 @@ def _timestamp(request: Request) -> tuple[str, int]:
         seconds = parse_http_date(value) if value else None
         if value and seconds is None:
             seconds = parse_basic_date(value)
-        if seconds is not None:
+        if seconds is not None and seconds >= 0:
             return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(seconds)), seconds
     elif (seconds := parse_basic_date(value)) is not None:
         return value, seconds

@@ -37,6 +37,16 @@ class BodyLane(HttpToolsProtocol):
             extensions: dict[str, Any] = {EXTENSION: Straight(self, self.cycle, int(lengths[0]))}
             self.scope["extensions"] = extensions
 
+    def send_400_response(self, msg: str) -> None:
+        """Refuse bytes that are no HTTP. Behind a whole request they cost the connection, not that request's answer: the
+        client could take a refusal for it and believe that nothing was written."""
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete or cycle.more_body or self.pipeline:
+            super().send_400_response(msg)
+            return
+        cycle.keep_alive = False
+        self.flow.pause_reading()
+
     def go_on(self, cycle: Any) -> None:
         """Take the reading back behind a body that was read past the parser."""
         cycle.more_body = False
