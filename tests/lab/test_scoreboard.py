@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fieldstone.lab import render, score, wilson
+from fieldstone.errors import UsageError
+from fieldstone.lab import rate, render, score
 
 
 @pytest.mark.parametrize(
@@ -15,19 +16,19 @@ from fieldstone.lab import render, score, wilson
 )
 def test_wilson_against_published_values(hits: int, count: int, low: float, high: float) -> None:
     # 81 of 263: Newcombe (1998), Statistics in Medicine 17, table I
-    rate = wilson(hits, count)
-    assert (rate.low, rate.high) == pytest.approx((low, high), abs=1e-4)
+    found = rate(hits, count)
+    assert (found.low, found.high) == pytest.approx((low, high), abs=1e-4)
 
 
 @given(st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
 def test_the_interval_holds_the_rate(case: tuple[int, int]) -> None:
-    rate = wilson(*case)
-    assert 0 <= rate.low <= rate.rate <= rate.high <= 1
+    found = rate(*case)
+    assert 0 <= found.low <= found.rate <= found.high <= 1
 
 
 def test_impossible_counts_are_refused() -> None:
-    with pytest.raises(ValueError):
-        wilson(3, 2)
+    with pytest.raises(UsageError):
+        rate(3, 2)
 
 
 def outcome(*rows: tuple[str, bool, bool, list[str]]) -> pl.DataFrame:

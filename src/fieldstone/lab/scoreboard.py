@@ -7,15 +7,15 @@ labels "honest", "honest:<trouble>", "original" (a real sensor behind a farm) or
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import polars as pl
 
+from fieldstone.metrics import wilson
+
 HONEST = "honest"
-_Z95 = 1.959964
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,35 +54,31 @@ class Scoreboard:
         return asdict(self)
 
 
-def wilson(hits: int, count: int) -> Rate:
-    """Return a rate with Wilson's 95 % interval. Raises ValueError unless 0 ≤ hits ≤ count."""
-    if not 0 <= hits <= count:
-        raise ValueError(f"{hits} hits of {count}")
-    if count == 0:
+def rate(hits: int, count: int) -> Rate:
+    """Return a rate with Wilson's 95 % interval, rounded for a table. Raises UsageError unless 0 ≤ hits ≤ count."""
+    found = wilson(hits, count)
+    if found is None:
         return Rate(0, 0, 0.0, 0.0, 1.0)
-    p, z2 = hits / count, _Z95**2
-    centre = (p + z2 / (2 * count)) / (1 + z2 / count)
-    half = _Z95 / (1 + z2 / count) * math.sqrt(p * (1 - p) / count + z2 / (4 * count * count))
-    return Rate(hits, count, round(p, 4), round(max(0.0, centre - half), 4), round(min(1.0, centre + half), 4))
+    return Rate(hits, count, round(found.value, 4), round(found.low, 4), round(found.high, 4))
 
 
 def score(outcomes: Iterable[pl.DataFrame], *, ignore: Iterable[str] = ("original",)) -> Scoreboard:
     """Return the scoreboard of one outcome table per seed. Labels in `ignore` are counted neither way."""
     tables = list(outcomes)
     if not tables:
-        return Scoreboard((), (), wilson(0, 0), wilson(0, 0), 0)
+        return Scoreboard((), (), rate(0, 0), rate(0, 0), 0)
     table = pl.concat(tables).filter(~pl.col("label").is_in(list(ignore)))
     rows = [
         _row(str(label), part) for (label,), part in sorted(table.group_by(["label"]), key=lambda item: str(item[0]))
     ]
     honest = tuple(row for row in rows if row.label.split(":")[0] == HONEST)
     troubled = [row.accused for row in honest if row.label != HONEST]
-    healthy = next((row.penalised for row in honest if row.label == HONEST), wilson(0, 0))
+    healthy = next((row.penalised for row in honest if row.label == HONEST), rate(0, 0))
     return Scoreboard(
         attacks=tuple(row for row in rows if row.label.split(":")[0] != HONEST),
         honest=honest,
         false_alarms=healthy,
-        troubled_accused=wilson(sum(r.hits for r in troubled), sum(r.count for r in troubled)),
+        troubled_accused=rate(sum(r.hits for r in troubled), sum(r.count for r in troubled)),
         seeds=len(tables),
     )
 
@@ -92,8 +88,8 @@ def _row(label: str, part: pl.DataFrame) -> Row:
     counted = sorted(((code, reasons.count(code)) for code in set(reasons)), key=lambda item: (-item[1], item[0]))
     return Row(
         label,
-        wilson(int(part["penalised"].sum()), part.height),
-        wilson(int(part["accused"].sum()), part.height),
+        rate(int(part["penalised"].sum()), part.height),
+        rate(int(part["accused"].sum()), part.height),
         tuple(counted),
     )
 

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldstone.errors import UsageError
+from fieldstone.metrics import wilson
 
 __all__ = [
     "DEFAULT_RATES",
@@ -152,8 +153,9 @@ def simulate(
                 fresh |= new
                 alive |= new
     hits = int(lost.sum())
-    low, high = _wilson(hits, trials)
-    return Prediction(hits / trials, low, high, hits, trials, seed, repaired / trials / years)
+    loss = wilson(hits, trials)
+    assert loss is not None, "trials were checked above"
+    return Prediction(loss.value, loss.low, loss.high, hits, trials, seed, repaired / trials / years)
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,11 +223,3 @@ def _groups(names: list[str]) -> NDArray[np.int64]:
     """Number equal names alike; every empty name is a group of its own."""
     numbers: dict[str, int] = {}
     return np.array([numbers.setdefault(name or f"\0{place}", len(numbers)) for place, name in enumerate(names)])
-
-
-def _wilson(hits: int, count: int) -> tuple[float, float]:
-    z2 = 1.959964**2
-    p = hits / count
-    centre = (p + z2 / (2 * count)) / (1 + z2 / count)
-    half = math.sqrt(z2) / (1 + z2 / count) * math.sqrt(p * (1 - p) / count + z2 / (4 * count * count))
-    return (max(0.0, centre - half) if hits else 0.0), min(1.0, centre + half)
