@@ -141,7 +141,9 @@ class Verifier:
         AuthorizationQueryParametersError, InvalidAccessKeyId, InvalidArgument (payload mode), InvalidRequest,
         InvalidToken, MissingSecurityHeader, RequestTimeTooSkewed, SignatureDoesNotMatch.
         """
-        header = request.header("authorization") or None  # an empty one claims nothing
+        header = request.header("authorization")
+        if header == "":  # it claims nothing, yet nobody who sends it means to be anonymous
+            raise S3Error("AccessDenied")
         in_query = b"X-Amz-" in request.raw_query and request.parameter("X-Amz-Algorithm") is not None
         v2_query = b"AWSAccessKeyId=" in request.raw_query and b"Signature=" in request.raw_query
         if (header is not None) + in_query + v2_query > 1:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import unquote_plus
 
 from fieldstone.services.storage.catalog.listing import list_objects, list_uploads, list_versions
 from fieldstone.services.storage.catalog.rows import NULL_VERSION, Page, Version
@@ -15,6 +17,7 @@ from fieldstone.services.storage.s3.errors import S3Error
 from fieldstone.services.storage.s3.server.exchange import Answer, Call
 
 PAGE_LIMIT = 1_000
+_NOT_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 
 
 def _limit(call: Call, name: str) -> int:
@@ -53,6 +56,12 @@ class _Question:
 
     def prefixes(self, page: Page) -> list[xml.Pair]:
         return [("CommonPrefixes", [("Prefix", self.key(prefix))]) for prefix in page.prefixes]
+
+    def plain_prefix(self) -> str:
+        """Return the prefix for version 1's answer: boto3 does not decode this one name, other SDKs do. So what decoding
+        leaves alone, and XML can carry, is sent as it is."""
+        same = unquote_plus(self.prefix) == self.prefix and not _NOT_XML.search(self.prefix)
+        return self.prefix if same else self.name(self.prefix)
 
     def bounds(self) -> dict[str, bytes]:
         return {"prefix": self.prefix.encode(), "delimiter": self.delimiter.encode()}
@@ -93,7 +102,7 @@ async def list_objects_v1(call: Call) -> Answer:
     following = question.key(page.next_key) if page.truncated else None
     document: list[xml.Pair] = [
         ("Name", call.bucket.row.name),
-        ("Prefix", question.name(question.prefix)),
+        ("Prefix", question.plain_prefix()),
         ("Marker", question.name(marker)),
         # without a delimiter clients take the last key; all of S3's answers that we know still name it when truncated
         ("NextMarker", following if question.delimiter else None),
@@ -113,7 +122,7 @@ async def list_objects_v2(call: Call) -> Answer:
     request = call.request
     token = request.parameter("continuation-token")
     start_after = request.parameter("start-after") or ""
-    if token is not None:
+    if token:  # an empty one is the start
         after = _open_token(token)
     else:
         after = start_after.encode()
