@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from eth_account import Account
 
-from fieldstone.chain.embedded import BLOCK_GAS_TARGET, CALL_GAS_CAP, EmbeddedChain
+from fieldstone.chain.embedded import EmbeddedChain
 from fieldstone.chain.port import (
     AlreadyKnown,
     Call,
@@ -25,6 +25,7 @@ from fieldstone.chain.port import (
     Underpriced,
 )
 from fieldstone.chain.transactions import sign_transaction
+from fieldstone.chain.waiting import BLOCK_GAS_TARGET, CALL_GAS_CAP
 from fieldstone.clock import SetClock
 from fieldstone.errors import EnvironmentProblem, Retryable, UsageError
 from fieldstone.identity.wallet import Wallet

@@ -34,17 +34,19 @@ from fieldstone.chain.port import (
     Call,
     Fees,
     Head,
-    InsufficientFunds,
     Log,
-    NonceTooLow,
     Receipt,
     Reverted,
-    SendRefused,
-    Underpriced,
     revert_reason,
 )
 from fieldstone.chain.store import SqliteStore
-from fieldstone.chain.transactions import transaction_hash
+from fieldstone.chain.waiting import (
+    BLOCK_GAS_LIMIT,
+    CALL_GAS_CAP,
+    Waiting,
+    check_payable,
+    data_floor_gas,
+)
 from fieldstone.clock import Clock
 from fieldstone.errors import EnvironmentProblem, UsageError
 from fieldstone.identity.wallet import checksum_address
@@ -53,12 +55,6 @@ from fieldstone.identity.wallet import checksum_address
 # thread and kills the process, at any door of it. This is enough for calls as deep as CALL_GAS_CAP allows.
 sys.setrecursionlimit(12_000)
 
-BLOCK_GAS_LIMIT = 60_000_000
-BLOCK_GAS_TARGET = BLOCK_GAS_LIMIT // 2  # filled no further, so the base fee stays 0 (module docstring)
-CALL_GAS_CAP = 10_000_000  # one call or transaction; bounds what a stranger's free call can burn
-MAX_WAITING = 1_000  # transactions kept while a nonce before them is missing
-
-_BLOB_TRANSACTION = 3
 _ZERO_ADDRESS = "0x" + "00" * 20
 
 _T = TypeVar("_T")
@@ -88,7 +84,7 @@ class EmbeddedChain:
         self._lock = threading.RLock()
         self._clock = clock
         self._automine = automine
-        self._waiting: dict[tuple[bytes, int], Any] = {}
+        self._waiting = Waiting(chain_id)
         self._chain_id = chain_id
         self.store = SqliteStore(path)
         self.index = BlockIndex(self.store.db)
@@ -152,13 +148,13 @@ class EmbeddedChain:
                 raise UsageError(
                     f"block time must rise: the last block is at {head.timestamp} s, not before {timestamp_s} s"
                 )
-            transactions = self._pack(head)
+            transactions = self._waiting.packed(self._chain.get_vm(head).state)
             try:
                 self._mine_block(head, timestamp_s, transactions)
             except ValidationError:
                 transactions = self._still_valid(head, timestamp_s, transactions)
                 self._mine_block(head, timestamp_s, transactions)
-            self._forget_used()
+            self._waiting.forget_used(self._state())
             return self.head()
 
     def _next_timestamp(self, head: Any) -> int:
@@ -181,25 +177,6 @@ class EmbeddedChain:
             head, timestamp=timestamp_s, gas_limit=head.gas_limit, coinbase=b"\0" * 20
         )
 
-    def _pack(self, head: Any) -> list[Any]:
-        """Take waiting transactions in order of arrival, each sender's in nonce order without gaps, up to the target."""
-        state = self._chain.get_vm(head).state
-        next_nonce: dict[bytes, int] = {}
-        packed: list[Any] = []
-        gas = 0
-        while True:
-            for (sender, nonce), transaction in self._waiting.items():
-                if nonce != next_nonce.setdefault(sender, state.get_nonce(sender)):
-                    continue
-                if gas + transaction.gas > BLOCK_GAS_TARGET:
-                    return packed
-                packed.append(transaction)
-                gas += transaction.gas
-                next_nonce[sender] += 1
-                break
-            else:
-                return packed
-
     def _still_valid(self, head: Any, timestamp_s: int, transactions: list[Any]) -> list[Any]:
         """Drop those that an earlier one of the same block made impossible (a drained balance)."""
         header = self._header_after(head, timestamp_s)
@@ -209,15 +186,10 @@ class EmbeddedChain:
             try:
                 vm.apply_transaction(header, transaction)
             except ValidationError:
-                self._waiting.pop((transaction.sender, transaction.nonce), None)
+                self._waiting.drop(transaction)
             else:
                 valid.append(transaction)
         return valid
-
-    def _forget_used(self) -> None:
-        state = self._state()
-        for sender, nonce in [key for key in self._waiting if key[1] < state.get_nonce(key[0])]:
-            del self._waiting[sender, nonce]
 
     # ---- transactions ------------------------------------------------------------------------------------------------
 
@@ -227,63 +199,19 @@ class EmbeddedChain:
         Raises a SendRefused: AlreadyKnown, NonceTooLow, Underpriced, InsufficientFunds, or the base for malformed ones.
         """
         with self._lock:
-            transaction = self._decode(raw)
+            transaction = self._waiting.decode(raw, self._chain.get_vm().get_transaction_builder())
             tx_hash: bytes = transaction.hash
-            key = (transaction.sender, transaction.nonce)
-            waits = key in self._waiting and self._waiting[key].hash == tx_hash
-            if waits or self.index.transaction(tx_hash) is not None:
+            if self._waiting.holds(transaction) or self.index.transaction(tx_hash) is not None:
                 raise AlreadyKnown(f"already known: 0x{tx_hash.hex()}")
-            self._check(transaction)
-            rival = self._waiting.get(key)
-            if rival is not None and transaction.max_fee_per_gas * 10 < rival.max_fee_per_gas * 11:
-                raise Underpriced("replacement transaction underpriced: offer at least 10 % more than the waiting one")
-            if rival is None and len(self._waiting) >= MAX_WAITING:
-                raise Underpriced("txpool is full: too many transactions wait for an earlier nonce")
-            self._waiting[key] = transaction
+            check_payable(transaction, self._state())
+            self._waiting.add(transaction)
             if self._automine:
                 try:
                     self.mine()
                 except BaseException:
-                    self._waiting.pop(key, None)  # it must not spoil the next block too; the sender is told
+                    self._waiting.drop(transaction)  # it must not spoil the next block too; the sender is told
                     raise
             return tx_hash
-
-    def _decode(self, raw: bytes) -> Any:
-        try:
-            transaction = self._chain.get_vm().get_transaction_builder().decode(raw)
-            transaction.validate()
-            transaction.check_signature_validity()
-            _ = transaction.sender  # recovered here, where a failure is the stranger's, and cached
-        except Exception as error:  # rlp, eth_keys, eth_utils and TypeErrors alike, for bytes a stranger chose
-            raise SendRefused(f"the bytes are not a signed transaction: {error}") from error
-        if transaction.hash != transaction_hash(raw):
-            raise SendRefused("the bytes are not the canonical encoding of their transaction")
-        if getattr(transaction, "type_id", None) == _BLOB_TRANSACTION:
-            raise SendRefused("blob transactions are not carried by the embedded chain")
-        if transaction.chain_id != self._chain_id:
-            named = (
-                "no chain (EIP-155 is required)" if transaction.chain_id is None else f"chain {transaction.chain_id}"
-            )
-            raise SendRefused(f"invalid chain id: the transaction names {named}, this is chain {self._chain_id}")
-        return transaction
-
-    def _check(self, transaction: Any) -> None:
-        state = self._state()
-        nonce = state.get_nonce(transaction.sender)
-        if transaction.nonce < nonce:
-            raise NonceTooLow(f"nonce too low: next nonce {nonce}, tx nonce {transaction.nonce}")
-        if transaction.max_fee_per_gas < transaction.max_priority_fee_per_gas:
-            raise SendRefused("max priority fee per gas higher than max fee per gas")
-        if transaction.gas > CALL_GAS_CAP:
-            raise SendRefused(f"exceeds block gas limit: a transaction may use {CALL_GAS_CAP} gas here")
-        needed = max(transaction.intrinsic_gas, data_floor_gas(transaction.data))
-        if transaction.gas < needed:
-            raise SendRefused(f"intrinsic gas too low: {transaction.gas} offered, {needed} needed")
-        cost = transaction.gas * transaction.max_fee_per_gas + transaction.value
-        if state.get_balance(transaction.sender) < cost:
-            raise InsufficientFunds(
-                f"insufficient funds for gas * price + value: address {checksum(transaction.sender)} needs {cost} wei"
-            )
 
     def receipt(self, tx_hash: bytes) -> Receipt | None:
         """Return the receipt of a mined transaction."""
@@ -478,13 +406,7 @@ class EmbeddedChain:
     def waiting(self) -> list[Any]:
         """Return py-evm's transactions that wait for a block."""
         with self._lock:
-            return list(self._waiting.values())
-
-
-def data_floor_gas(data: bytes) -> int:
-    """Return the least gas a transaction with this data must offer (EIP-7623)."""
-    zeros = data.count(0)
-    return 21_000 + 10 * (zeros + 4 * (len(data) - zeros))
+            return list(self._waiting)
 
 
 def checksum(address: bytes) -> str:

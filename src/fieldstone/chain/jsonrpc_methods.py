@@ -12,10 +12,11 @@ from typing import Any
 import rlp.codec
 
 from fieldstone import __version__
-from fieldstone.chain.embedded import BLOCK_GAS_TARGET, EmbeddedChain, checksum, raw_address
+from fieldstone.chain.embedded import EmbeddedChain, checksum, raw_address
 from fieldstone.chain.index import MinedTransaction
 from fieldstone.chain.merkle import is_address
 from fieldstone.chain.port import Call, Log
+from fieldstone.chain.waiting import BLOCK_GAS_TARGET
 from fieldstone.identity.wallet import keccak256
 
 MAX_LOGS = 10_000  # in one answer, as public nodes limit it
