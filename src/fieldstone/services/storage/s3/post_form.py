@@ -11,6 +11,7 @@ import base64
 import binascii
 import hmac
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.message import Message
@@ -34,6 +35,9 @@ _UNCONDITIONED = frozenset(
         "x-amz-date",
     }
 )
+_EXPIRATION = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?Z", re.ASCII)
+# `\\$` is documented for policies, though JSON has no such escape
+_ESCAPED_DOLLAR = re.compile(r"(?<!\\)((?:\\\\)*)\\\$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +183,7 @@ def verify(form: Form, bucket: str, lookup: Lookup, now_s: float) -> tuple[Ident
     InvalidAccessKeyId, InvalidPolicyDocument, InvalidArgument (fields missing), SignatureDoesNotMatch.
     """
     fields = form.fields
+    form.key  # noqa: B018  a form without a key is refused for that, whatever its policy says
     if "policy" not in fields:
         if "x-amz-signature" in fields or "signature" in fields:
             raise S3Error("InvalidArgument", "Bucket POST must contain a field named 'policy'.")
@@ -246,14 +251,15 @@ def _invalid(message: str) -> S3Error:
 def check_policy(text: str, fields: Mapping[str, str], now_s: float) -> tuple[int, int] | None:
     """Check a base64 policy against the fields; return the bounds of `content-length-range`, both inclusive."""
     try:
-        policy = json.loads(base64.b64decode(text, validate=True))
+        decoded = base64.b64decode(text, validate=True).decode()
+        policy = json.loads(_ESCAPED_DOLLAR.sub(r"\1$", decoded))
     except (binascii.Error, ValueError, RecursionError):
         raise _invalid("Invalid JSON.") from None
     if not isinstance(policy, dict):
         raise _invalid("Invalid JSON.")
     if not isinstance(policy.get("expiration"), str) or not isinstance(policy.get("conditions"), list):
         raise _invalid("Policy must contain expiration and conditions.")
-    expires_ms = parse_iso_date(policy["expiration"])
+    expires_ms = parse_iso_date(policy["expiration"]) if _EXPIRATION.fullmatch(policy["expiration"]) else None
     if expires_ms is None:
         raise _invalid(f"Invalid 'expiration' value: '{policy['expiration']}'")
     if now_s * 1000 >= expires_ms:
@@ -268,11 +274,7 @@ def check_policy(text: str, fields: Mapping[str, str], now_s: float) -> tuple[in
                 continue
             covered.add(name)
             _hold(operator, name, value, fields.get(name, ""))
-    extra = [
-        name
-        for name in fields
-        if name not in covered | _UNCONDITIONED | {"bucket"} and not name.startswith("x-ignore-")
-    ]
+    extra = [name for name in fields if name not in covered | _UNCONDITIONED and not name.startswith("x-ignore-")]
     if extra:
         raise S3Error("AccessDenied", f"Invalid according to Policy: Extra input fields: {', '.join(sorted(extra))}")
     return bounds
