@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import random
 import socket
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
+import uvicorn
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from uvicorn.server import ServerState
 
+from fieldstone.services.storage.s3.server.lane import BodyLane
 from tests.services.storage.s3.server.conftest import Process, Refused
 
 DATA = random.Random(7).randbytes(3 * 2**20 + 4321)
@@ -115,3 +120,90 @@ def test_a_large_upload_cut_off_stores_nothing(gateway: Process, s3: Any, bucket
     time.sleep(0.2)
     with Refused("NoSuchKey"):
         s3.get_object(Bucket=bucket, Key="cut")
+
+
+class Wire(asyncio.Transport):
+    """A connection that keeps what each system call sends."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent: list[bytes] = []
+        self.closed = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        if data:
+            self.sent.append(bytes(data))
+
+    def writelines(self, pieces: Iterable[bytes | bytearray | memoryview]) -> None:
+        self.sent.append(b"".join(pieces))
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def close(self) -> None:
+        self.closed = True
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+
+async def sent_for(requests: bytes, *pieces: bytes, read: bool = False) -> Wire:
+    """Return what a gateway sends that answers each request with `pieces`."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if read:
+            await receive()
+        length = str(sum(map(len, pieces))).encode()
+        await send({"type": "http.response.start", "status": 404, "headers": [(b"content-length", length)]})
+        for piece in pieces:
+            await send({"type": "http.response.body", "body": piece, "more_body": piece is not pieces[-1]})
+
+    wire = Wire()
+    lane = BodyLane(uvicorn.Config(app, lifespan="off", log_config=None), ServerState(), {})
+    lane.connection_made(wire)
+    lane.data_received(requests)
+    while lane.tasks:
+        await asyncio.wait(lane.tasks)
+        await asyncio.sleep(0)
+    if lane.timeout_keep_alive_task is not None:
+        lane.timeout_keep_alive_task.cancel()
+    return wire
+
+
+def parts(sent: bytes) -> tuple[bytes, bytes]:
+    head, _, body = sent.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 404")
+    return head, body
+
+
+@pytest.mark.parametrize("body", [b"<Error/>", bytes(1 << 20)])
+def test_no_head_leaves_without_its_body(body: bytes) -> None:
+    """Whatever the moment at which the process dies, no client sees a status with an empty body."""
+    wire = asyncio.run(sent_for(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n", body))
+    assert [parts(sent)[1] for sent in wire.sent] == [body]
+
+
+def test_a_stream_begins_with_its_head() -> None:
+    wire = asyncio.run(sent_for(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n", b"one", b"two"))
+    assert parts(wire.sent[0])[1] == b"one"
+    assert wire.sent[1:] == [b"two"]
+
+
+def test_pipelined_heads_without_bodies_all_leave() -> None:
+    one = b"HEAD / HTTP/1.1\r\nhost: a\r\n\r\n"
+    wire = asyncio.run(sent_for(one * 3, b"<Error/>"))
+    assert [parts(sent)[1] for sent in wire.sent] == [b""] * 3
+
+
+def test_the_last_answer_leaves_before_the_connection_is_closed() -> None:
+    wire = asyncio.run(sent_for(b"HEAD / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n", b"<Error/>"))
+    assert [parts(sent)[1] for sent in wire.sent] == [b""]
+    assert wire.closed
+
+
+def test_a_continue_is_not_held_back() -> None:
+    request = b"PUT / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\nexpect: 100-continue\r\n\r\nx"
+    wire = asyncio.run(sent_for(request, b"<Error/>", read=True))
+    assert wire.sent[0] == b"HTTP/1.1 100 Continue\r\n\r\n"
+    assert [parts(sent)[1] for sent in wire.sent[1:]] == [b"<Error/>"]

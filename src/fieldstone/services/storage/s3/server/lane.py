@@ -1,15 +1,19 @@
-"""The S3 door's way for large bodies: from the socket into the memory that is checked and stored, in big pieces.
+"""The S3 door's way with sockets: large bodies go straight into memory, the head of an answer leaves with its body.
 
 uvicorn reads 64 KiB at a time and copies every byte four times before an app has it, which costs more than the digests.
 So when an app begins to read a body of known, large length, the rest of it is read here, past httptools, and httptools
 goes on behind it with a fresh parser. Heads, small bodies, chunked bodies and everything over TLS stay uvicorn's.
 
 An app finds the way in the scope: `scope["extensions"][EXTENSION]` is a `Straight`.
+
+uvicorn writes head and body in two system calls. A process killed between them leaves a client with a status and no
+body; botocore takes that for an empty answer: an error without a name, or a bucket listed as empty.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import httptools
@@ -18,6 +22,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 EXTENSION = "fieldstone.straight"
 LEAST_BYTES = 256 << 10
 _SCRATCH_BYTES = 256 << 10
+# above this, a second buffer in the same system call is cheaper than a copy
+_JOINED_BYTES = 64 << 10
 
 
 class Gone(Exception):
@@ -25,11 +31,15 @@ class Gone(Exception):
 
 
 class BodyLane(HttpToolsProtocol):
-    """uvicorn's protocol with `Straight` offered for large bodies."""
+    """uvicorn's protocol with `Straight` offered for large bodies, and heads sent `Together` with bodies."""
 
     def on_headers_complete(self) -> None:
         """Offer the way, where the body has a stated length and nothing of it has been read."""
         super().on_headers_complete()
+        # the app's task begins later, so nothing has been written yet
+        together = Together(self.cycle)
+        self.cycle.transport = together  # type: ignore[assignment]
+        self.cycle.on_response = together.flushed_before(self.cycle.on_response)
         if self.scheme != "http":
             return
         lengths = [value for name, value in self.headers if name == b"content-length"]
@@ -56,6 +66,52 @@ class BodyLane(HttpToolsProtocol):
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
         self.transport.set_protocol(self)
         self.flow.resume_reading()
+
+
+class Together:
+    """One answer's transport: holds the head back until the first bytes of the body are written, and sends both at once."""
+
+    def __init__(self, cycle: Any) -> None:
+        self._cycle = cycle
+        self._transport: asyncio.Transport = cycle.transport
+        self._head: bytes | None = b""
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Write. What comes before the answer has begun (`100 Continue`) is not held."""
+        if self._head:
+            head, self._head = self._head, None
+            if len(data) <= _JOINED_BYTES:
+                self._transport.write(head + data)
+            else:
+                self._transport.writelines((head, data))
+        elif self._head is not None and self._cycle.response_started:
+            self._head = bytes(data)
+        else:
+            self._transport.write(data)
+
+    def flush(self) -> None:
+        """Send what is held."""
+        if self._head:
+            head, self._head = self._head, None
+            self._transport.write(head)
+
+    def flushed_before(self, then: Callable[[], None]) -> Callable[[], None]:
+        """Return what to call at the answer's end: it sends a head that no body followed, then calls `then`."""
+
+        def end() -> None:
+            self.flush()
+            then()
+
+        return end
+
+    def close(self) -> None:
+        """Send what is held and close."""
+        self.flush()
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        """Say whether it is being closed."""
+        return self._transport.is_closing()
 
 
 class Straight(asyncio.BufferedProtocol):
