@@ -31,6 +31,7 @@ from fieldstone.services.storage.codes.fast_tree import leaf_hash
 from fieldstone.services.storage.codes.fast_tree import verify as verify_leaf
 from fieldstone.services.storage.egress import EGRESS_STRUCT, count_egress
 from fieldstone.services.storage.holdings import FOREVER, HOLDING_SCHEMA, REFUSED_SCHEMA, device_keys, fold
+from fieldstone.services.storage.presence import PRESENCE, Presence, from_table
 from fieldstone.services.storage.proofs import peek_number
 from fieldstone.services.storage.proofs import read as read_proofs
 from fieldstone.services.storage.provider.space.proof import read as read_space
@@ -88,6 +89,8 @@ CHECK_SCHEMA: dict[str, pl.DataType] = {
     "answers": pl.List(pl.Struct({k: v for k, v in ANSWER_SCHEMA.items() if k != "device"})),
     "egress": pl.List(EGRESS_STRUCT),
     "refused": pl.List(pl.Struct(_REFUSED)),
+    "heard_ms": pl.Int64(),  # when the newest round that was answered was issued; 0: never asked
+    "silent_ms": pl.Int64(),  # when the round was issued with which silence became failure; 0: it is heard
     "held": pl.List(pl.Struct({k: v for k, v in HELD_SCHEMA.items() if k != "device"})),
 }
 
@@ -119,10 +122,10 @@ def partitions(whole: EpochInput, count: int) -> Iterator[EpochInput]:
         }
         carry = {
             name: table.join(mine.select("device"), on="device", how="semi")
-            if name in ("holdings", "answers", "egress")
+            if name in ("holdings", "answers", "egress", PRESENCE)
             else table
             for name, table in whole.carry.items()
-            if name in ("holdings", "answers", "egress", "rounds", "reputation")
+            if name in ("holdings", "answers", "egress", "rounds", "reputation", PRESENCE)
         }
         yield EpochInput(
             whole.epoch,
@@ -150,6 +153,7 @@ def check_devices(part: EpochInput) -> pl.DataFrame:
     of_shelf = {shelf.device: shelf for shelf in shelves(held.holdings)}
     earlier = _carried_answers(part)
     redeemed = _carried_egress(part)
+    presences = from_table(part.carry.get(PRESENCE))
     refused = defaultdict(list)
     for gateway, provider, share, position, cause in held.refused.iter_rows():
         refused[provider].append((gateway, share, position, cause))
@@ -158,7 +162,8 @@ def check_devices(part: EpochInput) -> pl.DataFrame:
     for device in devices:
         shelf = of_shelf.get(device) or _empty_shelf(device)
         table = tables.get(device, held.holdings.clear())
-        audit = _audit(part, asking, shelf, table, proofs.get(device, []), earlier.get(device, {}))
+        before = presences.get(device, Presence())
+        audit = _audit(part, asking, shelf, table, proofs.get(device, []), earlier.get(device, {}), before)
         stored = dict(
             table.filter(pl.col("until_ms") == FOREVER).group_by("gateway").agg(pl.col("size_bytes").sum()).iter_rows()
         )
@@ -185,6 +190,8 @@ def check_devices(part: EpochInput) -> pl.DataFrame:
                 "answers": audit.answers,
                 "egress": egress.rows,
                 "refused": [dict(zip(_REFUSED, row, strict=True)) for row in refused[device]],
+                "heard_ms": audit.presence.heard_ms,
+                "silent_ms": audit.presence.silent_ms,
             }
         )
         pieces.append(audit.table)
@@ -208,6 +215,7 @@ def unnest(table: pl.DataFrame, column: str) -> pl.DataFrame:
 @dataclass
 class _Audit:
     table: pl.DataFrame
+    presence: Presence = field(default_factory=Presence)
     rounds: list[dict[str, Any]] = field(default_factory=list)
     failures: list[dict[str, Any]] = field(default_factory=list)
     truths: list[dict[str, Any]] = field(default_factory=list)
@@ -233,6 +241,7 @@ def _audit(
     table: pl.DataFrame,
     proofs: list[tuple[int, bytes]],
     earlier: Mapping[int, tuple[list[int], list[int], bytes]],
+    presence: Presence,
 ) -> _Audit:
     found = _Audit(table)
     within_ms = int(part.params["answer_within_s"]) * 1_000
@@ -250,8 +259,11 @@ def _audit(
     found.bad_reports = _take_proofs(asking, shelf, table, proofs, questions, answers, within_ms)
     judged = [one for one in open_rounds if one.asked.issued_ms + within_ms <= part.end_ms]
     proven_ms, failed_ms = table["proven_ms"].to_numpy().copy(), table["failed_ms"].to_numpy().copy()
+    silence_mark = presence.silent_ms  # silence is no failure of a share: it is marked anew below if it lasts
+    failed_ms[(failed_ms == silence_mark) & (silence_mark > 0)] = 0
     until_ms = table["until_ms"].to_numpy()
     weights: list[int] = []
+    silent_ms = int(part.params["silent_s"]) * 1_000
     for one in judged:
         number, issued_ms = one.asked.number, one.asked.issued_ms
         if number not in questions:
@@ -260,6 +272,8 @@ def _audit(
         row, failures = _judge(one, questions[number], answers[number], until_ms, within_ms)
         weights.append(row["weight_ppm"])
         found.rounds.append(row)
+        if row["asked"]:
+            presence = presence.after(issued_ms, is_heard=answers[number].heard, silent_ms=silent_ms)
         read = asking.tested_before(shelf, number)
         if answers[number].heard and read in questions[number] and not answers[number].truth:
             answers[number].truth = NO_TRUTH
@@ -275,6 +289,9 @@ def _audit(
     before = [one.asked.issued_ms for one in asking.rounds if one.asked.issued_ms + within_ms <= part.start_ms]
     proven, due = _units(table, judged, weights, before[-1] if before else None)
     lost = failed_ms > proven_ms  # a share that failed since it was last proven is not paid until it is proven again
+    if presence.silent_ms:  # what was proven before the silence is paid
+        failed_ms[(until_ms == FOREVER) & ~lost] = presence.silent_ms
+    found.presence = presence
     found.table = table.with_columns(
         proven_ms=proven_ms,
         failed_ms=failed_ms,

@@ -1,4 +1,11 @@
-"""Where providers are: the newest announcement of each, kept from epoch to epoch."""
+"""What gateways fetch about providers: where they are, and what the network's verdicts say of them.
+
+The newest announcement of each device is kept from epoch to epoch. With it go the standing after the last closed epoch
+(state, a score to weigh placement by, since when silence counts as failure) and the shares that failed since they were
+last proven: a gateway gives those up and has them repaired, wherever else it would not have noticed.
+
+    score_ppm = audit · availability · retrieval, 0 for who is suspended, disqualified or silent
+"""
 
 from __future__ import annotations
 
@@ -9,8 +16,13 @@ import polars as pl
 
 from fieldstone.errors import Rejected
 from fieldstone.services.contract import EpochInput
+from fieldstone.services.storage.holdings import FOREVER
+from fieldstone.services.storage.presence import PRESENCE
+from fieldstone.services.storage.presence import from_table as presences
 from fieldstone.services.storage.records import Announcement, decode
+from fieldstone.services.storage.reputation import DISQUALIFIED, GOOD, Standing, from_table
 from fieldstone.services.storage.schema import ANNOUNCE
+from fieldstone.units import PPM
 
 ANNOUNCED = "announced"  # the table that is carried
 ANNOUNCED_SCHEMA: dict[str, pl.DataType] = {
@@ -19,6 +31,7 @@ ANNOUNCED_SCHEMA: dict[str, pl.DataType] = {
     "capacity_bytes": pl.Int64(),
     "announced_ms": pl.Int64(),
 }
+MOST_FAILED = 1_000  # shares named of one device; the count is always whole
 
 
 def announced(whole: EpochInput) -> pl.DataFrame:
@@ -41,5 +54,47 @@ def announced(whole: EpochInput) -> pl.DataFrame:
 
 
 def directory(so_far: EpochInput) -> Mapping[str, Mapping[str, Any]]:
-    """Return device → its address and capacity, for gateways that look for providers."""
-    return {row["device"]: row for row in announced(so_far).iter_rows(named=True)}
+    """Return device → its address, capacity and standing, for gateways that look for providers."""
+    standings = from_table(so_far.carry.get("reputation"))
+    silences = presences(so_far.carry.get(PRESENCE))
+    failed = _failed(so_far)
+    found: dict[str, dict[str, Any]] = {}
+    for row in announced(so_far).iter_rows(named=True):
+        device = row["device"]
+        standing, presence = standings.get(device), silences.get(device)
+        silent_ms = presence.silent_ms if presence else 0
+        state = standing.state if standing else GOOD
+        # who is silent or out has failed as a whole: there is nothing to name
+        shares = [] if silent_ms or state == DISQUALIFIED else failed.get(device, [])
+        found[device] = {
+            **row,
+            "state": state,
+            "score_ppm": 0 if silent_ms else score_ppm(standing),
+            "heard_ms": presence.heard_ms if presence else 0,
+            "silent_ms": silent_ms,
+            "failed_count": len(shares),
+            "failed": [share.hex() for share in shares[:MOST_FAILED]],
+        }
+    return found
+
+
+def score_ppm(standing: Standing | None) -> int:
+    """Return by what placement weighs a device: the product of its scores, 10⁶ for one that nothing is known of."""
+    if standing is None:
+        return PPM
+    if standing.state != GOOD:
+        return 0
+    return standing.audit.ppm * standing.online.ppm // PPM * standing.read.ppm // PPM
+
+
+def _failed(so_far: EpochInput) -> dict[str, list[bytes]]:
+    """Return the live shares of each device that failed since they were last proven, the newest failures first."""
+    holdings = so_far.carry.get("holdings")
+    if holdings is None:
+        return {}
+    lost = (pl.col("failed_ms") > pl.col("proven_ms")) & (pl.col("until_position") == FOREVER)
+    rows = holdings.filter(lost).sort("failed_ms", "share", descending=[True, False])
+    found: dict[str, list[bytes]] = {}
+    for device, share in rows.select("device", "share").iter_rows():
+        found.setdefault(device, []).append(share)
+    return found

@@ -105,15 +105,18 @@ class Upkeep:
             await asyncio.gather(*loops)
         else:
             with HttpTransport(self._network) as door:
-                await self._in_network(door, self._network, loops)
+                await self._in_network(door, self._network, loops, repair)
 
-    async def _in_network(self, door: HttpTransport, network: str, loops: list[Coroutine[Any, Any, None]]) -> None:
+    async def _in_network(
+        self, door: HttpTransport, network: str, loops: list[Coroutine[Any, Any, None]], repair: Repair
+    ) -> None:
         buffer = Buffer(self._folder / "reports.db", time.time_ns() // 1_000_000)
         agent = Agent(self._key, buffer, HttpTransport(network))
         reporter = LeaseReporter(self._pool.parts, lambda kind, body: agent.send_document(SERVICE, kind, body))
 
         async def look() -> None:
-            self._pool.directory.replace(await asyncio.to_thread(listing, door))
+            self._pool.directory.renew(await asyncio.to_thread(listing, door))
+            await repair.heed_audits()
 
         stop = threading.Event()
         sending = threading.Thread(target=agent.run, args=(stop,), name="storage-agent", daemon=True)

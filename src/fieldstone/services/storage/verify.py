@@ -26,6 +26,8 @@ from fieldstone.services.storage.devices import ANSWER_SCHEMA, HELD_SCHEMA, kept
 from fieldstone.services.storage.directory import ANNOUNCED, announced
 from fieldstone.services.storage.egress import EGRESS_SCHEMA
 from fieldstone.services.storage.holdings import FOREVER, HOLDING_SCHEMA
+from fieldstone.services.storage.presence import PRESENCE
+from fieldstone.services.storage.presence import to_table as to_presence
 from fieldstone.services.storage.reputation import DISQUALIFIED, SUSPENDED, Standing, from_table, starting, to_table
 from fieldstone.services.storage.retrieval import Committees, Finding, decide, reports
 from fieldstone.services.storage.schema import EGRESS, LEASE, RELEASE, SERVICE, STORAGE
@@ -75,6 +77,7 @@ def check_fleet(whole: EpochInput, device_checks: pl.DataFrame) -> FleetVerdicts
         "reads": reads.open_reports,
         "reputation": to_table(standings.values()),
         ANNOUNCED: announced(whole),
+        PRESENCE: to_presence(checks),
     }
     return FleetVerdicts(table, {}, carry, desk.usage())
 
@@ -240,6 +243,7 @@ class _Desk:
             **{code: code in standing.causes for code in _CAUSES},
             "WRONG_LEAF": "wrong" in what,
             "MISSING_LEAF": "missing" in what,
+            "SILENT": row["silent_ms"] > 0 and sums is not None,
             "MISSED_ROUND": "silent" in states,
             "LATE": any(one["late_ms"] for one in rounds),
             "DUPLICATE_SEGMENT": "DUPLICATE_SEGMENT" in flaws,
@@ -289,6 +293,7 @@ class _Desk:
                 "cusum_micronats": standing.cusum,
                 "since_ms": standing.since_ms,
                 "state": standing.state,
+                **({"heard_ms": row["heard_ms"], "silent_ms": row["silent_ms"]} if row["silent_ms"] else {}),
                 **self._forecast(standing),
             },
             "test_reads": {"bad": len(bad), "good": good, "share_good_ppm": read_ppm},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import msgspec
 import pytest
 from sqlalchemy import func, select
 
@@ -23,7 +24,7 @@ from fieldstone.services.storage.pool.repair import cost_so_far
 from fieldstone.services.storage.pool.segments import SegmentGone
 from fieldstone.services.storage.pool.tables import incident, repair, segment, share
 from fieldstone.state.engine import writing
-from tests.services.storage.pool.conftest import MakeNet, Net, everything
+from tests.services.storage.pool.conftest import SMALL, MakeNet, Net, everything
 
 BODY = os.urandom(300_000)
 HOUR_MS = 3_600_000
@@ -387,3 +388,90 @@ async def test_a_gateway_finds_shares_that_another_one_has_moved(net: MakeNet) -
             provider.down = True
         assert await everything(other, stored) == BODY
         await other.close()
+
+
+# ---- what the network's verdicts say ----
+
+
+def said(n: Net, index: int, **facts: object) -> None:
+    """Let the network's listing say something of a provider."""
+    did = n.holders()[index].did
+    n.pool.directory.renew(
+        [msgspec.structs.replace(one, **facts) if one.did == did else one for one in n.pool.directory]
+    )
+
+
+async def test_a_share_that_failed_an_audit_is_made_anew_elsewhere(net: MakeNet) -> None:
+    async with net(16) as n:
+        stored = await n.put(BODY)
+        n.adopt(stored)
+        found = await n.pool.parts.segment(stored.segments[0].id)
+        holder = {s.device: s for s in found.shares.values()}
+        mending = Repair(n.pool.parts, RULES)
+        for index in range(2):
+            did = n.holders()[index].did
+            said(n, index, failed=(holder[did].id, os.urandom(16)))
+        foreign = holder[n.holders()[0].did].id
+        said(n, 2, failed=(foreign,))  # another device's share: the list is about its own
+        assert await mending.heed_audits() == 2
+        assert await mending.heed_audits() == 0
+        assert await n.get(stored) == BODY
+
+
+async def test_no_list_of_failures_makes_an_object_unreadable(net: MakeNet) -> None:
+    async with net(8) as n:
+        stored = await n.put(BODY)
+        n.adopt(stored)
+        found = await n.pool.parts.segment(stored.segments[0].id)
+        everything_failed = {s.device: (s.id,) for s in found.shares.values()}
+        n.pool.directory.renew(
+            [msgspec.structs.replace(one, failed=everything_failed[one.did]) for one in n.pool.directory]
+        )
+        assert await Repair(n.pool.parts, RULES).heed_audits() == 8 - SMALL.least
+        assert await n.get(stored) == BODY
+
+
+async def test_who_answers_us_but_not_the_network_is_away(net: MakeNet) -> None:
+    async with net(12) as n:
+        n.adopt(await n.put(BODY))
+        heard_ms = n.clock.now_ms() - 25 * HOUR_MS
+        said(n, 0, is_silent=True, heard_ms=heard_ms)
+        did = n.holders()[0].did
+        absences = await Watch(n.pool.parts).once()
+        assert absences[did].offline_since_ms == heard_ms
+        assert await Repair(n.pool.parts, RULES).declare_lost(absences) == [did]
+
+
+async def test_disqualified_nodes_are_emptied_and_get_nothing_new(net: MakeNet) -> None:
+    async with net(12) as n:
+        stored = await n.put(BODY)
+        n.adopt(stored)
+        out = [p.did for p in n.holders()[:4]]
+        for index in range(4):
+            said(n, index, is_out=True, score=0.0)
+        mending, watch = Repair(n.pool.parts, RULES), Watch(n.pool.parts)
+        [done] = await mending.once(await watch.once())
+        assert (done.problem, done.healthy_before, done.healthy_after) == ("", 4, 8)
+        n.pool.parts.forget(stored.segments[0].id)
+        now = await n.pool.parts.segment(stored.segments[0].id)
+        assert len(now.shares) == 8 and not {s.device for s in now.shares.values()} & set(out)
+        assert await n.get(stored) == BODY
+
+
+async def test_placement_weighs_nodes_by_the_networks_score(net: MakeNet) -> None:
+    async with net(12) as n:
+        low = {p.did for p in n.providers[:4]}
+        n.pool.directory.renew(
+            [msgspec.structs.replace(one, score=0.0 if one.did in low else 1.0) for one in n.pool.directory]
+        )
+        await n.put(BODY)
+        assert not low & {p.did for p in n.holders()}
+
+
+async def test_a_new_listing_keeps_what_was_learned_about_nodes(net: MakeNet) -> None:
+    async with net(2) as n:
+        await Watch(n.pool.parts).once()
+        fresh = [msgspec.structs.replace(one, free_bytes=-1) for one in n.pool.directory]
+        moved = msgspec.structs.replace(fresh[1], url="http://127.0.0.1:9")
+        n.pool.directory.renew([fresh[0], moved])
+        assert [one.free_bytes for one in n.pool.directory] == [10**12, -1]

@@ -24,6 +24,8 @@ class Node(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Fals
     """One provider. `prefix`: its /24 (IPv4) or /64 (IPv6); worked out of an address in `url` when not given.
 
     `free_bytes`: what it says is free (−1: not asked yet); `joined_ms`: when it was enrolled (0: long ago).
+    What the network's verdicts say: `score` 0 … 1 for placement; `is_out`: disqualified; `is_silent`: it answers no
+    rounds since `heard_ms`; `failed`: shares that it failed to prove.
     """
 
     did: str
@@ -36,6 +38,11 @@ class Node(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Fals
     prefix: str = ""
     free_bytes: int = -1
     joined_ms: int = 0
+    score: float = 1.0
+    is_out: bool = False
+    heard_ms: int = 0
+    is_silent: bool = False
+    failed: tuple[bytes, ...] = ()
 
 
 class _File(msgspec.Struct, frozen=True):
@@ -88,12 +95,21 @@ class Directory:
                 learned["free_bytes"] = free_bytes
             self._nodes = {**self._nodes, did: msgspec.structs.replace(node, **learned)}
 
+    def renew(self, nodes: Iterable[Node]) -> None:
+        """Take a new list and keep what was learned about nodes that are still where they were: space, prefix."""
+        before = self._nodes
+        self.replace(nodes)
+        for did, node in list(self._nodes.items()):
+            old = before.get(did)
+            if old is not None and old.url == node.url:
+                self._nodes[did] = msgspec.structs.replace(node, prefix=old.prefix, free_bytes=old.free_bytes)
+
     @classmethod
     def from_listing(cls, listing: object) -> tuple[Directory, list[str]]:
         """Take the network's `{"devices": […]}`: devices that name a storage address. Raises UsageError for no such list.
 
-        Of a device, `device` or `key`, `operator`, `model` (its maker), `lat`, `lon`, `region`, `enrolled_ms` and `url` or
-        `storage_url` are used; devices without an address and revoked ones are left out. Returned beside the directory:
+        Of a device, `device` or `key`, `operator`, `model` (its maker), `lat`, `lon`, `region`, `enrolled_ms`, `url` or
+        `storage_url`, and of its standing `state`, `score_ppm`, `heard_ms`, `silent_ms`, `failed` are used; devices without an address and revoked ones are left out. Returned beside the directory:
         why others were left out. One device with an unusable address must not keep a gateway from all others.
         """
         if not isinstance(listing, dict) or not isinstance(listing.get("devices"), list):
@@ -127,11 +143,31 @@ def _listed(device: dict[str, object], url: object) -> Node:
         "region": device.get("region") or UNKNOWN,
         "maker": device.get("maker") or device.get("model") or UNKNOWN,
         "joined_ms": device.get("enrolled_ms") or 0,
+        "score": _score(device.get("score_ppm")),
+        "is_out": device.get("state") == "disqualified",
+        "heard_ms": device.get("heard_ms") or 0,
+        "is_silent": bool(device.get("silent_ms")),
+        "failed": _shares(device.get("failed")),
     }
     node = msgspec.convert(facts, Node)
     if node.region == UNKNOWN:
         node = msgspec.structs.replace(node, region=region_of(node.lat, node.lon))
     return node
+
+
+def _score(ppm: object) -> float:
+    if ppm is None:
+        return 1.0
+    if not isinstance(ppm, int) or not 0 <= ppm <= 1_000_000:
+        raise UsageError(f"{ppm!r:.40} is no score in ppm")
+    return ppm / 1_000_000
+
+
+def _shares(names: object) -> tuple[bytes, ...]:
+    try:
+        return tuple(bytes.fromhex(name) for name in msgspec.convert(names or [], list[str]))
+    except ValueError:
+        raise UsageError("a failed share's name is not hexadecimal") from None
 
 
 def region_of(lat: float | None, lon: float | None) -> str:

@@ -59,7 +59,7 @@ class Pool:
     ) -> None:
         """`key`: the gateway's device key. `master_key`: 32 bytes that wrap the segments' keys; lost, all is lost.
 
-        `database`: how to run transactions (default: own threads); `scores`: 0 … 1 by which placement weighs nodes.
+        `database`: how to run transactions (default: own threads); `scores`: 0 … 1 by which placement weighs nodes (default: the network's).
         Raises UsageError for a master key of another length, EnvironmentProblem for tables of a newer version.
         """
         if len(master_key) != cipher.KEY_BYTES:
@@ -78,7 +78,7 @@ class Pool:
             threads=ThreadPoolExecutor(threads, thread_name_prefix="pool-code"),
             master_key=master_key,
             writer=f"{key.public.device_id}/{secrets.token_hex(8)}",
-            scores=scores or (lambda node: 1.0),
+            scores=scores or (lambda node: node.score),
             vetting_ms=vetting_ms,
         )
         self._memory = Budget(memory_bytes)

@@ -2,7 +2,9 @@
 
 A share counts as there while its node answers, and during a grace period after it stopped: an outage is not a loss.
 After the grace it is missing and may be regenerated elsewhere; when the node has been away so long that it is declared
-lost (or failed an audit, or admitted the loss), its shares are given up for good and their lease is released.
+lost (or failed an audit, or admitted the loss), its shares are given up for good and their lease is released. Who
+answers the network's rounds no more is away, whatever it answers us. The shares of a disqualified node are regenerated
+elsewhere at once, and given up only then: until then they may be the ones that are needed.
 
 The queue is ordered by the probability of loss before the next pass, not by how many shares are missing. A segment
 is repaired when fewer than k + margin shares are there, or when that probability exceeds `danger`. Reads and writes of
@@ -16,7 +18,7 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, func, select, update
 
 from fieldstone.errors import Retryable
 from fieldstone.services.storage.codes import fast_tree
@@ -116,20 +118,40 @@ class Repair:
             await self._parts.database.write(write)
         return gone
 
-    async def fail_audit(self, share_ids: Collection[bytes], detail: str) -> int:
-        """Give up shares that failed an audit of the network; return how many were held."""
+    async def fail_audit(self, share_ids: Collection[bytes], detail: str, *, device: str | None = None) -> int:
+        """Give up shares that failed an audit of the network (those on `device` only, if given); return how many were held."""
         now_ms = self._parts.clock.now_ms()
+        here = None if device is None else await self._parts.database.read(lambda c: _held_on(c, device))
+        wanted = [share_id for share_id in share_ids if here is None or share_id in here]
+        if not wanted:
+            return 0
+        for segment_id in await self._parts.database.read(lambda c: _segments_of(c, wanted)):
+            self._parts.forget(segment_id)
 
         def write(connection: Connection) -> int:
             count = 0
-            for share_id in share_ids:
+            for share_id in wanted:
+                if device is not None and not _can_be_missed(connection, share_id):
+                    continue
                 if segments.mark(connection, share_id, "corrupt", now_ms):
-                    device = connection.execute(select(share.c.device).where(share.c.id == share_id)).scalar_one()
-                    segments.note_incident(connection, device, share_id, "failed_audit", detail, now_ms)
+                    holder = connection.execute(select(share.c.device).where(share.c.id == share_id)).scalar_one()
+                    segments.note_incident(connection, holder, share_id, "failed_audit", detail, now_ms)
                     count += 1
             return count
 
         return await self._parts.database.write(write)
+
+    async def heed_audits(self) -> int:
+        """Give up the shares that the network names as failed; return how many of ours were held there.
+
+        Only shares that lie on the device that failed, and never more of a segment than may be missed: the network's
+        word alone cannot make an object unreadable.
+        """
+        count = 0
+        for found in list(self._parts.directory):
+            if found.failed:
+                count += await self.fail_audit(found.failed, "the network's audit", device=found.did)
+        return count
 
     async def scan(self, absences: Mapping[str, Absence]) -> list[Patient]:
         """Return the live segments that need repair, the one most likely to be lost first."""
@@ -154,7 +176,10 @@ class Repair:
         healthy = loss_before(self.rules.interval_s)
         losses: dict[int, float] = {}
         for number, device in shares:
-            since_ms = absences.get(device, Absence()).offline_since_ms
+            absence = absences.get(device, Absence())
+            since_ms = absence.offline_since_ms
+            if absence.is_going:
+                continue
             is_listed = self._parts.directory.get(device) is not None
             if since_ms is None and is_listed:
                 losses[number] = healthy
@@ -298,6 +323,30 @@ class _Made:
 
     def root(self, number: int, leaf_bytes: int) -> bytes:
         return fast_tree.Tree.build(self._made[number], leaf_bytes).commitment
+
+
+def _held_on(connection: Connection, device: str) -> frozenset[bytes]:
+    held = (share.c.device == device) & (share.c.state == "held")
+    return frozenset(connection.execute(select(share.c.id).where(held)).scalars())
+
+
+def _can_be_missed(connection: Connection, share_id: bytes) -> bool:
+    """Tell whether a share's segment has more held shares than an upload may end with."""
+    found = connection.execute(
+        select(segment.c.id, segment.c.k, segment.c.n)
+        .join(share, share.c.segment_id == segment.c.id)
+        .where(share.c.id == share_id)
+    ).one()
+    held = (share.c.segment_id == found.id) & (share.c.state == "held")
+    count = connection.execute(select(func.count()).select_from(share).where(held)).scalar_one()
+    return int(count) > Profile(f"{found.k}/{found.n}", found.k, found.n).least
+
+
+def _segments_of(connection: Connection, share_ids: Collection[bytes]) -> list[bytes]:
+    found: list[bytes] = []
+    for share_id in share_ids:
+        found += connection.execute(select(share.c.segment_id).where(share.c.id == share_id)).scalars().all()
+    return list(dict.fromkeys(found))
 
 
 def _page(connection: Connection, after: bytes) -> list[tuple[bytes, int, int, list[tuple[int, str]]]]:

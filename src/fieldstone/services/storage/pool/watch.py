@@ -31,10 +31,12 @@ class _Capacity(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Absence:
-    """Since when a node does not answer (None: it does), and when it was declared lost (None: it was not)."""
+    """Since when a node does not answer us, or the network (None: it does), and when it was declared lost (None: it was
+    not). `is_going`: its shares are to be placed elsewhere though they may still be read."""
 
     offline_since_ms: int | None = None
     lost_ms: int | None = None
+    is_going: bool = False
 
 
 class Watch:
@@ -89,7 +91,14 @@ class Watch:
             since_ms = row.offline_since_ms if row else None
             lost_ms = row.lost_ms if row else None
             is_up = up.get(device, False)  # who is listed no more is away
-            absence = Absence() if is_up else Absence(now_ms if since_ms is None else since_ms, lost_ms)
+            listed = self._parts.directory.get(device)
+            is_going = listed is not None and listed.is_out
+            if listed is not None and listed.is_silent:  # it may serve us; what it holds is proven to nobody
+                absence = Absence(_earliest(since_ms, min(listed.heard_ms, now_ms)), lost_ms, is_going)
+            elif is_up:
+                absence = Absence(is_going=is_going)
+            else:
+                absence = Absence(now_ms if since_ms is None else since_ms, lost_ms, is_going)
             known[device] = absence
             self._write(connection, device, row is not None, absence, now_ms if is_up else None)
         return known
@@ -115,3 +124,7 @@ class Watch:
             seen = {"last_answer_ms": answer_ms} if answer_ms is not None else {}
             connection.execute(node.update().where(node.c.device == device).values(**grown, **state, **seen))
         self._written[device] = counters
+
+
+def _earliest(first_ms: int | None, second_ms: int) -> int:
+    return second_ms if first_ms is None else min(first_ms, second_ms)

@@ -28,6 +28,11 @@ _ALL = (
         "Check power, network and that the agent polls for rounds; announce maintenance to your gateways.",
     ),
     VerdictReason(
+        "SILENT",
+        "No answer came for so long that all shares count as failed: gateways restore them elsewhere.",
+        "Bring the device back: the first round that it answers ends this; detail.standing.heard_ms is its last answer.",
+    ),
+    VerdictReason(
         "LATE",
         "Answers arrived after the round's deadline and count as not given.",
         "Check the disk's and the line's speed; the detail names the round and by how much it was late.",

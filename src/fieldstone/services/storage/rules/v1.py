@@ -38,6 +38,12 @@ PARAMETERS: dict[str, Parameter] = {
     "reask_rounds": Parameter(
         3, "rounds", "questions of silent rounds are asked again for so long", f"{STORJ}: 3 re-asks"
     ),
+    "silent_s": Parameter(
+        14_400,
+        "s",
+        "without an answer in time: the device's shares count as failed until it answers again",
+        f"{STORJ}: re-asked, then failed; four hours' grace against repairing outages",
+    ),
     # leases
     "leaf_bytes_allowed": Parameter([1_024, 4_096, 16_384], "bytes", "leaf sizes that a receipt may commit to", OWN),
     "max_share_bytes": Parameter(2**32, "bytes", "largest share", OWN),
