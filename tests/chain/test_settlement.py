@@ -12,7 +12,8 @@ from fieldstone.chain.deploy import Addresses, DeployPlan, deploy
 from fieldstone.chain.digest import leaves_data_hash
 from fieldstone.chain.outbox import Outbox
 from fieldstone.chain.port import Reverted
-from fieldstone.chain.settlement import NO_ROOT, Claim, Settlement, Status
+from fieldstone.chain.settlement import Claim, Settlement
+from fieldstone.chain.view import NO_ROOT, Status
 from fieldstone.errors import ConfigError, EnvironmentProblem, Terminal, UsageError
 from fieldstone.identity.wallet import Wallet
 from fieldstone.policy import EpochPolicy, Policy, SettlementPolicy

@@ -12,6 +12,7 @@ import typer
 if TYPE_CHECKING:
     from fieldstone.chain.deploy import Addresses
     from fieldstone.chain.settlement import Settlement
+    from fieldstone.chain.view import ContractsView
 
 DEFAULT_NODE = "http://127.0.0.1:8080"
 NodeUrl = Annotated[str, typer.Option("--node", help="A node of the network; it names the contracts.")]
@@ -21,14 +22,14 @@ WalletFile = Annotated[Path, typer.Option("--wallet", metavar="FILE", help="The 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-def reader(node: str, rpc: str, contracts: Path | None) -> Settlement:
+def reader(node: str, rpc: str, contracts: Path | None) -> ContractsView:
     """Return the network's contracts for looking only. Raises UsageError, Retryable."""
     from fieldstone.chain.deploy import Addresses
     from fieldstone.chain.rpc import RpcPort
-    from fieldstone.chain.settlement import Settlement
+    from fieldstone.chain.view import ContractsView
 
     addresses = Addresses.load(contracts) if contracts is not None else _ask(node)
-    return Settlement(RpcPort(rpc or f"{node.rstrip('/')}/rpc", expected_chain_id=addresses.chain_id), addresses)
+    return ContractsView(RpcPort(rpc or f"{node.rstrip('/')}/rpc", expected_chain_id=addresses.chain_id), addresses)
 
 
 @contextmanager

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fieldstone.chain.digest import root_digest
-from fieldstone.chain.settlement import NO_ROOT, Settlement
+from fieldstone.chain.settlement import Settlement
+from fieldstone.chain.view import NO_ROOT
 from fieldstone.epoch.signatures import SignatureBook
 from fieldstone.epoch.store import EpochStore
 
