@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import random
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from boto3.s3.transfer import TransferConfig
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ReadTimeoutError
 
 GONE = -1  # the number that stands for "deleted"
 MIB = 1 << 20
@@ -37,19 +38,37 @@ def number_in(key: str, body: bytes) -> int:
     return int(number)
 
 
+def reserved() -> tuple[socket.socket, int]:
+    """Return a port that nobody else gets while the socket is open, also not while its server is dead.
+
+    A server that sets SO_REUSEADDR may bind it; the system gives it to nobody who asks for any port.
+    """
+    held = socket.socket()
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind(("127.0.0.1", 0))
+    return held, held.getsockname()[1]
+
+
 @dataclass
 class Known:
-    """What a key may hold: `sure` was acknowledged last, `tried` since then."""
+    """What a key may hold: `sure` was acknowledged or read last, `tried` since then; `late`: not waited for, may yet land."""
 
     sure: int = GONE
     tried: list[int] = field(default_factory=list)
+    late: list[int] = field(default_factory=list)
 
 
 class Client(threading.Thread):
     """One client. `problems` must stay empty."""
 
     def __init__(
-        self, number: int, connect: Callable[[], Any], bucket: str, large_every: int, stop: threading.Event
+        self,
+        number: int,
+        connect: Callable[[], Any],
+        bucket: str,
+        large_every: int,
+        stop: threading.Event,
+        witness: Callable[[str], str] = lambda key: "",
     ) -> None:
         super().__init__(daemon=True)
         self.keys = {f"client{number}/{i}": Known() for i in range(6)}
@@ -57,25 +76,58 @@ class Client(threading.Thread):
         self.problems: list[str] = []
         self._connect, self._bucket, self._stop_event = connect, bucket, stop
         self._large_every = large_every
+        self._witness = witness
+        self._answer: dict[str, Any] = {}
         self._random = random.Random(number)
         self._next = 0
 
     def run(self) -> None:
-        """Work until told to stop."""
-        s3 = self._connect()
-        while not self._stop_event.is_set():
+        """Work until told to stop, or until something is wrong."""
+        s3 = self.connect()
+        while not self._stop_event.is_set() and not self.problems:
             key = self._random.choice(list(self.keys))
-            try:
-                self._act(s3, key)
-            except AssertionError as error:
-                self.problems.append(str(error))
-                return
-            except (ClientError, BotoCoreError) as error:
-                if not _passing(error):
-                    self.problems.append(f"{key}: {error}")
-                    return
-                self.failed += 1
+            if not self.attempt(key, lambda key=key: self._act(s3, key)):  # type: ignore[misc]
                 time.sleep(0.05)
+
+    def connect(self) -> Any:
+        """Return an S3 client whose last answer is remembered."""
+        s3 = self._connect()
+
+        def note(response_dict: dict[str, Any], **_: Any) -> None:
+            body = response_dict["body"]
+            self._answer = {
+                "status": response_dict["status_code"],
+                "headers": dict(response_dict["headers"]),
+                "body": bytes(body[:400]) if isinstance(body, bytes) else "a stream",
+            }
+
+        def forget(**_: Any) -> None:
+            self._answer = {}
+
+        s3.meta.events.register("before-parse.s3", note)
+        s3.meta.events.register("before-send.s3", forget)
+        return s3
+
+    def attempt(self, key: str, act: Callable[[], None]) -> bool:
+        """Act and say whether that was answered. What no kill explains is noted as a problem."""
+        try:
+            act()
+        except Exception as error:
+            if isinstance(error, ReadTimeoutError):
+                known = self.keys[key]
+                known.late += known.tried
+            if _passing(error):
+                self.failed += 1
+            else:
+                self._wrong(key, error)
+            return False
+        return True
+
+    def _wrong(self, key: str, error: Exception) -> None:
+        self.problems.append(
+            f"{time.time():.3f} {key}: {type(error).__name__}: {error}; {self.keys[key]}; "
+            f"last answer {self._answer or 'none'}; {self._witness(key)}"
+        )
 
     def _act(self, s3: Any, key: str) -> None:
         known = self.keys[key]
@@ -114,24 +166,22 @@ class Client(threading.Thread):
             if error.response["Error"]["Code"] != "NoSuchKey":
                 raise
             found = GONE
-        allowed = {known.sure, *known.tried}
-        assert found in allowed, f"{key} holds {found}, acknowledged was {known.sure}, tried since {known.tried}"
+        assert found in {known.sure, *known.tried, *known.late}, f"{key} holds {found}"
+        # what was read once is there to stay, and the tries that it is not have failed for good
+        known.sure, known.tried = found, []
 
     def check_all(self, s3: Any) -> None:
         """Check every key, when all is quiet."""
         for key in self.keys:
             try:
                 self.check(s3, key)
-            except AssertionError as error:
-                self.problems.append(str(error))
+            except Exception as error:
+                self._wrong(key, error)
 
 
 def _passing(error: Exception) -> bool:
     """Say whether an error may come of a server that was killed: no connection, cut off, or 503."""
     if isinstance(error, ClientError):
-        answer = error.response["ResponseMetadata"]
-        if "x-amz-request-id" not in answer.get("HTTPHeaders", {}):
-            return True  # not our gateway: another program's server has taken the port that the killed one left
-        status = answer.get("HTTPStatusCode", 0)
+        status = error.response["ResponseMetadata"].get("HTTPStatusCode", 0)
         return status in (500, 503) or error.response["Error"]["Code"] in ("NoSuchUpload", "SlowDown", "RequestTimeout")
-    return True
+    return isinstance(error, BotoCoreError)

@@ -153,13 +153,13 @@ def serve_folder(folder: Path, database: str | None, port: int, ready: Callable[
     store.close()
 
 
-def fork_on_demand(folder: Path) -> None:
-    """Start a gateway for every line on stdin, on the port of the first one, and say its process id and address."""
+def fork_on_demand(folder: Path, port: int) -> None:
+    """Start a gateway for every line on stdin, when the one before it is dead; say its process id and address."""
     import uvloop  # noqa: F401  loaded once, for all
 
     from fieldstone.services.storage.s3.server import app, run  # noqa: F401
 
-    port, child = 0, 0
+    child = 0
     for _ in sys.stdin:
         if child:
             os.waitpid(child, 0)
@@ -175,7 +175,6 @@ def fork_on_demand(folder: Path) -> None:
         os.close(writing)
         endpoint = os.read(reading, 100).decode()
         os.close(reading)
-        port = int(endpoint.rsplit(":", 1)[1])
         print(child, endpoint, flush=True)
     if child:
         os.kill(child, signal.SIGKILL)
@@ -190,7 +189,7 @@ def main() -> None:
     arguments.add_argument("--forks", action="store_true")
     given = arguments.parse_args()
     if given.forks:
-        fork_on_demand(given.dir)
+        fork_on_demand(given.dir, given.port)
         return
     serve_folder(
         given.dir, given.database, given.port,
