@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from fieldstone.chain.embedded import EmbeddedChain
-from fieldstone.chain.outbox import Outbox, State
+from fieldstone.chain.outbox import Outbox
+from fieldstone.chain.outbox_rows import State
 from fieldstone.chain.port import Call, Fees, Reverted, SendRefused
 from fieldstone.chain.transactions import sign_transaction, transaction_hash
 from fieldstone.clock import SetClock

@@ -21,10 +21,9 @@ import sqlite3
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
+from fieldstone.chain.outbox_rows import COLUMNS, SCHEMA, Row, State, to_row, to_values
 from fieldstone.chain.port import (
     AlreadyKnown,
     Call,
@@ -41,58 +40,8 @@ from fieldstone.chain.transactions import sign_transaction, transaction_hash
 from fieldstone.clock import Clock
 from fieldstone.errors import EnvironmentProblem, Retryable, Terminal
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS outbox (
-  purpose_key TEXT NOT NULL, bump INTEGER NOT NULL, intent BLOB NOT NULL, chain_id INTEGER NOT NULL,
-  sender TEXT NOT NULL, nonce INTEGER NOT NULL, raw_tx BLOB NOT NULL, tx_hash BLOB NOT NULL UNIQUE,
-  created_ms INTEGER NOT NULL, state TEXT NOT NULL, succeeded INTEGER, block_number INTEGER, block_hash BLOB,
-  recipient TEXT, data BLOB NOT NULL, value_wei TEXT NOT NULL, gas INTEGER NOT NULL,
-  max_fee_wei TEXT NOT NULL, max_priority_fee_wei TEXT NOT NULL,
-  PRIMARY KEY (purpose_key, bump)
-) WITHOUT ROWID;
-CREATE UNIQUE INDEX IF NOT EXISTS outbox_nonce ON outbox (chain_id, sender, nonce, bump);
-CREATE INDEX IF NOT EXISTS outbox_open ON outbox (state) WHERE state IN ('queued', 'sent', 'mined');
-CREATE TABLE IF NOT EXISTS chain (chain_id INTEGER PRIMARY KEY, genesis BLOB NOT NULL);
-"""
-_COLUMNS = (
-    "purpose_key, bump, intent, chain_id, sender, nonce, raw_tx, tx_hash, created_ms, state, succeeded, block_number, "
-    "block_hash, recipient, data, value_wei, gas, max_fee_wei, max_priority_fee_wei"
-)
 _GAS_MARGIN_PPM = 150_000  # offered above the estimate: state may change between estimate and mining
 _BUMP_PPM = 125_000  # nodes want at least 10 % more for a replacement
-
-
-class State(StrEnum):
-    """Where a row stands. `dead`: its nonce was used by a transaction that is not ours."""
-
-    QUEUED = "queued"
-    SENT = "sent"
-    MINED = "mined"
-    FINAL = "final"
-    REPLACED = "replaced"
-    DEAD = "dead"
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One signed transaction. `succeeded` is None until mined, False when the contract refused."""
-
-    purpose_key: str
-    bump: int
-    intent: bytes
-    chain_id: int
-    sender: str
-    nonce: int
-    raw_tx: bytes
-    tx_hash: bytes
-    created_ms: int
-    state: State
-    succeeded: bool | None
-    block_number: int | None
-    block_hash: bytes | None
-    call: Call
-    gas: int
-    fees: Fees
 
 
 class Outbox:
@@ -112,7 +61,7 @@ class Outbox:
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
-            self._db.executescript(_SCHEMA)
+            self._db.executescript(SCHEMA)
         except sqlite3.Error as error:
             self._file_lock.close()
             raise EnvironmentProblem(f"{path} cannot be opened as an outbox: {error}") from error
@@ -226,14 +175,8 @@ class Outbox:
                 key, bump, intent, chain_id, signer.address, nonce, raw, transaction_hash(raw), self._clock.now_ms(),
                 State.QUEUED, None, None, None, call, gas, fees,
             )  # fmt: skip
-            self._db.execute(
-                f"INSERT INTO outbox ({_COLUMNS}) VALUES ({', '.join('?' * 19)})",
-                (
-                    row.purpose_key, row.bump, row.intent, row.chain_id, row.sender, row.nonce, row.raw_tx, row.tx_hash,
-                    row.created_ms, row.state, None, None, None, call.to, call.data, str(call.value_wei), gas,
-                    str(fees.max_fee_wei), str(fees.max_priority_fee_wei),
-                ),
-            )  # fmt: skip
+            values = to_values(row)
+            self._db.execute(f"INSERT INTO outbox ({COLUMNS}) VALUES ({', '.join('?' * len(values))})", values)
             self._db.execute("COMMIT")
         except BaseException as error:
             if self._db.in_transaction:
@@ -369,9 +312,9 @@ class Outbox:
         where, values = ("WHERE purpose_key = ?", (purpose_key,)) if purpose_key is not None else ("", ())
         with self._lock:
             found = self._db.execute(
-                f"SELECT {_COLUMNS} FROM outbox {where} ORDER BY sender, nonce, bump", values
+                f"SELECT {COLUMNS} FROM outbox {where} ORDER BY sender, nonce, bump", values
             ).fetchall()
-        return [_to_row(values) for values in found]
+        return [to_row(values) for values in found]
 
     def find(self, purpose_key: str) -> Row | None:
         """Return the newest row of a purpose without asking the chain, or None."""
@@ -395,8 +338,8 @@ class Outbox:
         return self.rows(attempts[-1])
 
     def _reload(self, row: Row) -> Row:
-        found = self._db.execute(f"SELECT {_COLUMNS} FROM outbox WHERE tx_hash = ?", (row.tx_hash,)).fetchone()
-        return _to_row(found)
+        found = self._db.execute(f"SELECT {COLUMNS} FROM outbox WHERE tx_hash = ?", (row.tx_hash,)).fetchone()
+        return to_row(found)
 
     def _check_chain(self, port: ChainPort) -> None:
         """Refuse another chain of the same id: its nonces would make the stored transactions valid there."""
@@ -409,39 +352,6 @@ class Outbox:
                 f"the outbox belongs to another chain with id {port.chain_id} (first block 0x{known[0].hex()}, "
                 f"not 0x{genesis.hex()}); restore that chain, or start with an empty outbox"
             )
-
-
-def _to_row(values: Sequence[object]) -> Row:
-    (key, bump, intent, chain_id, sender, nonce, raw, tx_hash, created, state, succeeded, block, block_hash, recipient,
-     data, value_wei, gas, max_fee, max_priority) = values  # fmt: skip
-    return Row(
-        purpose_key=str(key),
-        bump=_integer(bump),
-        intent=_blob(intent),
-        chain_id=_integer(chain_id),
-        sender=str(sender),
-        nonce=_integer(nonce),
-        raw_tx=_blob(raw),
-        tx_hash=_blob(tx_hash),
-        created_ms=_integer(created),
-        state=State(str(state)),
-        succeeded=None if succeeded is None else bool(succeeded),
-        block_number=None if block is None else _integer(block),
-        block_hash=None if block_hash is None else _blob(block_hash),
-        call=Call(None if recipient is None else str(recipient), _blob(data), _integer(value_wei)),
-        gas=_integer(gas),
-        fees=Fees(_integer(max_fee), _integer(max_priority)),
-    )
-
-
-def _integer(value: object) -> int:
-    assert isinstance(value, int | str)
-    return int(value)
-
-
-def _blob(value: object) -> bytes:
-    assert isinstance(value, bytes)
-    return value
 
 
 def _intent_of(call: Call) -> bytes:

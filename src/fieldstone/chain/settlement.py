@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from fieldstone.chain.abi import explain
 from fieldstone.chain.deploy import Addresses
 from fieldstone.chain.digest import join_signatures
-from fieldstone.chain.outbox import Outbox, Row
+from fieldstone.chain.outbox import Outbox
+from fieldstone.chain.outbox_rows import Row
 from fieldstone.chain.port import Call, ChainPort, Receipt, Reverted, Signer
 from fieldstone.chain.view import ContractsView, Status
 from fieldstone.errors import UsageError
