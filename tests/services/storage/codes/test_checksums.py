@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fieldstone.errors import UsageError
-from fieldstone.services.storage.codes import checksums
+from fieldstone.services.storage.codes import checksums, isal
 from fieldstone.services.storage.codes.checksums import DIGEST_BYTES, FULL_OBJECT, combine, composite, digest_of, new
 from tests.services.storage.codes.payloads import vectors
 
@@ -55,6 +55,20 @@ def test_parts_combine_into_the_whole_and_run_on(parts: list[bytes]) -> None:
         assert len(running.digest()) == DIGEST_BYTES[name]
         if name in FULL_OBJECT:
             assert combine(name, [(digest_of(name, part), len(part)) for part in parts]) == digest_of(name, whole)
+
+
+@pytest.mark.parametrize("has_library", [True, False])
+def test_crc32_of_large_bytes_is_that_of_zlib(has_library: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not has_library:
+        monkeypatch.setattr(isal, "library", lambda: None)
+    data = memoryview(bytes(range(256)) * 400)
+    for piece in (data, data[3:], data[1:16_385], data[:16_383]):
+        assert isal.crc32(piece) == zlib.crc32(piece)
+        assert isal.crc32(piece, 0xDEADBEEF) == zlib.crc32(piece, 0xDEADBEEF)
+        running = new("CRC32")
+        running.update(piece[:100])
+        running.update(piece[100:])
+        assert running.digest() == zlib.crc32(piece).to_bytes(4, "big")
 
 
 def test_parts_of_five_terabytes_combine() -> None:
