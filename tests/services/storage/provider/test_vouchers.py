@@ -27,7 +27,7 @@ def order(egress_bytes: int, gateway: str = GATEWAY) -> Order:
         expires_ms=1,
         egress_bytes=egress_bytes,
     )
-    return Order(record, b"signed %d" % egress_bytes, egress_bytes.to_bytes(32, "big"))
+    return Order(record, b"signed %d" % egress_bytes)
 
 
 @pytest.fixture

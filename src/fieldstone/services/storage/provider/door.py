@@ -21,7 +21,7 @@ from fieldstone.services.storage import records
 from fieldstone.services.storage.provider.incoming import Incoming
 from fieldstone.services.storage.provider.index import Row
 from fieldstone.services.storage.provider.metrics import Metrics
-from fieldstone.services.storage.provider.orders import Gate, Gateways, challenge_subject
+from fieldstone.services.storage.provider.orders import Gate, Gateways, Order, challenge_subject
 from fieldstone.services.storage.provider.reading import OpenShare
 from fieldstone.services.storage.provider.refusals import refuse
 from fieldstone.services.storage.provider.store import Store
@@ -34,7 +34,6 @@ LARGEST_CHALLENGE = 262_144
 
 _PIECE_BYTES = 4_194_304
 _SPARE_BYTES = 262_144  # behind a piece: room for the trailer, so that it goes out in the same write
-_READ_AHEAD_BYTES = 262_144
 _SLOWEST_BYTES_S = 32_768
 _PATIENCE_S = 15.0
 
@@ -55,11 +54,23 @@ class Gone(Exception):
 
 @dataclass(frozen=True, slots=True)
 class FileRange:
-    """Bytes start … end of an open file; whoever sends them closes it."""
+    """Bytes start … end of an open file; whoever sends them closes it. `again`: they went out lately, caching pays."""
 
     opened: OpenShare
     start: int
     end: int
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A read that was admitted: `Door.hand_out` gives the answer, `check` comes first where it `needs_check`."""
+
+    order: Order
+    opened: OpenShare
+    start: int
+    end: int
+    needs_check: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +130,7 @@ class Door:
         self._gate = Gate(self.provider, gateways, store.clock)
         self._largest = largest_share_bytes
         self._pieces = asyncio.Semaphore(most_pieces)
-        self._spare: list[mmap.mmap] = []  # page-aligned, as writing past the page cache wants it
+        self._spare: list[mmap.mmap] = []  # page-aligned, as writing and reading past the page cache want it
         self._challenging = asyncio.Semaphore(2)
         self._challenge_wait = 0
         self._capacity: tuple[float, Answer] = (-1.0, Answer(500))
@@ -131,6 +142,17 @@ class Door:
     def close(self) -> None:
         """Wait for the threads. The store is closed by whoever opened it."""
         self.threads.shutdown()
+
+    def buffer(self) -> mmap.mmap:
+        """Return page-aligned memory; `give_back` it when nobody looks at it any more. From any thread."""
+        try:
+            return self._spare.pop()
+        except IndexError:
+            return mmap.mmap(-1, _PIECE_BYTES + _SPARE_BYTES)
+
+    def give_back(self, buffer: mmap.mmap) -> None:
+        """Keep memory for the next who needs it: mapping it anew costs more than what is done in it."""
+        self._spare.append(buffer)
 
     async def put(self, name: str, authorization: bytes | None, length: int | None, body: Body) -> Answer:
         """Store a share; the answer is the signed receipt. Raises Rejected, Gone."""
@@ -148,12 +170,12 @@ class Door:
             left = length
             while True:
                 async with self._pieces:
-                    buffer = self._spare.pop() if self._spare else mmap.mmap(-1, _PIECE_BYTES + _SPARE_BYTES)
+                    buffer = self.buffer()
                     view, size = memoryview(buffer), min(left, _PIECE_BYTES)
                     await _in_time(body.fill(view[:size]), size, name)
                     left -= size
                     future = await self.run(_take, incoming, view, size, left == 0)
-                    self._spare.append(buffer)  # not after a failure: a thread may still look at it
+                    self.give_back(buffer)  # not after a failure: a thread may still look at it
                 if future is not None:
                     break
             row = await asyncio.wrap_future(future)
@@ -168,25 +190,42 @@ class Door:
 
     async def get(self, name: str, authorization: bytes | None) -> Answer:
         """Open the bytes that the order names. Raises Rejected."""
+        asked = self.ask(name, authorization)
+        if asked.needs_check:
+            try:
+                await self.run(self.store.check, asked.opened, asked.start, asked.end)
+            except BaseException:
+                asked.opened.close()
+                raise
+        return self.hand_out(asked)
+
+    def ask(self, name: str, authorization: bytes | None) -> Asked:
+        """Admit a read and open the share; whoever does not go on closes it. Raises Rejected."""
         share = share_id(name)
         order = self._gate.admit(authorization, "get", share)
         start, end = order.record.start, order.record.end
         opened = self.store.open(share)
         try:
-            size = opened.row.size_bytes
-            if not start < end <= size:
-                raise refuse("BAD_RANGE", name, f"bytes {start} … {end} of {size}")
-            if opened.needs_check(start, end, self.store.clock.now_ms()):
-                await self.run(self.store.check, opened, start, end)
-            self.vouchers.take(order, end - start)
+            if not start < end <= opened.row.size_bytes:
+                raise refuse("BAD_RANGE", name, f"bytes {start} … {end} of {opened.row.size_bytes}")
+            return Asked(order, opened, start, end, opened.needs_check(start, end, self.store.clock.now_ms()))
+        except BaseException:
+            opened.close()
+            raise
+
+    def hand_out(self, asked: Asked) -> Answer:
+        """Take the order's voucher and return the answer. Raises Rejected; then the share is closed."""
+        opened, start, end = asked.opened, asked.start, asked.end
+        try:
+            self.vouchers.take(asked.order, end - start)
         except BaseException:
             opened.close()
             raise
         self.metrics.served(end - start)
-        if end - start >= _READ_AHEAD_BYTES:
-            os.posix_fadvise(opened.fd, start, end - start, os.POSIX_FADV_WILLNEED)
+        size = opened.row.size_bytes
         headers = () if end - start == size else (("content-range", f"bytes {start}-{end - 1}/{size}"),)
-        return Answer(206 if headers else 200, b"", "application/octet-stream", headers, FileRange(opened, start, end))
+        file = FileRange(opened, start, end, opened.note_read(start, end))
+        return Answer(206 if headers else 200, b"", "application/octet-stream", headers, file)
 
     async def delete(self, name: str, authorization: bytes | None) -> Answer:
         """Forget a share. Raises Rejected."""

@@ -2,7 +2,8 @@
 
 Through ASGI each byte of a body is copied four times before it is hashed, and each 64 KiB costs several turns of the
 event loop. Here a PUT's bytes are read by the kernel into the buffer that is hashed and written, woken up once per
-quarter MiB (`SO_RCVLOWAT`), and a GET's go out by `sendfile`. Only requests that are complete, plain and have nothing
+quarter MiB (`SO_RCVLOWAT`). A GET's go out by `sendfile` where they are in memory; what is read from the disk for the
+first time goes past the page cache, which costs less and pushes nothing else out. Only requests that are complete, plain and have nothing
 but well-known headers go this way; everything else, and everything over TLS, is handed to httptools unchanged. Both
 ways ask the same `Door`.
 
@@ -18,13 +19,15 @@ import http
 import os
 import select
 import socket
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from fieldstone.errors import Rejected
-from fieldstone.services.storage.provider.door import Answer, Door, FileRange, Gone
+from fieldstone.services.storage.provider.door import Answer, Asked, Door, FileRange, Gone
+from fieldstone.services.storage.provider.reading import LEAST_DIRECT_BYTES
 
 HEAD_PATIENCE_S = 15.0
 SEND_PATIENCE_S = 30.0
@@ -35,7 +38,9 @@ _LONGEST_HEAD = 8_192
 _WAKE_BYTES = 262_144
 _SEND_BYTES = 1_048_576
 _MOST_DROPPED_BYTES = 16_777_216  # of a refused body: closing at once would destroy the answer on its way (RST)
-_POLL_MS = 20
+_DIRECT_BYTES = 1_048_576
+_PAGE_BYTES = 4_096
+_POLL_MS = 50
 _HARMLESS = frozenset({b"host", b"user-agent", b"accept", b"accept-encoding", b"content-type"})
 _STATUS_LINE = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in http.HTTPStatus}
 
@@ -103,11 +108,11 @@ def lane(door: Door) -> type[asyncio.Protocol]:
                 rest = data[end + 4 :]
                 if head is not None and self._fits(data, head[2], rest):
                     self._begin()
+                    if data.startswith(_GET):
+                        self._get(head[0], head[1])
+                        return
                     body = _Body(self, rest, head[2] or 0)  # made now: it stops the reading before more comes
-                    work = self._serve(data.startswith(_PUT), *head, body)
-                    task = self.loop.create_task(work)
-                    self.tasks.add(task)
-                    task.add_done_callback(self.tasks.discard)
+                    self._start(self._put(*head, body))
                     return
             super().data_received(data)
 
@@ -157,9 +162,14 @@ def lane(door: Door) -> type[asyncio.Protocol]:
             self._unset_keepalive_if_required()
             self._busy = True
 
-        async def _serve(self, is_put: bool, name: str, order: bytes | None, length: int | None, body: _Body) -> None:
+        def _start(self, work: Coroutine[Any, Any, None]) -> None:
+            task = self.loop.create_task(work)
+            self.tasks.add(task)
+            task.add_done_callback(self.tasks.discard)
+
+        async def _put(self, name: str, order: bytes | None, length: int | None, body: _Body) -> None:
             try:
-                answer = await (door.put(name, order, length, body) if is_put else door.get(name, order))
+                answer = await door.put(name, order, length, body)
             except Rejected as error:
                 answer = door.problem(error)
             except Gone:
@@ -170,29 +180,98 @@ def lane(door: Door) -> type[asyncio.Protocol]:
                 raise
             if body.left > _MOST_DROPPED_BYTES:
                 self._closing = True
-            try:
-                if self.transport.is_closing():
-                    raise ConnectionResetError  # whoever asked is gone
-                if answer.file is None:
-                    self.transport.write(self._head(answer, len(answer.body)) + answer.body)
-                else:
-                    await self._send(answer, answer.file)
-            except (OSError, TimeoutError):
-                self._leave()
-                return
-            finally:
-                if answer.file is not None:
-                    answer.file.opened.close()
+            self._write(answer)
             if body.left and not self._closing and not await body.drop():
                 self._closing = True
             self._end()
 
-        async def _send(self, answer: Answer, file: FileRange) -> None:
+        def _get(self, name: str, order: bytes | None) -> None:
+            """Answer a read in this turn of the loop, where nothing has to be waited for."""
+            try:
+                asked = door.ask(name, order)
+                if asked.needs_check:
+                    self._start(self._check(asked))
+                    return
+                answer = door.hand_out(asked)
+            except Rejected as error:
+                self._write(door.problem(error))
+                self._end()
+                return
+            except BaseException:
+                self._leave()
+                raise
+            self._send(answer)
+
+        async def _check(self, asked: Asked) -> None:
+            try:
+                await door.run(door.store.check, asked.opened, asked.start, asked.end)
+                answer = door.hand_out(asked)
+            except Rejected as error:
+                asked.opened.close()
+                self._write(door.problem(error))
+                self._end()
+                return
+            except BaseException:
+                asked.opened.close()
+                self._leave()
+                raise
+            self._send(answer)
+
+        def _send(self, answer: Answer) -> None:
+            """Begin to send: what is short and in memory at once, anything else from a thread."""
+            file = answer.file
+            assert file is not None
             head = self._head(answer, file.end - file.start)
-            offset = await self.loop.run_in_executor(senders, _send_head, self.socket, head, file)
-            while offset < file.end:
-                await _writable(self.loop, self.socket)
-                offset = await self.loop.run_in_executor(senders, _send_file, self.socket, file, offset)
+            if file.end - file.start < LEAST_DIRECT_BYTES and file.opened.is_cached(file.start):
+                try:
+                    offset = _send_head(self.socket, head, file, 0)
+                except BlockingIOError:  # nothing of the head went out
+                    self._in_thread(file, _send_head, self.socket, head, file)
+                except OSError:
+                    self._finish(file, None)
+                else:
+                    self._finish(file, offset)
+            else:
+                self._in_thread(file, _send_first, door, self.socket, head, file)
+
+        def _in_thread(self, file: FileRange, work: Callable[..., int], *arguments: Any) -> None:
+            def done(future: Future[int]) -> None:
+                sent = None if future.exception() else future.result()
+                with contextlib.suppress(RuntimeError):  # the loop is gone
+                    self.loop.call_soon_threadsafe(self._finish, file, sent)
+
+            senders.submit(work, *arguments).add_done_callback(done)
+
+        def _finish(self, file: FileRange, offset: int | None) -> None:
+            """Go on behind what was sent; None: the connection or the file broke."""
+            if offset is not None and offset < file.end:
+                self._start(self._send_rest(file, offset))
+                return
+            file.opened.close()
+            if offset is None:
+                self._leave()
+            else:
+                self._end()
+
+        async def _send_rest(self, file: FileRange, offset: int) -> None:
+            """Send to a slow reader; no thread waits for it."""
+            try:
+                while offset < file.end:
+                    await _writable(self.loop, self.socket)
+                    offset = await self.loop.run_in_executor(senders, _send_file, self.socket, file, offset)
+            except (OSError, TimeoutError):
+                self._leave()
+                return
+            except BaseException:
+                self._leave()
+                raise
+            finally:
+                file.opened.close()
+            self._end()
+
+        def _write(self, answer: Answer) -> None:
+            if not self.transport.is_closing():
+                self.transport.write(self._head(answer, len(answer.body)) + answer.body)
 
         def _head(self, answer: Answer, length: int) -> bytes:
             lines = [_STATUS_LINE[answer.status]]
@@ -333,23 +412,67 @@ class _Body(asyncio.BufferedProtocol):
             self._owner.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, count)
 
 
-def _send_head(connection: socket.socket, head: bytes, file: FileRange) -> int:
+def _send_first(door: Door, connection: socket.socket, head: bytes, file: FileRange) -> int:
+    """Begin an answer in a thread; return how far it came. Raises OSError."""
+    is_direct = not file.again and file.end - file.start >= LEAST_DIRECT_BYTES and not file.opened.is_cached(file.start)
+    if not is_direct or not file.opened.set_direct(True):
+        return _send_head(connection, head, file)
+    buffer = door.buffer()
+    try:
+        return _send_direct(connection, head, file, memoryview(buffer))
+    finally:
+        door.give_back(buffer)
+        file.opened.set_direct(False)
+
+
+def _send_direct(connection: socket.socket, head: bytes, file: FileRange, room: memoryview) -> int:
+    offset = file.start
+    while offset < file.end:
+        skipped = offset % _PAGE_BYTES
+        count = os.preadv(file.opened.fd, [room[:_DIRECT_BYTES]], offset - skipped)
+        piece = room[skipped : min(count, file.end - offset + skipped)]
+        if not piece:
+            raise OSError(errno.EIO, "the file ended early")
+        while head or piece:
+            try:
+                sent = connection.sendmsg((head, piece))
+            except BlockingIOError:
+                if not _poll(connection, _POLL_MS if not head else int(SEND_PATIENCE_S * 1_000)):
+                    if head:
+                        raise TimeoutError from None
+                    return offset  # a slow reader: the rest goes through the page cache
+                continue
+            from_head = min(sent, len(head))
+            head = head[from_head:]
+            piece = piece[sent - from_head :]
+            offset += sent - from_head
+    return offset
+
+
+def _send_head(
+    connection: socket.socket, head: bytes, file: FileRange, wait_ms: int = int(SEND_PATIENCE_S * 1_000)
+) -> int:
+    """Send head and file; return how far it came. Raises OSError; BlockingIOError when not even the head began to go."""
+    began = False
     while head:
         try:
             head = head[connection.send(head, socket.MSG_MORE) :]
+            began = True
         except BlockingIOError:
+            if not (began or wait_ms):
+                raise
             if not _poll(connection, int(SEND_PATIENCE_S * 1_000)):
                 raise TimeoutError from None
-    return _send_file(connection, file, file.start)
+    return _send_file(connection, file, file.start, _POLL_MS if wait_ms else 0)
 
 
-def _send_file(connection: socket.socket, file: FileRange, offset: int) -> int:
+def _send_file(connection: socket.socket, file: FileRange, offset: int, wait_ms: int = _POLL_MS) -> int:
     """Send what the socket takes now, waiting for a moment at a time; return how far it came. Raises OSError."""
     while offset < file.end:
         try:
             sent = os.sendfile(connection.fileno(), file.opened.fd, offset, min(_SEND_BYTES, file.end - offset))
         except BlockingIOError:
-            if not _poll(connection, _POLL_MS):
+            if not _poll(connection, wait_ms):
                 return offset
             continue
         if sent == 0:
