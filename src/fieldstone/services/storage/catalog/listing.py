@@ -49,7 +49,7 @@ def list_objects(
 ) -> Page:
     """Return a page of current objects (rows of `OBJECT_COLUMNS`) and common prefixes with keys above `after`.
 
-    `after` may be a common prefix of the page before: everything below it is skipped.
+    `after` may be a common prefix of the page before, or lie below one: everything below that is skipped.
     """
 
     def batch(place: _Place, high: bytes | None, count: int) -> Sequence[Any]:
@@ -137,8 +137,8 @@ def _scan(batch: _Batch, place: _Place, prefix: bytes, delimiter: bytes, limit: 
         return Page()
     high = successor(prefix) if prefix else None
     done = _common_prefix(place.key, prefix, delimiter)
-    if done is not None and done == place.key and place.row is None:
-        # the page before ended with a common prefix: what is below it is done
+    if done is not None:
+        # S3 leaves out common prefixes that are not above the marker: the page before named this one, or began inside
         behind = successor(done)
         if behind is None:
             return Page()

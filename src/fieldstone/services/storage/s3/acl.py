@@ -68,13 +68,18 @@ class Acl:
         """Whether everyone, or everyone with an account, is granted anything."""
         return any(g.grantee in (ALL_USERS, AUTHENTICATED_USERS) for g in self.grants)
 
+    def allowing(self) -> frozenset[tuple[str, Permission]]:
+        """Return what is granted to whom, without order and display names."""
+        return frozenset((grant.grantee, grant.permission) for grant in self.grants)
+
 
 def canned(name: str, owner: str, bucket_owner: str, owner_name: str = "", bucket_owner_name: str = "") -> Acl:
     """Return a canned list. Errors: InvalidArgument for an unknown name."""
     if name not in CANNED:
         raise S3Error("InvalidArgument", detail={"ArgumentName": "x-amz-acl", "ArgumentValue": name})
-    grants = [Grant(owner, "FULL_CONTROL", owner_name)]
-    grants += [Grant(group, permission) for group, permission in CANNED[name]]
+    # groups first: clients that pick the owner's grant by its place expect it behind them
+    grants = [Grant(group, permission) for group, permission in CANNED[name]]
+    grants.append(Grant(owner, "FULL_CONTROL", owner_name))
     if bucket_owner != owner:
         if name == "bucket-owner-read":
             grants.append(Grant(bucket_owner, "READ", bucket_owner_name))
@@ -96,7 +101,8 @@ def of_headers(
     """Return the list a request's headers ask for, None where they ask for none.
 
     `names`: known canonical id → display name (None: every id counts as known); `emails`: address → canonical id.
-    Errors: InvalidRequest (canned and grants together), InvalidArgument (form, unknown grantee).
+    Errors: InvalidRequest (canned and grants together), InvalidArgument (form, unknown id or group),
+    UnresolvableGrantByEmailAddress.
     """
     name = request.header("x-amz-acl")
     stated = [(header, p) for header, p in _GRANT_HEADERS.items() if request.header(header) is not None]
@@ -122,7 +128,9 @@ def _grantee(kind: str, value: str, names: Mapping[str, str] | None, emails: Map
         return value
     if kind == "emailaddress" and emails is not None and value in emails:
         return emails[value]
-    messages = {"uri": "Invalid group uri", "id": "Invalid id", "emailaddress": "Unresolvable grant by email address"}
+    if kind == "emailaddress":
+        raise S3Error("UnresolvableGrantByEmailAddress", detail={"EmailAddress": value})
+    messages = {"uri": "Invalid group uri", "id": "Invalid id"}
     raise S3Error(
         "InvalidArgument", messages.get(kind, "Argument format not recognized"), detail={"ArgumentValue": value}
     )
@@ -144,7 +152,8 @@ def parse(
 ) -> Acl:
     """Read an `AccessControlPolicy`; it cannot change the owner. `names`, `emails` as for `of_headers`.
 
-    Errors: MalformedACLError, InvalidArgument (unknown grantee), AccessDenied (another owner).
+    Errors: MalformedACLError, InvalidArgument (unknown id or group), UnresolvableGrantByEmailAddress, AccessDenied
+    (another owner).
     """
     try:
         root = xml.parse(document, "AccessControlPolicy")

@@ -129,6 +129,7 @@ ERRORS: dict[str, tuple[int, str]] = {
     "SlowDown": (503, "Please reduce your request rate."),
     "TooManyBuckets": (400, "You have attempted to create more buckets than are allowed per account."),
     "UnexpectedContent": (400, "This request contains unsupported content."),
+    "UnresolvableGrantByEmailAddress": (400, "The email address that you provided does not match any account on record."),
     "UnsupportedSignature": (400, "The provided request is signed with an unsupported STS Token version or the signature version is not supported."),
     "UserKeyMustBeSpecified": (400, "The bucket POST request must contain the specified field name. If it is specified, check the order of the fields."),
     "XAmzContentSHA256Mismatch": (

@@ -226,6 +226,16 @@ def a_skipped_prefix_skips_nothing_else(door: Door) -> None:
         assert [prefix for page in found for prefix in page[1]] == ["7/"]
 
 
+@case("listing")
+def a_prefix_that_is_not_above_the_marker_is_done(door: Door) -> None:
+    bucket = shelf(door, *TREE)
+    assert prefixes_of(ask(door, 1, bucket, Delimiter="/", Marker="herbs/mint")) == ["trees/"]
+    assert prefixes_of(ask(door, 2, bucket, Delimiter="/", StartAfter="herbs/mint")) == ["trees/"]
+    page = door.client().list_object_versions(Bucket=bucket, Delimiter="/", KeyMarker="herbs/mint")
+    assert prefixes_of(page) == ["trees/"]
+    assert prefixes_of(ask(door, 1, bucket, Delimiter="/", Marker="herbs")) == ["herbs/", "trees/"]
+
+
 @case("listing", "test_bucket_list_maxkeys_invalid")
 def limits_are_numbers(door: Door, bucket: str) -> None:
     client = door.client(user_agent_extra="limits")

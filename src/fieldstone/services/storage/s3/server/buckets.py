@@ -71,7 +71,7 @@ async def create_bucket(call: Call) -> Answer:
         if fault.code != "BucketAlreadyOwnedByYou" or region != "us-east-1":
             raise
         view = await gateway.bucket(name)
-        if wanted is not None and bucket_acl(view) != wanted:
+        if (wanted or acl.canned("private", account.id, account.id)).allowing() != bucket_acl(view).allowing():
             raise S3Error("BucketAlreadyExists", detail={"BucketName": name}) from None
     return Answer(200, [(b"location", f"/{name}".encode())])
 
