@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fieldstone.services.storage.catalog.content import Content, Extent
-from fieldstone.services.storage.pool import Stored
+from fieldstone.services.storage.pool import SegmentRef, Stored
 
 
 # the bytes of a segment are a function of its id and place, so any reading can be checked
@@ -77,3 +78,26 @@ def test_whole_segments_come_as_one_piece() -> None:
 def test_an_empty_object_has_no_extents() -> None:
     assert Content.of(Stored(0)).extents == ()
     assert list(Content().pieces(0, 0)) == []
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=5), st.booleans(), st.integers(0, 50), st.integers(0, 50))
+def test_pieces_know_their_place_in_the_keystream(sizes: list[int], inline: bool, a: int, b: int) -> None:
+    """Parts under one customer's key, each with a salt of its own: any cut is opened at the right place."""
+    parts = []
+    for index, size in enumerate(sizes):
+        segments = (SegmentRef(bytes([index]) * 16, size), SegmentRef(bytes([index + 100]) * 16, size))
+        stored = Stored(size, (), bytes(size)) if inline else Stored(2 * size, segments, None)
+        parts.append(Content.of(stored, bytes([index]) * 16))
+    whole = Content.joined(parts)
+    expected = [(bytes([i]) * 16, place) for i, part in enumerate(parts) for place in range(part.size_bytes)]
+    start, end = sorted((min(a, whole.size_bytes), min(b, whole.size_bytes)))
+    found = []
+    for piece in Content.decode(whole.slice(start, end).encode()).pieces(0, end - start):
+        assert piece.seal is not None
+        found += [(piece.seal.salt, piece.seal.position + i) for i in range(piece.end - piece.start)]
+    assert found == expected[start:end]
+
+
+def test_rows_of_before_customers_keys_are_read() -> None:
+    old = msgspec.msgpack.encode([[b"s" * 16, 9, 1, 5, None]])
+    assert Content.decode(old) == Content((Extent(b"s" * 16, 9, 1, 5),))

@@ -14,27 +14,40 @@ from functools import cached_property
 from itertools import accumulate
 
 import msgspec
+from msgspec import structs
 
 from fieldstone.services.storage.pool import SegmentRef, Stored
 
 
+class Seal(msgspec.Struct, array_like=True, frozen=True):
+    """These bytes are encrypted under a customer's key: from `position` on in the keystream of `salt`."""
+
+    salt: bytes
+    position: int = 0
+
+
 class Extent(msgspec.Struct, array_like=True, frozen=True):
-    """`length` bytes from `start` of a segment of `size_bytes` bytes; `segment` is its id, or '' with `inline` bytes."""
+    """`length` bytes from `start` of a segment of `size_bytes` bytes; `segment` is its id, or '' with `inline` bytes.
+
+    `seal` speaks of the segment's first byte.
+    """
 
     segment: bytes
     size_bytes: int
     start: int
     length: int
     inline: bytes | None = None
+    seal: Seal | None = None
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Bytes `start` … `end` (half open) of something stored."""
+    """Bytes `start` … `end` (half open) of something stored. `seal` speaks of the byte at `start`."""
 
     stored: Stored
     start: int
     end: int
+    seal: Seal | None = None
 
 
 @dataclass(frozen=True)
@@ -44,11 +57,13 @@ class Content:
     extents: tuple[Extent, ...] = ()
 
     @classmethod
-    def of(cls, stored: Stored) -> Content:
-        """Take over what the pool has written."""
+    def of(cls, stored: Stored, salt: bytes | None = None) -> Content:
+        """Take over what the pool has written. `salt`: of the customer's key under which it was encrypted before."""
         if stored.inline is not None:
-            return cls((Extent(b"", stored.size_bytes, 0, stored.size_bytes, stored.inline),))
-        return cls(tuple(Extent(s.id, s.size_bytes, 0, s.size_bytes) for s in stored.segments))
+            return cls((Extent(b"", stored.size_bytes, 0, stored.size_bytes, stored.inline, _seal(salt, 0)),))
+        starts = accumulate((s.size_bytes for s in stored.segments), initial=0)
+        segments = zip(stored.segments, starts, strict=False)
+        return cls(tuple(Extent(s.id, s.size_bytes, 0, s.size_bytes, None, _seal(salt, p)) for s, p in segments))
 
     @classmethod
     def decode(cls, packed: bytes) -> Content:
@@ -85,8 +100,11 @@ class Content:
             if extent.inline is not None:
                 yield from _whole(run)
                 run = []
-                yield Piece(Stored(extent.size_bytes, (), extent.inline), extent.start, extent.start + extent.length)
-            elif run and (extent.start or _tail(run[-1])):
+                inline = Stored(extent.size_bytes, (), extent.inline)
+                yield Piece(inline, extent.start, extent.start + extent.length, _sealed_at(extent))
+            elif run and (
+                extent.start or _tail(run[-1]) or not _continues(run[-1].seal, extent.seal, run[-1].size_bytes)
+            ):
                 # A run may begin inside its first segment and end inside its last one, nothing else.
                 yield from _whole(run)
                 run = [extent]
@@ -109,7 +127,7 @@ class Content:
             if (first, last) == (0, extent.length):
                 yield extent
             else:
-                yield Extent(extent.segment, extent.size_bytes, extent.start + first, last - first, extent.inline)
+                yield structs.replace(extent, start=extent.start + first, length=last - first)
             position += extent.length
             index += 1
 
@@ -128,7 +146,21 @@ def _whole(run: list[Extent]) -> Iterator[Piece]:
     if run:
         refs = tuple(SegmentRef(e.segment, e.size_bytes) for e in run)
         size = sum(e.size_bytes for e in run)
-        yield Piece(Stored(size, refs, None), run[0].start, size - _tail(run[-1]))
+        yield Piece(Stored(size, refs, None), run[0].start, size - _tail(run[-1]), _sealed_at(run[0]))
+
+
+def _seal(salt: bytes | None, position: int) -> Seal | None:
+    return None if salt is None else Seal(salt, position)
+
+
+def _sealed_at(extent: Extent) -> Seal | None:
+    return None if extent.seal is None else Seal(extent.seal.salt, extent.seal.position + extent.start)
+
+
+def _continues(before: Seal | None, seal: Seal | None, size_bytes: int) -> bool:
+    if before is None or seal is None:
+        return before is seal
+    return seal == Seal(before.salt, before.position + size_bytes)
 
 
 _ENCODER = msgspec.msgpack.Encoder()

@@ -58,6 +58,7 @@ ERRORS: dict[str, tuple[int, str]] = {
     "InvalidBucketState": (409, "The request is not valid for the current state of the bucket."),
     "InvalidChunkSizeError": (403, "Only the last chunk is allowed to have a size less than 8192 bytes"),
     "InvalidDigest": (400, "The Content-MD5 or checksum value that you specified is not valid."),
+    "InvalidEncryptionAlgorithmError": (400, "The encryption request that you specified is not valid. The valid value is AES256."),
     "InvalidLocationConstraint": (400, "The specified location constraint is not valid."),
     "InvalidObjectState": (403, "The operation is not valid for the current state of the object."),
     "InvalidPart": (
@@ -76,7 +77,7 @@ ERRORS: dict[str, tuple[int, str]] = {
     "InvalidTag": (400, "The tag provided was not a valid tag. This error can occur if the tag did not pass validation."),
     "InvalidTargetBucketForLogging": (400, "The target bucket for logging is not valid."),
     "InvalidToken": (400, "The provided token is malformed or otherwise not valid."),
-    "InvalidURI": (400, "The specified URI couldn't be parsed."),
+    "InvalidURI": (400, "Couldn't parse the specified URI."),
     "KeyTooLongError": (400, "Your key is too long."),
     "MalformedACLError": (
         400,

@@ -242,8 +242,6 @@ def test_settings_round_trip(s3: Any, bucket: str) -> None:
         s3.put_bucket_website(Bucket=bucket, WebsiteConfiguration={"IndexDocument": {"Suffix": "i"}})
     with Refused("NotImplemented", 501):
         s3.put_object(Bucket=bucket, Key="k", Body=b"", ServerSideEncryption="aws:kms")
-    with Refused("NotImplemented", 501):
-        s3.put_object(Bucket=bucket, Key="k", Body=b"", SSECustomerAlgorithm="AES256", SSECustomerKey=b"0" * 32)
     s3.put_object(Bucket=bucket, Key="k", Body=b"", ServerSideEncryption="AES256")
 
 

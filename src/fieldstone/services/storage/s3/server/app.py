@@ -12,6 +12,7 @@ import structlog
 
 from fieldstone.errors import FieldstoneError, Retryable
 from fieldstone.services.storage.catalog.faults import CatalogFault
+from fieldstone.services.storage.s3 import encryption
 from fieldstone.services.storage.s3.addressing import Target, target
 from fieldstone.services.storage.s3.errors import ERRORS, S3Error, error_xml
 from fieldstone.services.storage.s3.server.access import authorise
@@ -78,7 +79,6 @@ class S3App:
         request = Request.of_scope(scope)
         state["request"] = request
         where = state["target"] = target(request, gateway.options.base_domains)
-        refuse_foreign_encryption(request)
         await gateway.refresh()
         operation = OPERATIONS.get(where.operation)
         if operation is None:
@@ -102,6 +102,7 @@ class S3App:
             call.view = await gateway.bucket(where.bucket)
             if not operation.public:
                 await authorise(call, operation.name)
+                encryption.check(operation.name, request)
         elif call.account is None and not operation.public:
             raise S3Error("AccessDenied")
         return await operation.handler(call)
@@ -190,12 +191,3 @@ class S3App:
 
 def _expects_continue(scope: Mapping[str, Any]) -> bool:
     return any(name == b"expect" and value.lower() == b"100-continue" for name, value in scope["headers"])
-
-
-def refuse_foreign_encryption(request: Request) -> None:
-    """Errors: NotImplemented for encryption under keys that are not the gateway's: to store without them would be a lie."""
-    for name in request.headers:
-        if name.startswith((b"x-amz-server-side-encryption", b"x-amz-copy-source-server-side-encryption")):
-            if name == b"x-amz-server-side-encryption" and request.headers[name] == b"AES256":
-                continue
-            raise S3Error("NotImplemented", "Only encryption under the gateway's own keys (AES256) is offered.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import aclosing
 from dataclasses import replace
 
 import msgspec
@@ -14,23 +15,35 @@ from fieldstone.services.storage.catalog.uploads import find_upload, put_part
 from fieldstone.services.storage.catalog.versions import hold_version, look_up, put_version
 from fieldstone.services.storage.s3 import checksums, tagging
 from fieldstone.services.storage.s3.addressing import copy_source
+from fieldstone.services.storage.s3.bodies import BodyDecoder, BodyFacts, BodyPlan
 from fieldstone.services.storage.s3.conditions import check_copy_source
+from fieldstone.services.storage.s3.customer_keys import (
+    COPY_SOURCE_PREFIX,
+    STORED_NAME,
+    CustomerKey,
+    key_for_reading,
+    stated_key,
+)
 from fieldstone.services.storage.s3.dates import iso_date
 from fieldstone.services.storage.s3.errors import S3Error
 from fieldstone.services.storage.s3.metadata import directive, object_headers, response_headers
 from fieldstone.services.storage.s3.ranges import copy_range
 from fieldstone.services.storage.s3.server.access import acl_for_write, authorise_object, may_list
 from fieldstone.services.storage.s3.server.exchange import Answer, Call, Headers
-from fieldstone.services.storage.s3.server.multipart import part_number
-from fieldstone.services.storage.s3.server.reads import stream
-from fieldstone.services.storage.s3.server.reception import digest_of
+from fieldstone.services.storage.s3.server.multipart import part_key, part_number
+from fieldstone.services.storage.s3.server.reads import proof_of, stream
+from fieldstone.services.storage.s3.server.reception import digest_of, store_source
 from fieldstone.services.storage.s3.server.writes import (
     check_early,
+    encryption_headers,
+    etag_of,
     lock_of,
+    proof_header,
     stated_attributes,
     write_check,
     written_headers,
 )
+from fieldstone.services.storage.s3.sigv4 import UNSIGNED
 
 LARGEST_COPY_BYTES = 5 << 30
 
@@ -60,11 +73,28 @@ async def find_source(call: Call) -> tuple[Call, Version]:
     return source, found
 
 
+def source_key(call: Call, found: Version) -> CustomerKey | None:
+    """Return the customer's key that the source is read with. Errors: those of `stated_key` and `key_for_reading`."""
+    key = stated_key(call.request, COPY_SOURCE_PREFIX)
+    key_for_reading(proof_of(found), key)
+    return key
+
+
+async def _encrypted_anew(
+    call: Call, source: Call, content: Content, old: CustomerKey | None, new: CustomerKey | None
+) -> tuple[Content, BodyFacts]:
+    """Store bytes again, from under one customer's key to under another: such copies cannot share segments."""
+    decoder = BodyDecoder(BodyPlan(content.size_bytes, UNSIGNED), want_md5=call.gateway.options.etag == "md5")
+    async with aclosing(stream(source, content, 0, content.size_bytes, old)) as blocks:  # type: ignore[type-var]
+        return await store_source(call, decoder, blocks, content.size_bytes, new)
+
+
 async def copy_object(call: Call) -> Answer:
     """CopyObject."""
     gateway = call.gateway
     request = call.request
     source, found = await find_source(call)
+    old_key, new_key = source_key(call, found), stated_key(request)
     if found.size_bytes > LARGEST_COPY_BYTES:
         raise S3Error(
             "InvalidRequest",
@@ -82,8 +112,12 @@ async def copy_object(call: Call) -> Answer:
     check = write_check(request)
     await check_early(call, check)
     content = found.content()
-    checksum = await _checksum(source, found, content)
-    new = NewVersion(attributes, content, found.etag, gateway.now_ms(), checksum, tuple(found.parts()))
+    checksum = await _checksum(source, found, content, old_key)
+    etag = found.etag
+    if old_key is not None or new_key is not None:
+        content, facts = await _encrypted_anew(call, source, content, old_key, new_key)
+        etag = etag_of(call, facts, new_key)
+    new = NewVersion(attributes, content, etag, gateway.now_ms(), checksum, tuple(found.parts()))
     if "-" in found.etag:
         # the parts of a copy are one: its ETag stays, as nobody could tell an MD5 without reading all bytes again
         new = replace(new, parts=())
@@ -103,7 +137,7 @@ async def copy_object(call: Call) -> Answer:
 
 def _changes_something(call: Call) -> bool:
     names = (b"x-amz-storage-class", b"x-amz-website-redirect-location", b"x-amz-server-side-encryption")
-    return any(name in call.request.headers for name in names)
+    return any(name in call.request.headers for name in names) or stated_key(call.request) is not None
 
 
 def _source_version(source: Call, found: Version) -> Headers:
@@ -122,8 +156,9 @@ async def _attributes(call: Call, found: Version, replace_metadata: bool) -> Att
         kept = [
             (n, v)
             for n, v in found.header_list()
-            if n not in ("x-amz-storage-class", "x-amz-website-redirect-location")
+            if n not in ("x-amz-storage-class", "x-amz-website-redirect-location", STORED_NAME)
         ]
+        kept += proof_header(stated_key(request))
         asked = response_headers(stated)
         kept += [(n, asked[n]) for n in ("x-amz-storage-class", "x-amz-website-redirect-location") if n in asked]
         attributes = Attributes(
@@ -143,7 +178,7 @@ async def _attributes(call: Call, found: Version, replace_metadata: bool) -> Att
     return msgspec.structs.replace(attributes, tags=tags or None)
 
 
-async def _checksum(source: Call, found: Version, content: Content) -> str:
+async def _checksum(source: Call, found: Version, content: Content, key: CustomerKey | None) -> str:
     """Return the copy's checksum: the source's, or one of another algorithm where the request asks, by reading."""
     wanted = source.request.header("x-amz-checksum-algorithm")
     if wanted is None:
@@ -151,7 +186,7 @@ async def _checksum(source: Call, found: Version, content: Content) -> str:
     algorithm = checksums.algorithm_named(wanted)
     if found.checksum.startswith(f"{algorithm}:FULL_OBJECT:"):
         return found.checksum
-    digest = await digest_of(algorithm, stream(source, content, 0, found.size_bytes))
+    digest = await digest_of(algorithm, stream(source, content, 0, found.size_bytes, key))
     return f"{algorithm}:FULL_OBJECT:{digest}"
 
 
@@ -170,6 +205,7 @@ async def upload_part_copy(call: Call) -> Answer:
     bucket_id, key = call.bucket_id, call.key
     upload = await gateway.store.read(lambda c: find_upload(c, bucket_id, key, upload_id))
     source, found = await find_source(call)
+    old_key, new_key = source_key(call, found), part_key(call, upload)
     start, end = copy_range(call.header("x-amz-copy-source-range"), found.size_bytes)
     content = found.content().slice(start, end)
     # An MD5 of a range would mean to read it all: the part's ETag names what was copied instead.
@@ -180,8 +216,11 @@ async def upload_part_copy(call: Call) -> Answer:
         if whole and found.checksum.startswith(f"{algorithm}:FULL_OBJECT:"):
             checksum = found.checksum.split(":")[2]
         else:
-            checksum = await digest_of(algorithm, stream(source, content, 0, content.size_bytes))
-    if not etag:
+            checksum = await digest_of(algorithm, stream(source, content, 0, content.size_bytes, old_key))
+    if old_key is not None or new_key is not None:
+        content, facts = await _encrypted_anew(call, source, content, old_key, new_key)
+        etag = etag_of(call, facts, new_key)
+    elif not etag:
         etag = hashlib.md5(f"{found.id}:{found.etag}:{start}-{end}".encode(), usedforsecurity=False).hexdigest()
     now_ms = gateway.now_ms()
 
@@ -194,5 +233,6 @@ async def upload_part_copy(call: Call) -> Answer:
     if checksum:
         fields.append((f"Checksum{upload.checksum_algorithm}", checksum))
     answer = Answer.document("CopyPartResult", fields)
+    answer.headers += encryption_headers(new_key)
     answer.headers += _source_version(source, found)
     return answer

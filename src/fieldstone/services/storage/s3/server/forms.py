@@ -11,14 +11,15 @@ import msgspec
 from fieldstone.services.storage.catalog.content import Content
 from fieldstone.services.storage.catalog.rows import NewVersion
 from fieldstone.services.storage.catalog.versions import put_version
-from fieldstone.services.storage.s3 import post_form, tagging, xml
+from fieldstone.services.storage.s3 import encryption, post_form, tagging, xml
 from fieldstone.services.storage.s3.addressing import check_key
 from fieldstone.services.storage.s3.bodies import MAX_PUT_BYTES, BodyDecoder, BodyFacts, BodyPlan
 from fieldstone.services.storage.s3.checksums import HEADER_PREFIX, Algorithm, algorithm_named, decode
+from fieldstone.services.storage.s3.customer_keys import CustomerKey, stated_key
 from fieldstone.services.storage.s3.errors import S3Error
 from fieldstone.services.storage.s3.post_form import Form, FormReader
 from fieldstone.services.storage.s3.server.access import allowed
-from fieldstone.services.storage.s3.server.exchange import Answer, Body, Call
+from fieldstone.services.storage.s3.server.exchange import Answer, Call
 from fieldstone.services.storage.s3.server.reception import store_source
 from fieldstone.services.storage.s3.server.writes import etag_of, stated_attributes, written_headers
 from fieldstone.services.storage.s3.wire import Request, percent_encode
@@ -53,6 +54,8 @@ async def post_object(call: Call) -> Answer:
     )
     if not allowed(signed, "PostObject", key):
         raise S3Error("AccessDenied")
+    encryption.check("PutObject", signed.request)
+    customer = stated_key(signed.request)
     attributes = await stated_attributes(signed)
     if "tagging" in form.fields:
         tags = tagging.parse(form.fields["tagging"].encode())
@@ -60,11 +63,15 @@ async def post_object(call: Call) -> Answer:
     most = min(bounds[1], MAX_PUT_BYTES) if bounds is not None else MAX_PUT_BYTES
     plan = replace(_plan(form), max_bytes=most)
     decoder = BodyDecoder(plan, want_md5=gateway.options.etag == "md5")
-    content, facts = await _store(signed, decoder, reader, first, blocks, call.body)
+    content, facts = await _store(signed, decoder, reader, first, blocks, customer)
     reader.finish()
     post_form.check_size(bounds, facts.size_bytes)
     new = NewVersion(
-        attributes, content, etag_of(signed, facts), gateway.now_ms(), f"{facts.algorithm}:FULL_OBJECT:{facts.checksum}"
+        attributes,
+        content,
+        etag_of(signed, facts, customer),
+        gateway.now_ms(),
+        f"{facts.algorithm}:FULL_OBJECT:{facts.checksum}",
     )
     bucket_id = call.bucket_id
     written = await gateway.store.write(lambda c: put_version(c, gateway.pool, bucket_id, key.encode(), new))
@@ -96,7 +103,12 @@ def _plan(form: Form) -> BodyPlan:
 
 
 async def _store(
-    call: Call, decoder: BodyDecoder, reader: FormReader, first: list[bytes], blocks: AsyncIterator[bytes], body: Body
+    call: Call,
+    decoder: BodyDecoder,
+    reader: FormReader,
+    first: list[bytes],
+    blocks: AsyncIterator[bytes],
+    key: CustomerKey | None,
 ) -> tuple[Content, BodyFacts]:
     async def file() -> AsyncIterator[bytes]:
         for piece in first:
@@ -106,7 +118,7 @@ async def _store(
                 yield piece
 
     async with aclosing(file()) as pieces:  # type: ignore[type-var]
-        return await store_source(call, decoder, pieces, None)
+        return await store_source(call, decoder, pieces, None, key)
 
 
 def _answer(call: Call, form: Form, key: str, etag: str, headers: list[tuple[bytes, bytes]]) -> Answer:

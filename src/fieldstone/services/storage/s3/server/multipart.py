@@ -21,6 +21,7 @@ from fieldstone.services.storage.catalog.uploads import (
     put_part,
 )
 from fieldstone.services.storage.s3 import checksums, documents, xml
+from fieldstone.services.storage.s3.customer_keys import CustomerKey, key_for_part, stated_key, stored_proof
 from fieldstone.services.storage.s3.dates import iso_date
 from fieldstone.services.storage.s3.documents import CompletedPart
 from fieldstone.services.storage.s3.errors import S3Error
@@ -29,7 +30,13 @@ from fieldstone.services.storage.s3.server.document import read_document
 from fieldstone.services.storage.s3.server.exchange import Answer, Call
 from fieldstone.services.storage.s3.server.reads import checksum_headers
 from fieldstone.services.storage.s3.server.reception import take_in
-from fieldstone.services.storage.s3.server.writes import check_early, etag_of, stated_attributes, write_check
+from fieldstone.services.storage.s3.server.writes import (
+    check_early,
+    encryption_headers,
+    etag_of,
+    stated_attributes,
+    write_check,
+)
 
 
 def part_number(call: Call) -> int:
@@ -75,11 +82,18 @@ async def create_multipart_upload(call: Call) -> Answer:
         "InitiateMultipartUploadResult",
         [("Bucket", call.bucket.row.name), ("Key", call.target.key), ("UploadId", upload_id)],
     )
-    answer.headers.append((b"x-amz-server-side-encryption", b"AES256"))
+    answer.headers += encryption_headers(stated_key(call.request))
     if algorithm:
         answer.headers.append((b"x-amz-checksum-algorithm", algorithm.encode()))
         answer.headers.append((b"x-amz-checksum-type", kind.encode()))
     return answer
+
+
+def part_key(call: Call, upload: Upload) -> CustomerKey | None:
+    """Return the customer's key of a part. Errors: InvalidRequest unless it is the upload's."""
+    key = stated_key(call.request)
+    key_for_part(stored_proof(upload.attributes.headers), key)
+    return key
 
 
 async def upload_part(call: Call) -> Answer:
@@ -95,12 +109,13 @@ async def upload_part(call: Call) -> Answer:
             f"actual checksum Type: {promised[0].lower()}",
         )
     wanted = checksums.algorithm_named(upload.checksum_algorithm) if upload.checksum_algorithm else None
-    content, facts = await take_in(call, algorithm=wanted)
-    etag = etag_of(call, facts)
+    key = part_key(call, upload)
+    content, facts = await take_in(call, algorithm=wanted, key=key)
+    etag = etag_of(call, facts, key)
     checksum = facts.checksum if upload.checksum_algorithm else ""
     now_ms = gateway.now_ms()
     await gateway.store.write(lambda c: put_part(c, gateway.pool, upload, number, etag, checksum, content, now_ms))
-    answer = Answer(200, [(b"etag", b'"' + etag.encode() + b'"'), (b"x-amz-server-side-encryption", b"AES256")])
+    answer = Answer(200, [(b"etag", b'"' + etag.encode() + b'"'), *encryption_headers(key)])
     if facts.checksum_stated or upload.checksum_algorithm:
         answer.headers += checksum_headers(f"{facts.algorithm}:FULL_OBJECT:{facts.checksum}")[:1]
     return answer
@@ -236,7 +251,7 @@ def _completed(call: Call, written: Written) -> Answer:
         *checksum,
     ]
     answer = Answer.document("CompleteMultipartUploadResult", document)
-    answer.headers.append((b"x-amz-server-side-encryption", b"AES256"))
+    answer.headers += encryption_headers(stated_key(call.request))
     if written.show_version:
         answer.headers.append((b"x-amz-version-id", written.version_id.encode()))
     return answer

@@ -9,8 +9,15 @@ from contextlib import aclosing
 from fieldstone.services.storage.catalog.content import Content
 from fieldstone.services.storage.catalog.rows import Version
 from fieldstone.services.storage.catalog.versions import look_up
-from fieldstone.services.storage.s3 import conditions, lifecycle, ranges, xml
+from fieldstone.services.storage.s3 import conditions, encryption, lifecycle, ranges, xml
 from fieldstone.services.storage.s3.checksums import HEADER_PREFIX
+from fieldstone.services.storage.s3.customer_keys import (
+    STORED_NAME,
+    CustomerKey,
+    key_for_reading,
+    stated_key,
+    stored_proof,
+)
 from fieldstone.services.storage.s3.dates import http_date, iso_date
 from fieldstone.services.storage.s3.errors import S3Error
 from fieldstone.services.storage.s3.metadata import overrides
@@ -19,7 +26,7 @@ from fieldstone.services.storage.s3.server.exchange import Answer, Call, Headers
 
 # below this the bytes are gathered and sent with the head in one write
 GATHER_BYTES = 256 << 10
-_ENCRYPTED = (b"x-amz-server-side-encryption", b"AES256")
+_STORED_NAME = STORED_NAME.encode()
 
 
 async def find_for(call: Call, operation: str = "", *, content: bool = False) -> Version:
@@ -49,15 +56,33 @@ async def find_for(call: Call, operation: str = "", *, content: bool = False) ->
     return found
 
 
-def version_headers(call: Call, version: Version) -> Headers:
-    """Return the headers that every answer about a version has."""
+def key_of(call: Call, version: Version) -> CustomerKey | None:
+    """Return the customer's key that a version is read with. Errors: those of `stated_key` and `key_for_reading`."""
+    key = stated_key(call.request)
+    key_for_reading(proof_of(version), key)
+    return key
+
+
+def proof_of(version: Version) -> str | None:
+    """Return what tells a version's customer key from others, None where it has none."""
+    if _STORED_NAME not in version.headers:  # nearly always: spares unpacking them
+        return None
+    return stored_proof(version.header_list())
+
+
+def version_headers(call: Call, version: Version, key: CustomerKey | None = None) -> Headers:
+    """Return the headers that every answer about a version has. `key`: of the customer, where it has one."""
     headers: Headers = [
         (b"etag", b'"' + version.etag.encode() + b'"'),
         (b"last-modified", http_date(version.modified_ms // 1000).encode()),
         (b"accept-ranges", b"bytes"),
-        _ENCRYPTED,
+        *(key.answer_headers() if key is not None else [encryption.ANSWER]),
     ]
-    headers += [(name.encode(), value.encode("latin-1", "replace")) for name, value in version.header_list()]
+    headers += [
+        (name.encode(), value.encode("latin-1", "replace"))
+        for name, value in version.header_list()
+        if name != STORED_NAME
+    ]
     if call.bucket.row.versioning:
         headers.append((b"x-amz-version-id", version.version_id.encode()))
     if version.tags:
@@ -84,21 +109,21 @@ def checksum_headers(checksum: str) -> Headers:
 async def get_object(call: Call) -> Answer:
     """GetObject."""
     version = await find_for(call, content=True)
-    answer, start, end = _described(call, version)
+    key = key_of(call, version)
+    answer, start, end = _described(call, version, key)
     if start < end:
         content = version.content()
         if end - start <= GATHER_BYTES:
-            answer.body = await gather(call, content, start, end)
+            answer.body = await gather(call, content, start, end, key)
         else:
-            answer.stream, answer.length = await _begun(stream(call, content, start, end)), end - start
+            answer.stream, answer.length = await _begun(stream(call, content, start, end, key)), end - start
     return answer
 
 
 async def head_object(call: Call) -> Answer:
     """HeadObject."""
-    answer, start, end = _described(
-        call, await find_for(call, content=call.request.parameter("partNumber") is not None)
-    )
+    version = await find_for(call, content=call.request.parameter("partNumber") is not None)
+    answer, start, end = _described(call, version, key_of(call, version))
     answer.length = end - start
     return answer
 
@@ -114,12 +139,12 @@ def _expiration(call: Call, version: Version) -> Headers:
     return [(b"x-amz-expiration", found.encode())] if found else []
 
 
-def _described(call: Call, version: Version) -> tuple[Answer, int, int]:
+def _described(call: Call, version: Version, key: CustomerKey | None) -> tuple[Answer, int, int]:
     """Return the answer without its bytes, and which bytes it has."""
     request = call.request
     conditions.check_read(request, version.etag, version.modified_ms)
     size = version.size_bytes
-    headers = version_headers(call, version) + _expiration(call, version)
+    headers = version_headers(call, version, key) + _expiration(call, version)
     status, start, end = 200, 0, size
     part_number = request.parameter("partNumber")
     if part_number is not None:
@@ -166,18 +191,26 @@ def _part(range_header: str | None, value: str, version: Version) -> tuple[int, 
     return start, start + parts[number - 1][1]
 
 
-async def gather(call: Call, content: Content, start: int, end: int) -> bytes:
+async def gather(call: Call, content: Content, start: int, end: int, key: CustomerKey | None = None) -> bytes:
     """Return bytes `start` … `end` of a content."""
-    return b"".join([bytes(chunk) async for chunk in stream(call, content, start, end)])
+    return b"".join([bytes(chunk) async for chunk in stream(call, content, start, end, key)])
 
 
-async def stream(call: Call, content: Content, start: int, end: int) -> AsyncIterator[bytes | memoryview]:
-    """Yield bytes `start` … `end` of a content. Errors: Retryable when too few providers answer."""
+async def stream(
+    call: Call, content: Content, start: int, end: int, key: CustomerKey | None = None
+) -> AsyncIterator[bytes | memoryview]:
+    """Yield bytes `start` … `end` of a content. `key`: of the customer, checked before.
+
+    Errors: Retryable when too few providers answer.
+    """
     pool = call.gateway.pool
     for piece in content.pieces(start, end):
+        opened = key.keystream(piece.seal.salt, piece.seal.position) if key and piece.seal else None
+        if opened is None and piece.seal is not None:
+            raise S3Error("InternalError", "bytes under a customer's key were to be read without it")
         async with aclosing(pool.read(piece.stored, piece.start, piece.end)) as chunks:  # type: ignore[type-var]
             async for chunk in chunks:
-                yield chunk
+                yield chunk if opened is None else opened.update(chunk)
 
 
 async def _begun(source: AsyncIterator[bytes | memoryview]) -> AsyncIterator[bytes | memoryview]:
@@ -212,6 +245,7 @@ async def get_object_attributes(call: Call) -> Answer:
             detail={"ArgumentName": "x-amz-object-attributes", "ArgumentValue": ",".join(sorted(wanted))},
         )
     version = await find_for(call, content=True)
+    key_of(call, version)
     conditions.check_read(call.request, version.etag, version.modified_ms)
     checksum: xml.Content = None
     if version.checksum:

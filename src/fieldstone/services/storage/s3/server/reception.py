@@ -7,6 +7,7 @@ bytes turns out wrong stays `pending` in the pool and is swept.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator, AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
@@ -14,9 +15,9 @@ from dataclasses import replace
 
 from fieldstone.services.storage.catalog.content import Content
 from fieldstone.services.storage.codes import checksums as codes
-from fieldstone.services.storage.pool import Stored
 from fieldstone.services.storage.s3 import checksums
 from fieldstone.services.storage.s3.bodies import MAX_PUT_BYTES, BodyDecoder, BodyFacts, BodyPlan, plan_body
+from fieldstone.services.storage.s3.customer_keys import SALT_BYTES, CustomerKey
 from fieldstone.services.storage.s3.server.exchange import Body, Call
 
 BLOCK_BYTES = 1 << 20
@@ -27,19 +28,26 @@ _digests = ThreadPoolExecutor(4, thread_name_prefix="digests")
 
 
 async def take_in(
-    call: Call, *, max_bytes: int = MAX_PUT_BYTES, algorithm: checksums.Algorithm | None = None
+    call: Call,
+    *,
+    max_bytes: int = MAX_PUT_BYTES,
+    algorithm: checksums.Algorithm | None = None,
+    key: CustomerKey | None = None,
 ) -> tuple[Content, BodyFacts]:
     """Read, check and store the request's body. `algorithm`: of the checksum wanted where the request states none.
+    `key`: of the customer, to encrypt the bytes under before they are stored.
 
     Errors: those of `bodies`, RequestTimeout; Retryable from the pool.
     """
     plan = plan_body(call.request, call.identity, max_bytes=max_bytes)
     if algorithm is not None and not plan.checksum_stated:
         plan = replace(plan, algorithm=algorithm)
-    return await store_body(call, plan, call.body)
+    return await store_body(call, plan, call.body, key)
 
 
-async def store_body(call: Call, plan: BodyPlan, body: Body) -> tuple[Content, BodyFacts]:
+async def store_body(
+    call: Call, plan: BodyPlan, body: Body, key: CustomerKey | None = None
+) -> tuple[Content, BodyFacts]:
     """As `take_in`, for a body that is already planned."""
     decoder = BodyDecoder(plan, want_md5=call.gateway.options.etag == "md5")
     size = plan.size_bytes
@@ -47,24 +55,40 @@ async def store_body(call: Call, plan: BodyPlan, body: Body) -> tuple[Content, B
         data = await _small(decoder, body)
         # checked before it is stored: a small body that is refused leaves nothing behind
         facts = decoder.finish()
-        stored = await _write(call, _once(data), len(data)) if data else Stored(0)
-        return Content.of(stored), facts
-    return await store_source(call, decoder, body.large_blocks(BLOCK_BYTES), size)
+        return await _write(call, _once(data), len(data), key) if data else Content(), facts
+    return await store_source(call, decoder, body.large_blocks(BLOCK_BYTES), size, key)
 
 
 async def store_source(
-    call: Call, decoder: BodyDecoder, blocks: AsyncIterator[bytes | memoryview], size: int | None
+    call: Call,
+    decoder: BodyDecoder,
+    blocks: AsyncIterator[bytes | memoryview],
+    size: int | None,
+    key: CustomerKey | None = None,
 ) -> tuple[Content, BodyFacts]:
-    """Check and store bytes as they come. `size`: exactly as many, where known."""
+    """Check and store bytes as they come. `size`: exactly as many, where known. `key`: as for `take_in`."""
     facts: list[BodyFacts] = []
     async with aclosing(_checked(decoder, blocks, facts)) as source:
-        stored = await _write(call, source, size)
-    return Content.of(stored) if facts[0].size_bytes else Content(), facts[0]
+        content = await _write(call, source, size, key)
+    return content if facts[0].size_bytes else Content(), facts[0]
 
 
-async def _write(call: Call, source: AsyncIterator[bytes | memoryview], size: int | None) -> Stored:
+async def _write(
+    call: Call, source: AsyncIterator[bytes | memoryview], size: int | None, key: CustomerKey | None
+) -> Content:
     gateway = call.gateway
-    return await gateway.pool.write(source, profile=gateway.options.profile, size_hint=size)
+    if key is None:
+        return Content.of(await gateway.pool.write(source, profile=gateway.options.profile, size_hint=size))
+    salt = os.urandom(SALT_BYTES)
+    async with aclosing(_sealed(source, key, salt)) as sealed:
+        stored = await gateway.pool.write(sealed, profile=gateway.options.profile, size_hint=size)
+    return Content.of(stored, salt)
+
+
+async def _sealed(source: AsyncIterator[bytes | memoryview], key: CustomerKey, salt: bytes) -> AsyncGenerator[bytes]:
+    stream = key.keystream(salt)
+    async for block in source:
+        yield stream.update(block)
 
 
 async def _small(decoder: BodyDecoder, body: Body) -> bytes:

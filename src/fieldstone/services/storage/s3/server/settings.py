@@ -11,6 +11,7 @@ from fieldstone.services.storage.catalog.buckets import enable_object_lock, put_
 from fieldstone.services.storage.s3 import (
     acl,
     cors,
+    encryption,
     lifecycle,
     object_lock,
     policy,
@@ -197,40 +198,14 @@ async def put_object_lock(call: Call) -> Answer:
 
 # ---- encryption ------------------------------------------------------------------------------------------------------
 
-_ENCRYPTION = xml.write(
-    "ServerSideEncryptionConfiguration",
-    [
-        (
-            "Rule",
-            [("ApplyServerSideEncryptionByDefault", [("SSEAlgorithm", "AES256")]), ("BucketKeyEnabled", False)],
-        )
-    ],
-)
-
 
 async def get_encryption(call: Call) -> Answer:
-    """GetBucketEncryption: everything is encrypted under the gateway's keys (AES-256), and always was."""
-    return Answer(200, [XML_TYPE], _ENCRYPTION)
+    """GetBucketEncryption: what was put, else the default. Everything is encrypted under the gateway's keys, always."""
+    return Answer(200, [XML_TYPE], call.bucket.row.settings.get("encryption") or encryption.configuration())
 
 
-async def put_encryption(call: Call) -> Answer:
-    """PutBucketEncryption: accepts what is done anyway, refuses what it would not do."""
-    root = xml.parse(await read_document(call), "ServerSideEncryptionConfiguration")
-    rules = root.all("Rule")
-    if not rules:
-        raise S3Error("MalformedXML")
-    for rule in rules:
-        chosen = rule.child("ApplyServerSideEncryptionByDefault")
-        if chosen is None:
-            raise S3Error("MalformedXML")
-        if chosen.required("SSEAlgorithm") != "AES256":
-            raise S3Error("NotImplemented", "Only AES256 under the gateway's own keys is offered, no key service.")
-    return Answer(200)
-
-
-async def delete_encryption(call: Call) -> Answer:
-    """DeleteBucketEncryption: back to the default, which is the same."""
-    return Answer(204)
+put_encryption = writer("encryption", encryption.normal_configuration)
+delete_encryption = remover("encryption")  # back to the default, which is the same
 
 
 # ---- what is not done ------------------------------------------------------------------------------------------------

@@ -7,9 +7,10 @@ from collections.abc import Callable
 
 from fieldstone.services.storage.catalog.rows import Attributes, NewVersion, Version, Written
 from fieldstone.services.storage.catalog.versions import look_up, put_version
-from fieldstone.services.storage.s3 import object_lock, tagging
+from fieldstone.services.storage.s3 import encryption, object_lock, tagging
 from fieldstone.services.storage.s3.bodies import BodyFacts
 from fieldstone.services.storage.s3.conditions import check_write
+from fieldstone.services.storage.s3.customer_keys import STORED_NAME, CustomerKey, stated_key
 from fieldstone.services.storage.s3.errors import S3Error
 from fieldstone.services.storage.s3.metadata import object_headers, response_headers
 from fieldstone.services.storage.s3.server.access import acl_for_write
@@ -23,7 +24,7 @@ async def stated_attributes(call: Call) -> Attributes:
     """Read what the request's headers state about the object to come.
 
     Errors: MetadataTooLarge, InvalidStorageClass, InvalidTag, InvalidArgument, InvalidRequest (lock without a bucket
-    that has it).
+    that has it), InvalidEncryptionAlgorithmError.
     """
     request = call.request
     stated = object_headers(request)
@@ -31,7 +32,7 @@ async def stated_attributes(call: Call) -> Attributes:
     mode, until_ms, hold = lock_of(call)
     return Attributes(
         owner=call.account_id,
-        headers=tuple(response_headers(stated).items()),
+        headers=(*response_headers(stated).items(), *proof_header(stated_key(request))),
         storage_class=stated.storage_class,
         tags=(tagging.parse_header(tags) or None) if tags is not None else None,
         acl=await acl_for_write(call),
@@ -39,6 +40,11 @@ async def stated_attributes(call: Call) -> Attributes:
         retain_until_ms=until_ms,
         legal_hold=hold,
     )
+
+
+def proof_header(key: CustomerKey | None) -> tuple[tuple[str, str], ...]:
+    """Return what an object's headers keep of a customer's key."""
+    return () if key is None else ((STORED_NAME, key.proof()),)
 
 
 def lock_of(call: Call) -> tuple[str | None, int | None, bool]:
@@ -72,16 +78,26 @@ async def check_early(call: Call, check: Callable[[Version | None], None] | None
     check(None if found is None or found.marker else found)
 
 
-def etag_of(call: Call, facts: BodyFacts) -> str:
-    """Return the MD5, or where it is spared a text that no client takes for one."""
+def etag_of(call: Call, facts: BodyFacts, key: CustomerKey | None = None) -> str:
+    """Return the MD5, or where it is spared a text that no client takes for one.
+
+    Under a customer's key it is random: the MD5 would tell everybody who can list what the bytes are.
+    """
+    if key is not None:
+        return secrets.token_hex(16)
     return facts.etag if call.gateway.options.etag == "md5" else f"{secrets.token_hex(16)}-1"
+
+
+def encryption_headers(key: CustomerKey | None) -> Headers:
+    """Return the headers that say how a write was encrypted."""
+    return key.answer_headers() if key is not None else [encryption.ANSWER]
 
 
 def written_headers(call: Call, written: Written) -> Headers:
     """Return the headers of an answer to a write."""
     headers: Headers = [
         (b"etag", b'"' + written.etag.encode() + b'"'),
-        (b"x-amz-server-side-encryption", b"AES256"),
+        *encryption_headers(stated_key(call.request)),
         *checksum_headers(written.checksum),
     ]
     if written.show_version:
@@ -93,13 +109,14 @@ async def put_object(call: Call) -> Answer:
     """PutObject."""
     gateway = call.gateway
     attributes = await stated_attributes(call)
+    customer = stated_key(call.request)
     check = write_check(call.request)
     await check_early(call, check)
-    content, facts = await take_in(call)
+    content, facts = await take_in(call, key=customer)
     new = NewVersion(
         attributes,
         content,
-        etag_of(call, facts),
+        etag_of(call, facts, customer),
         gateway.now_ms(),
         f"{facts.algorithm}:FULL_OBJECT:{facts.checksum}",
     )
