@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from sqlalchemy import event
 
 from fieldstone.errors import Rejected, Terminal
-from fieldstone.ledger import Escrow, EscrowTotals, Ledger
+from fieldstone.ledger import Escrow, EscrowTotals, Ledger, Line, Transaction
 from fieldstone.state import open_state, writing
 
 CUSTOMERS = ("anna", "ben")
@@ -131,3 +131,24 @@ class EscrowMachine(RuleBasedStateMachine):
 
 EscrowMachine.TestCase.settings = settings(max_examples=10, stateful_step_count=20, deadline=None)
 TestEscrow = EscrowMachine.TestCase
+
+
+def test_what_is_paid_once_leaves_a_fund_through_escrow_only(tmp_path: Path) -> None:
+    engine = open_state(tmp_path / "state.sqlite")
+    ledger = Ledger(engine)
+    escrow = Escrow(engine, ledger)
+    with writing(engine) as connection:
+        escrow.topup("fiat", "1", "anna", 100, 1, connection)
+        escrow.hold("f", "anna", 60, 2, connection)
+        escrow.endow("f", 60, 2, connection)
+        escrow.hold("use_1", "anna", 25, 3, connection, {"f": 20})
+        escrow.settle("use_1", "anna", "storage", 25, 0, 1, 3, connection)
+    assert (ledger.balance("fund:f"), ledger.balance("customer:anna")) == (40, 35)
+    assert escrow.totals() == EscrowTotals(escrow_in=25, paid=25, refunded=0, held=0)
+    assert ledger.trial_balance().faults == ()
+    with pytest.raises(Terminal, match="out of bounds"), writing(engine) as connection:
+        escrow.hold("use_2", "anna", 41, 4, connection, {"f": 41})
+    for to in ("customer:anna", "treasury", "fund:g", "external:fiat", "revenue:storage"):
+        for lines in ((Line("fund:f", -1), Line(to, 1)), (Line("fund:f", 1), Line(to, -1))):
+            with pytest.raises(Terminal, match="gives to escrow and takes from escrow"):
+                ledger.post(Transaction(f"steal-{to}-{lines[0].amount_micro_usd}", "hold", "f", 5, lines))

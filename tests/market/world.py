@@ -141,7 +141,8 @@ class World:
     def flaky(self) -> Flaky:
         """Put a journal that can fail under the market."""
         flaky = Flaky(self.journal)
-        for part in (self.market, self.market._fulfilment, self.market._refunds, self.market.usage):
+        market = self.market
+        for part in (market, market._fulfilment, market._refunds, market.usage, market.funds):
             part._journal = flaky  # type: ignore[attr-defined]
         return flaky
 

@@ -14,6 +14,7 @@ class AccountKind(StrEnum):
 
     CUSTOMER = "customer"  # customer:<id>     prepaid credits
     ESCROW = "escrow"  # escrow:<order>    paid, not yet delivered
+    FUND = "fund"  # fund:<id>         paid once, locked: pays metered charges of one device, nothing else
     REVENUE = "revenue"  # revenue:<service> earned by devices
     TREASURY = "treasury"  # treasury          rounding remainders
     REFUNDS = "refunds"  # refunds:<service> given back after delivery

@@ -2,7 +2,8 @@
 
 Rule: every transaction's lines add up to zero, so money is moved and never made. Invariants (tests bear these names):
 the sum of all accounts is zero; a cached balance equals the sum of its postings; no account of a customer, of escrow,
-of revenue or of the treasury is ever below zero, however many threads post at once.
+of a fund, of revenue or of the treasury is ever below zero, however many threads post at once; a fund gives to escrow and
+takes from escrow, so nobody can withdraw what was paid once.
 
 Why the last one holds: the check is part of the UPDATE that takes the money (`… WHERE balance + amount >= 0`), so
 no other transaction can come between, on SQLite or on PostgreSQL; a CHECK constraint stands behind it.
@@ -150,6 +151,18 @@ def _check(transaction: Transaction) -> None:
     total = sum(line.amount_micro_usd for line in transaction.lines)
     if total != 0:
         raise Terminal(f"{name} does not balance: its lines add up to {total}")
+    _check_funds(transaction, name)
+
+
+def _check_funds(transaction: Transaction, name: str) -> None:
+    """Refuse what would let money out of a fund, or into it past the escrow that its journal entry empties."""
+    kinds = {line.account: kind_of(line.account) for line in transaction.lines}
+    funds = [line for line in transaction.lines if kinds[line.account] is AccountKind.FUND]
+    for sign in (-1, 1):
+        if any(line.amount_micro_usd * sign < 0 for line in funds):
+            against = {kinds[line.account] for line in transaction.lines if line.amount_micro_usd * sign > 0}
+            if against != {AccountKind.ESCROW}:
+                raise Terminal(f"{name}: a fund gives to escrow and takes from escrow, not {sorted(against)}")
 
 
 def _post(connection: Connection, transaction: Transaction) -> Posted:

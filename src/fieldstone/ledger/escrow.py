@@ -4,12 +4,16 @@ Formulas, per order: `hold` moves the price from the customer to escrow; `settle
 devices get), the treasury (rounding) and the customer (what was not delivered); `refund` gives back what turned out bad
 later. Reason: a customer never pays for what was not delivered, and the network never owes more than it was given.
 
+What is paid once goes the same way into a fund: `hold`, then `endow` moves it from escrow to `fund:<id>`. A later charge is
+held out of funds first (`hold` with `funds`). Money in a fund was not delivered and is not in escrow either.
+
 Invariant: escrow_in = paid + refunded + held, always, for each order and for all together, none below zero.
 (After Akash `x/escrow`: settle on touch, in integers.)
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, Engine, func, select
@@ -20,12 +24,13 @@ from fieldstone.ledger.book import Ledger, Line, Posted, Transaction
 from fieldstone.state.engine import reading
 from fieldstone.state.schema import ledger_account, ledger_posting, ledger_transaction
 
-TOPUP, HOLD, SETTLE, REFUND = "topup", "hold", "settle", "refund"
+TOPUP, HOLD, SETTLE, REFUND, ENDOW = "topup", "hold", "settle", "refund", "endow"
 
 
 @dataclass(frozen=True, slots=True)
 class EscrowTotals:
-    """Micro-dollars of one order or of all. `paid` is net of what was refunded after delivery."""
+    """Micro-dollars of one order or of all. `paid` is net of what was refunded after delivery. What went on into a fund is
+    not counted as `escrow_in` until a charge takes it out again."""
 
     escrow_in: int
     paid: int
@@ -39,7 +44,7 @@ class EscrowTotals:
 
 
 class Escrow:
-    """The four movements of customers' credits. Each is idempotent by its order, refund or top-up id."""
+    """The five movements of customers' credits. Each is idempotent by its order, refund or top-up id."""
 
     def __init__(self, engine: Engine, ledger: Ledger) -> None:
         self._engine = engine
@@ -55,13 +60,33 @@ class Escrow:
         )
         return self._ledger.post(Transaction(topup_key(source, reference), TOPUP, reference, at_ms, lines), connection)
 
-    def hold(self, order: str, customer: str, price_micro_usd: int, at_ms: int, connection: Connection) -> Posted:
-        """Put the price of an order aside. Raises Rejected NO_CREDITS."""
+    def hold(
+        self,
+        order: str,
+        customer: str,
+        price_micro_usd: int,
+        at_ms: int,
+        connection: Connection,
+        funds: Mapping[str, int] | None = None,
+    ) -> Posted:
+        """Put the price of an order aside, `funds` (fund → amount) first and the rest from credits.
+
+        Raises Rejected NO_CREDITS, Terminal when a fund does not hold its part.
+        """
+        drawn = funds or {}
         lines = _lines(
-            (account(AccountKind.CUSTOMER, customer), -price_micro_usd),
+            (account(AccountKind.CUSTOMER, customer), sum(drawn.values()) - price_micro_usd),
+            *((account(AccountKind.FUND, fund), -amount) for fund, amount in sorted(drawn.items())),
             (account(AccountKind.ESCROW, order), price_micro_usd),
         )
         return self._ledger.post(Transaction(f"hold:{order}", HOLD, order, at_ms, lines), connection)
+
+    def endow(self, fund: str, amount_micro_usd: int, at_ms: int, connection: Connection) -> Posted:
+        """Lock what was held under the fund's id into the fund."""
+        lines = _lines(
+            (account(AccountKind.ESCROW, fund), -amount_micro_usd), (account(AccountKind.FUND, fund), amount_micro_usd)
+        )
+        return self._ledger.post(Transaction(f"endow:{fund}", ENDOW, fund, at_ms, lines), connection)
 
     def settle(
         self,
@@ -120,19 +145,20 @@ class Escrow:
             select(ledger_transaction.c.kind, ledger_account.c.kind, amount)
             .join(ledger_posting, ledger_posting.c.transaction_id == ledger_transaction.c.id)
             .join(ledger_account, ledger_account.c.id == ledger_posting.c.account_id)
-            .where(ledger_transaction.c.kind.in_((HOLD, SETTLE, REFUND)))
+            .where(ledger_transaction.c.kind.in_((HOLD, SETTLE, REFUND, ENDOW)))
             .group_by(ledger_transaction.c.kind, ledger_account.c.kind)
         )
         if order is not None:
             query = query.where(ledger_transaction.c.reference == order)
         sums = {(movement, kind): int(total) for movement, kind, total in connection.execute(query)}
         late = sums.get((REFUND, AccountKind.CUSTOMER), 0)
+        taken_in = sums.get((HOLD, AccountKind.ESCROW), 0) + sums.get((ENDOW, AccountKind.ESCROW), 0)
         earned = sums.get((SETTLE, AccountKind.REVENUE), 0) + sums.get((SETTLE, AccountKind.TREASURY), 0)
         return EscrowTotals(
-            escrow_in=sums.get((HOLD, AccountKind.ESCROW), 0),
+            escrow_in=taken_in,
             paid=earned - late,
             refunded=sums.get((SETTLE, AccountKind.CUSTOMER), 0) + late,
-            held=sums.get((HOLD, AccountKind.ESCROW), 0) + sums.get((SETTLE, AccountKind.ESCROW), 0),
+            held=taken_in + sums.get((SETTLE, AccountKind.ESCROW), 0),
         )
 
 

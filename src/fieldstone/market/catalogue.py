@@ -72,6 +72,8 @@ def _kind(service: Service) -> str:
 
 def _price(service: Service, product: Product, policy: Policy) -> int:
     """The policy's price under `service.product` or `product`, else the service's own; micro-dollars for one unit."""
+    if product.priced_as:
+        product = next(other for other in service.products if other.name == product.priced_as)
     for key in (f"{service.name}.{product.name}", product.name):
         text = policy.market.prices_usd.get(key)
         if text is not None:

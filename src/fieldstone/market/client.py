@@ -64,6 +64,15 @@ class MarketClient:
                     raise
                 time.sleep(1.0)
 
+    def quote_once(self, payer: str, wish: dict[str, int | None], **question: Any) -> dict[str, Any]:
+        """Return a quote for paying once; the fields are those of `POST /v1/market/funds`. Buy it with `buy`."""
+        return self._call("POST", "/funds", json={"payer": payer, "wish": wish, **question})
+
+    def funds(self) -> list[dict[str, Any]]:
+        """Return what was paid once, oldest first, each with its review."""
+        found: list[dict[str, Any]] = self._call("GET", "/funds")["funds"]
+        return found
+
     def order(self, order_id: str) -> dict[str, Any]:
         """Return an order with its provenance."""
         return self._call("GET", f"/orders/{order_id}")

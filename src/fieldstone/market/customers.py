@@ -20,7 +20,7 @@ from fieldstone.clock import Clock
 from fieldstone.errors import Rejected, UsageError
 from fieldstone.reasons import reason
 from fieldstone.state.engine import reading, writing
-from fieldstone.state.schema import api_key, customer, order
+from fieldstone.state.schema import api_key, customer, fund, order
 
 DEFAULT_PERIOD_S = 30 * 86_400
 MAX_LIMIT_MICRO_USD = 10**15
@@ -164,11 +164,15 @@ class Customers:
             raise Rejected(reason("SPENDING_LIMIT"), holder.key_prefix, detail)
 
     def spent(self, connection: Connection, prefix: str, period_s: int) -> int:
-        """Return what a key's orders of the last `period_s` seconds cost, less refunds, in micro-dollars."""
-        total = select(func.coalesce(func.sum(order.c.price_micro_usd - order.c.refund_micro_usd), 0)).where(
-            order.c.key_prefix == prefix, order.c.created_ms > self._clock.now_ms() - period_s * 1000
+        """Return what a key's orders and funds of the last `period_s` seconds cost, less refunds, in micro-dollars."""
+        since_ms = self._clock.now_ms() - period_s * 1000
+        orders = select(func.coalesce(func.sum(order.c.price_micro_usd - order.c.refund_micro_usd), 0)).where(
+            order.c.key_prefix == prefix, order.c.created_ms > since_ms
         )
-        return int(connection.execute(total).scalar_one())
+        funds = select(func.coalesce(func.sum(fund.c.price_micro_usd), 0)).where(
+            fund.c.key_prefix == prefix, fund.c.bought_ms > since_ms
+        )
+        return int(connection.execute(orders).scalar_one()) + int(connection.execute(funds).scalar_one())
 
 
 def checked_text(text: str, what: str, *, empty: bool = False, longest: int = 64) -> str:

@@ -22,10 +22,14 @@ from fieldstone.errors import Rejected, Retryable, UsageError
 from fieldstone.market import query as queries
 from fieldstone.market.customers import KeyHolder
 from fieldstone.market.delivery import DataFormat
+from fieldstone.market.funds import Fund
 from fieldstone.market.http_models import (
     AccountOut,
     ChargeOut,
     ErrorOut,
+    FundIn,
+    FundOut,
+    FundsOut,
     InvoiceOut,
     OrderIn,
     OrderOut,
@@ -193,10 +197,29 @@ def router(market: Market) -> APIRouter:
         wanted: OrderIn,
         idempotency_key: Annotated[str | None, Header(alias="Idempotency-Key", max_length=128)] = None,
         holder: KeyHolder = Depends(caller),
-    ) -> OrderOut:
-        """Buy a quote with credits. Repeating it returns the same order; 503 means paid, repeat to carry on."""
+    ) -> OrderOut | FundOut:
+        """Buy a quote with credits; one for paying once becomes a fund. Repeating it returns the same order; 503 means
+        paid, repeat to carry on."""
+        if market.is_once(wanted.quote_id):
+            return _fund_out(market.order_once(holder, wanted.quote_id, idempotency_key))
         order = market.order(holder, wanted.quote_id, idempotency_key)
         return show(order, market.invoice_ids(holder, order.id))
+
+    @routes.post("/funds", status_code=201, responses=_errors(401, 404))
+    def quote_fund(wanted: FundIn, holder: KeyHolder = Depends(caller)) -> FundOut:
+        """Price paying once. Costs nothing and binds the network until `valid_until_ms`; buy it as an order."""
+        made = market.quote_once(holder, wanted.service, wanted.product, wanted.payer, wanted.wish)
+        return _fund_out(made)
+
+    @routes.get("/funds", responses=_errors(401))
+    def list_funds(holder: KeyHolder = Depends(caller)) -> FundsOut:
+        """List what the caller paid once, with what became of it."""
+        return FundsOut(funds=[_fund_out(one) for one in market.funds.of_customer(holder.customer_id)])
+
+    @routes.get("/funds/{fund_id}", responses=_errors(401, 404))
+    def show_fund(fund_id: _Id, holder: KeyHolder = Depends(caller)) -> FundOut:
+        """Show a quote for paying once, or the fund that it bought."""
+        return _fund_out(market.funds.get(holder, fund_id))
 
     @routes.get("/orders", responses=_errors(401))
     def list_orders(
@@ -281,6 +304,7 @@ def router(market: Market) -> APIRouter:
                 units=charge.units,
                 due_micro_usd=charge.due_micro_usd,
                 paid_micro_usd=charge.paid_micro_usd,
+                from_funds_micro_usd=charge.from_funds_micro_usd,
             )
             for charge in market.usage.charges(holder.customer_id, limit)
         ]
@@ -295,6 +319,13 @@ def router(market: Market) -> APIRouter:
 
 
 _INVOICE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
+
+
+def _fund_out(one: Fund) -> FundOut:
+    names = set(FundOut.model_fields) - {"balance_micro_usd"}
+    fields = {name: getattr(one, name) for name in names}
+    fields["terms"], fields["review"] = dict(one.terms), None if one.review is None else dict(one.review)
+    return FundOut.model_validate({**fields, "balance_micro_usd": one.balance_micro_usd})
 
 
 def _quote_out(made: Quote) -> QuoteOut:

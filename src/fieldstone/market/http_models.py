@@ -163,6 +163,43 @@ class AccountOut(_Model):
     limit_micro_usd: int | None
     limit_period_s: int
     spent_micro_usd: int
+    funds_micro_usd: int = Field(description="paid once and not spent yet; it pays charges and cannot be withdrawn")
+
+
+class FundIn(_Model):
+    """What to pay once for. `payer`: the device (did:key) whose use it pays. `wish`: the service's own; for storage
+    `size_bytes`, `k`, `n`, `cost_decline_ppm` (assumed yearly fall of prices) and `years` (null: for ever)."""
+
+    service: Text = "storage"
+    product: Text = "permanent"
+    payer: Annotated[str, StringConstraints(max_length=200)]
+    wish: dict[Text, int | None]
+
+
+class FundOut(_Model):
+    """A quote for paying once (`status` quoted) or the fund that it bought (held, then endowed). `terms`: the assumptions
+    behind the price; `review`: what really was spent, whether the fund still covers, until when, what happens then."""
+
+    id: str
+    status: str
+    payer: str
+    service: str
+    product: str
+    covers: str
+    price_micro_usd: int
+    drawn_micro_usd: int
+    balance_micro_usd: int
+    units_per_s: int
+    drawn_units: int
+    created_ms: int
+    valid_until_ms: int
+    bought_ms: int | None
+    terms: dict[str, Any]
+    review: dict[str, Any] | None
+
+
+class FundsOut(_Model):
+    funds: list[FundOut]
 
 
 class PayerIn(_Model):
@@ -183,6 +220,7 @@ class ChargeOut(_Model):
     units: int
     due_micro_usd: int
     paid_micro_usd: int
+    from_funds_micro_usd: int
 
 
 class UsageOut(_Model):

@@ -8,10 +8,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Engine
 
@@ -27,6 +28,8 @@ from fieldstone.market.credits import Credits, Source, Topup
 from fieldstone.market.customers import Customers, KeyHolder
 from fieldstone.market.delivery import DataFormat
 from fieldstone.market.fulfil import Fulfilment
+from fieldstone.market.funds import PREFIX as FUND_PREFIX
+from fieldstone.market.funds import Fund, Funds
 from fieldstone.market.invoices import Invoice, Invoices
 from fieldstone.market.journalled import MarketJournal
 from fieldstone.market.metering import Refunded
@@ -50,7 +53,8 @@ WAIT_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A customer's account. `spent_micro_usd`: by this key in its limit's period. Amounts in micro-dollars."""
+    """A customer's account. `spent_micro_usd`: by this key in its limit's period; `funds_micro_usd`: paid once and not spent
+    yet; it cannot be withdrawn. Amounts in micro-dollars."""
 
     customer_id: str
     customer_name: str
@@ -60,6 +64,7 @@ class Account:
     limit_micro_usd: int | None
     limit_period_s: int
     spent_micro_usd: int
+    funds_micro_usd: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +128,11 @@ class Market:
             self.escrow,
             name,
         )
-        self.usage = Usage(engine, journal, clock, self.escrow, self.ledger, self._offer, policy().network_id)
+        by_name = {service.name: service for service in self._services}
+        self.funds = Funds(engine, journal, clock, self.customers, self.escrow, self.products, by_name)
+        self.usage = Usage(
+            engine, journal, clock, self.escrow, self.ledger, self._offer, policy().network_id, self.funds
+        )
         self._refunds = Refunds(
             engine, journal, clock, policy, self.customers, self._quotes, self._orders, self.escrow, name
         )
@@ -136,6 +145,7 @@ class Market:
         Raises Retryable while the journal or the state refuse.
         """
         topups = self._credits.complete(self._journal)
+        self.funds.complete()
         self.usage.complete()
         refunds = self._refunds.complete()
         finished, stuck = 0, {}
@@ -207,6 +217,21 @@ class Market:
         body = price(offered, canonical, selection.parts, counted, selection.excluded)
         return self._quotes.add(holder.customer_id, body, self._policy().market.quote_valid_s)
 
+    def quote_once(self, holder: KeyHolder, service: str, product: str, device: str, wish: Mapping[str, Any]) -> Fund:
+        """Price paying once for what `device` will use. See `Funds.quote` for errors; buy it with `order_once`."""
+        self._credit_pending()
+        return self.funds.quote(holder, service, product, device, wish, self.quote_valid_s)
+
+    def order_once(self, holder: KeyHolder, quote_id: str, idempotency_key: str | None = None) -> Fund:
+        """Pay a quote of `quote_once` into its fund. See `Funds.buy` for errors."""
+        self._credit_pending()
+        return self.funds.buy(holder, quote_id, idempotency_key)
+
+    @staticmethod
+    def is_once(quote_id: str) -> bool:
+        """Tell a quote for paying once from one for data."""
+        return quote_id.startswith(FUND_PREFIX)
+
     def order(self, holder: KeyHolder, quote_id: str, idempotency_key: str | None = None) -> Order:
         """Buy a quote and deliver it; the same quote or key returns the same order.
 
@@ -269,6 +294,7 @@ class Market:
                 limit_micro_usd=holder.limit_micro_usd,
                 limit_period_s=holder.limit_period_s,
                 spent_micro_usd=self.customers.spent(connection, holder.key_prefix, holder.limit_period_s),
+                funds_micro_usd=self.funds.balance(connection, who.id),
             )
 
     # ---- inside ----------------------------------------------------------------------------------------------------

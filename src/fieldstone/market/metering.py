@@ -8,6 +8,10 @@ Reason: devices earn exactly what customers paid for *their* data; never more, o
 A refund in a later epoch cannot take back what was already paid out. `settle_revenue` therefore carries it as `owed` and
 deducts it from the same device's next revenue, floored at zero.
 
+What is paid once is locked in a fund (`Endowed`) and is nobody's revenue until a charge draws on it (`Delivered.funds`).
+`settle_funds` folds both, so that everybody who has the journal knows what every fund holds; more than it holds can never
+be drawn.
+
 Invariants (tests bear these names): revenue plus newly owed adds up to what customers paid minus what they got back; no row
 is negative; the result does not depend on the order of the entries within an order's window, or on repeated entries.
 """
@@ -21,12 +25,22 @@ from typing import Annotated, Any, Protocol
 import msgspec
 import polars as pl
 
-from fieldstone.errors import Terminal
+from fieldstone.errors import CheckFailed, Terminal
 from fieldstone.units import split
 
 TREASURY_DEVICE = ""
 REVENUE_SCHEMA: dict[str, Any] = {"device": pl.String(), "service": pl.String(), "revenue_micro_usd": pl.Int64()}
 OWED_SCHEMA: dict[str, Any] = {"device": pl.String(), "service": pl.String(), "owed_micro_usd": pl.Int64()}
+
+FUND_SCHEMA: dict[str, Any] = {
+    "fund": pl.String(),
+    "customer": pl.String(),
+    "payer": pl.String(),  # did:key of the device whose charges it pays
+    "service": pl.String(),
+    "covers": pl.String(),  # the metered product that it pays
+    "paid_in_micro_usd": pl.Int64(),
+    "drawn_micro_usd": pl.Int64(),
+}
 
 _NotNegative = Annotated[int, msgspec.Meta(ge=0)]
 _Positive = Annotated[int, msgspec.Meta(gt=0)]
@@ -42,7 +56,8 @@ class JournalEntry(Protocol):
 
 
 class Delivered(msgspec.Struct, frozen=True, kw_only=True):
-    """An order was delivered. `devices`: readings per device; `refund_micro_usd`: for what was quoted and not delivered."""
+    """An order was delivered. `devices`: readings per device; `refund_micro_usd`: for what was quoted and not delivered;
+    `funds`: what of the price came out of funds, by fund."""
 
     order: str
     customer: str
@@ -53,11 +68,28 @@ class Delivered(msgspec.Struct, frozen=True, kw_only=True):
     devices: dict[str, _Positive]
     refund_micro_usd: _NotNegative = 0
     data_sha256: str = ""
+    funds: dict[str, _Positive] = {}
 
     @property
     def net_micro_usd(self) -> int:
         """What the customer pays for the delivery."""
         return self.price_micro_usd - self.refund_micro_usd
+
+
+class Endowed(msgspec.Struct, frozen=True, kw_only=True):
+    """A customer paid once into a fund. It pays what `payer` is charged for product `covers`, up to `units_per_s` of it
+    a second. `terms`: what was assumed when the price was made."""
+
+    fund: str
+    customer: str
+    payer: str
+    service: str
+    product: str
+    covers: str
+    paid_in_micro_usd: _Positive
+    units_per_s: _NotNegative
+    endowed_ms: int
+    terms: dict[str, Any] = {}
 
 
 class Refunded(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,15 +112,23 @@ class RevenueSettlement:
     owed: pl.DataFrame
 
 
-def encode(body: Delivered | Refunded) -> bytes:
-    """Return the canonical JSON of a metering entry: keys sorted, no white space."""
-    return msgspec.json.encode(body, order="sorted")
+Body = Delivered | Refunded | Endowed
 
 
-def decode(body: bytes) -> Delivered | Refunded:
+def encode(body: Body) -> bytes:
+    """Return the canonical JSON of a metering entry: keys sorted, no white space, `funds` only where there are any."""
+    fields = msgspec.to_builtins(body)
+    if not fields.get("funds", True):
+        del fields["funds"]
+    return msgspec.json.encode(fields, order="sorted")
+
+
+def decode(body: bytes) -> Body:
     """Read a metering entry. Raises Terminal: the journal's own entries are never malformed."""
     try:
         fields = msgspec.json.decode(body)
+        if "paid_in_micro_usd" in fields:
+            return msgspec.convert(fields, Endowed)
         if "price_micro_usd" in fields:
             return msgspec.convert(fields, Delivered)
         return msgspec.convert(fields, Refunded)
@@ -122,7 +162,7 @@ def settle_revenue(entries: Iterable[JournalEntry], owed: pl.DataFrame | None = 
         body = decode(entry.body)
         if isinstance(body, Delivered):
             orders.setdefault(body.order, body)  # an order is metered once; a repeated entry changes nothing
-        else:
+        elif isinstance(body, Refunded):
             refunds.setdefault((body.order, body.refund or f"#{n}"), body)
     earned: dict[tuple[str, str], int] = {}
     debt: dict[tuple[str, str], int] = {}
@@ -144,6 +184,46 @@ def settle_revenue(entries: Iterable[JournalEntry], owed: pl.DataFrame | None = 
         debt[key] -= paid_back
         earned[key] = earned.get(key, 0) - paid_back
     return RevenueSettlement(_table(earned, REVENUE_SCHEMA), _table(debt, OWED_SCHEMA))
+
+
+def settle_funds(entries: Iterable[JournalEntry], funds: pl.DataFrame) -> pl.DataFrame:
+    """Return what every fund holds after the metering entries of an epoch. `funds`: as the epoch before left them.
+
+    Raises CheckFailed for a charge that draws on a fund that is unknown, somebody else's kind, or does not hold so much.
+    """
+    rows = {row["fund"]: row for row in funds.iter_rows(named=True)}
+    seen: set[str] = set()
+    for entry in entries:
+        if entry.kind != "metering":
+            continue
+        body = decode(entry.body)
+        if isinstance(body, Endowed):
+            rows.setdefault(body.fund, {
+                "fund": body.fund, "customer": body.customer, "payer": body.payer, "service": body.service,
+                "covers": body.covers, "paid_in_micro_usd": body.paid_in_micro_usd, "drawn_micro_usd": 0,
+            })  # fmt: skip
+        elif isinstance(body, Delivered) and body.funds and body.order not in seen:
+            seen.add(body.order)
+            _draw(rows, body)
+    return pl.DataFrame([rows[fund] for fund in sorted(rows)], schema=FUND_SCHEMA, orient="row")
+
+
+def _draw(rows: Mapping[str, dict[str, Any]], body: Delivered) -> None:
+    if sum(body.funds.values()) > body.net_micro_usd:
+        raise CheckFailed(
+            f"charge {body.order} draws more from funds than its price of {body.net_micro_usd} micro-dollars"
+        )
+    for fund, amount in body.funds.items():
+        row = rows.get(fund)
+        if row is None or (row["service"], row["covers"]) != (body.service, body.product):
+            raise CheckFailed(
+                f"charge {body.order} draws on fund {fund!r}, which does not pay {body.service}/{body.product}"
+            )
+        row["drawn_micro_usd"] += amount
+        if row["drawn_micro_usd"] > row["paid_in_micro_usd"]:
+            raise CheckFailed(
+                f"charge {body.order} draws {amount} micro-dollars from fund {fund}, which does not hold so much"
+            )
 
 
 def _net_shares(order: Delivered, refunds: list[Refunded]) -> tuple[dict[str, int], int]:

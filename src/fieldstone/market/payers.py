@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import polars as pl
 
-from fieldstone.market.metering import Delivered, decode
+from fieldstone.market.metering import Delivered, Refunded, decode
 
 
 class Sealed(Protocol):
@@ -26,7 +26,8 @@ class Sealed(Protocol):
 def payers(epochs: Iterable[Sealed]) -> Counter[str]:
     """Return what each customer paid in micro-dollars, refunds deducted.
 
-    A refund of an earlier epoch's order counts in the epoch where it happened.
+    A refund of an earlier epoch's order counts in the epoch where it happened; what was paid once into a fund, in the epochs
+    whose charges draw on it.
     """
     paid: Counter[str] = Counter()
     for sealed in epochs:
@@ -35,10 +36,10 @@ def payers(epochs: Iterable[Sealed]) -> Counter[str]:
         orders: set[str] = set()
         for body in sealed.table("journal-metering")["body"].to_list():
             entry = decode(body)
-            if not isinstance(entry, Delivered):
+            if isinstance(entry, Refunded):
                 if entry.customer:
                     paid[entry.customer] -= entry.refund_micro_usd
-            elif entry.order not in orders:
+            elif isinstance(entry, Delivered) and entry.order not in orders:
                 paid[entry.customer] += entry.net_micro_usd
                 orders.add(entry.order)
     return paid

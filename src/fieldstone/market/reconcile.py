@@ -14,10 +14,10 @@ import msgspec
 from fieldstone.errors import Terminal
 from fieldstone.ledger.accounts import TREASURY, AccountKind, account
 from fieldstone.ledger.book import Ledger, Transaction
-from fieldstone.ledger.escrow import HOLD, REFUND, SETTLE, TOPUP, topup_key
+from fieldstone.ledger.escrow import ENDOW, HOLD, REFUND, SETTLE, TOPUP, topup_key
 from fieldstone.market import metering
 from fieldstone.market.credits import Credit
-from fieldstone.market.metering import Delivered, JournalEntry
+from fieldstone.market.metering import Delivered, Endowed, JournalEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,39 +37,43 @@ def reconcile(entries: Iterable[JournalEntry], ledger: Ledger) -> list[Differenc
 def compare(entries: Iterable[JournalEntry], transactions: Iterable[Transaction]) -> list[Difference]:
     """Like `reconcile`, on the transactions of a ledger."""
     expected: dict[str, dict[str, int]] = {}
-    held: dict[str, int] = {}
+    held: dict[str, tuple[int, dict[str, int]]] = {}
     differences = []
     for entry in entries:
         booked = _booking(entry)
         if booked is None:
             continue
-        key, lines, price = booked
+        key, lines, price, funds = booked
         if key in expected:
             differences.append(Difference(key, "is in the journal twice", ""))
         expected[key] = lines
         if price:
-            held[f"hold:{key.removeprefix('settle:')}"] = price
+            held[f"hold:{key.partition(':')[2]}"] = (price, funds)
     found: dict[str, dict[str, int]] = {}
     for transaction in transactions:
         lines = {line.account: line.amount_micro_usd for line in transaction.lines}
-        if transaction.kind in (TOPUP, SETTLE, REFUND):
+        if transaction.kind in (TOPUP, SETTLE, REFUND, ENDOW):
             found[transaction.key] = lines
         elif transaction.kind == HOLD:
             taken = max(lines.values())
+            drawn = {name.partition(":")[2]: -n for name, n in lines.items() if name.startswith(_FUND)}
             # an order that is still held has no journal entry yet
-            if held.pop(transaction.key, taken) != taken:
-                differences.append(Difference(transaction.key, "another price", f"held {taken}"))
+            if held.pop(transaction.key, (taken, drawn)) != (taken, drawn):
+                differences.append(Difference(transaction.key, "another price", f"held {taken}, of it {drawn}"))
         else:
             differences.append(Difference(transaction.key, "", f"unknown kind {transaction.kind!r}"))
-    differences += [Difference(key, f"price {price}", "") for key, price in held.items()]
+    differences += [Difference(key, f"price {price}", "") for key, (price, _) in held.items()]
     for key in expected.keys() | found.keys():
         if expected.get(key) != found.get(key):
             differences.append(Difference(key, _words(expected.get(key)), _words(found.get(key))))
     return sorted(differences, key=lambda difference: (difference.key, difference.journal))
 
 
-def _booking(entry: JournalEntry) -> tuple[str, dict[str, int], int] | None:
-    """Return the ledger key, lines and held price that an entry must have led to."""
+_FUND = account(AccountKind.FUND, "") + ":"
+
+
+def _booking(entry: JournalEntry) -> tuple[str, dict[str, int], int, dict[str, int]] | None:
+    """Return the ledger key, lines, held price and what of it came out of funds that an entry must have led to."""
     if entry.kind == "credit":
         try:
             credit = msgspec.json.decode(entry.body, type=Credit)
@@ -80,7 +84,7 @@ def _booking(entry: JournalEntry) -> tuple[str, dict[str, int], int] | None:
             account(AccountKind.EXTERNAL, credit.source): -amount,
             account(AccountKind.CUSTOMER, credit.customer): amount,
         }
-        return topup_key(credit.source, credit.reference), lines, 0
+        return topup_key(credit.source, credit.reference), lines, 0, {}
     if entry.kind != "metering":
         return None
     body = metering.decode(entry.body)
@@ -92,12 +96,16 @@ def _booking(entry: JournalEntry) -> tuple[str, dict[str, int], int] | None:
             TREASURY: remainder,
             account(AccountKind.CUSTOMER, body.customer): body.refund_micro_usd,
         }
-        return f"settle:{body.order}", {name: n for name, n in lines.items() if n}, body.price_micro_usd
+        return f"settle:{body.order}", {name: n for name, n in lines.items() if n}, body.price_micro_usd, body.funds
+    if isinstance(body, Endowed):
+        amount = body.paid_in_micro_usd
+        lines = {account(AccountKind.ESCROW, body.fund): -amount, account(AccountKind.FUND, body.fund): amount}
+        return f"endow:{body.fund}", lines, amount, {}
     lines = {
         account(AccountKind.REFUNDS, body.service): -body.refund_micro_usd,
         account(AccountKind.CUSTOMER, body.customer): body.refund_micro_usd,
     }
-    return f"refund:{body.refund}", {name: n for name, n in lines.items() if n}, 0
+    return f"refund:{body.refund}", {name: n for name, n in lines.items() if n}, 0, {}
 
 
 def _words(lines: dict[str, int] | None) -> str:

@@ -1,11 +1,13 @@
 """Charge customers for the verified work that their devices used: storage held and proven, bytes read.
 
 Formula, per payer, product and epoch: `due = floor(units · price of one unit / units that make one unit)`, with the units
-of all devices added up first, so that many small shares do not vanish in rounding. `paid = min(due, credits)`; devices
-share `paid` by units (`metering.shares`). Reason: only what an epoch verified is charged, the customer never goes below
+of all devices added up first, so that many small shares do not vanish in rounding. The payer's funds pay first, for what they
+were bought for (`funds.share`); `paid = min(due, funds + credits)`; devices share `paid` by units (`metering.shares`). Reason: only what an epoch verified is charged, the customer never goes below
 zero, and nobody is paid with money that was not there.
 
 Invariant (a test bears this name): what is paid never exceeds what was due nor what the customer had.
+
+A device with a fund is paid for even when no customer is bound to it any more: what was paid once stays paid.
 
 Steps, each of which can be resumed: row and hold in one transaction, then the metering entry in the journal, then the
 ledger. The journal entry falls into the running epoch: epoch N's proven work is revenue of epoch N + 1.
@@ -18,6 +20,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import msgspec
 import polars as pl
 from sqlalchemy import Connection, Engine, Row, select, update
 
@@ -30,6 +33,7 @@ from fieldstone.ledger.book import Ledger
 from fieldstone.ledger.escrow import Escrow
 from fieldstone.market import metering
 from fieldstone.market.catalogue import Offer
+from fieldstone.market.funds import Funds, share
 from fieldstone.market.journalled import MarketJournal, append_once
 from fieldstone.market.metering import Delivered
 from fieldstone.market.orders import pack, unpack
@@ -42,7 +46,8 @@ HELD, BOOKED = "held", "booked"
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """What one payer's use of one product in one epoch cost. Amounts in micro-dollars; `units` as in USAGE_SCHEMA."""
+    """What one payer's use of one product in one epoch cost. Amounts in micro-dollars; `units` as in USAGE_SCHEMA;
+    `from_funds_micro_usd`: what of the paid was paid once, before."""
 
     id: str
     customer_id: str
@@ -53,6 +58,7 @@ class Charge:
     units: int
     due_micro_usd: int
     paid_micro_usd: int
+    from_funds_micro_usd: int = 0
 
 
 class Usage:
@@ -67,6 +73,7 @@ class Usage:
         ledger: Ledger,
         offer: Callable[[str, str], Offer],
         network_id: str,
+        funds: Funds,
     ) -> None:
         self._engine = engine
         self._journal = journal
@@ -75,6 +82,7 @@ class Usage:
         self._ledger = ledger
         self._offer = offer
         self._network_id = network_id
+        self._funds = funds
         self._working = threading.Lock()
 
     def bind(self, customer_id: str, device: str, signature: bytes) -> None:
@@ -111,15 +119,16 @@ class Usage:
         with reading(self._engine) as connection:
             return [_charge(row) for row in connection.execute(query)]
 
-    def charge(self, service: str, epoch: int, table: pl.DataFrame) -> list[Charge]:
-        """Charge an epoch's usage (USAGE_SCHEMA), once; return the new charges.
+    def charge(self, service: str, epoch: int, table: pl.DataFrame, end_ms: int | None = None) -> list[Charge]:
+        """Charge an epoch's usage (USAGE_SCHEMA), once; return the new charges. `end_ms`: the epoch's end (None: now).
 
         Usage of a device that nobody pays for, or of a product without a price, is passed over: its work stays unsold.
         Raises Retryable.
         """
+        until_ms = self._clock.now_ms() if end_ms is None else end_ms
         with self._working:
             made = [
-                self._hold(service, epoch, str(name), str(product), rows)
+                self._hold(service, epoch, until_ms, str(name), str(product), rows)
                 for (name, product), rows in sorted(table.group_by("payer", "product"), key=lambda group: str(group[0]))
             ]
             self._complete()
@@ -132,7 +141,9 @@ class Usage:
 
     # ---- inside ----------------------------------------------------------------------------------------------------
 
-    def _hold(self, service: str, epoch: int, device: str, product: str, rows: pl.DataFrame) -> Charge | None:
+    def _hold(
+        self, service: str, epoch: int, until_ms: int, device: str, product: str, rows: pl.DataFrame
+    ) -> Charge | None:
         offered = self._offer(service, product)
         if offered.product.usage_per_unit <= 0:
             raise Terminal(f"service {service} meters {product}, which is sold by order")
@@ -142,14 +153,23 @@ class Usage:
         charge_id = "use_" + hashlib.sha256(f"{service}\0{epoch}\0{device}\0{product}".encode()).hexdigest()[:24]
         with writing(self._engine) as connection:
             customer = connection.execute(select(payer.c.customer_id).where(payer.c.device == device)).scalar()
-            if customer is None or due == 0:
+            funds = self._funds.paying_for(connection, device, service, product)
+            if (customer is None and not funds) or due == 0:
                 return None
             if connection.execute(select(usage.c.id).where(usage.c.id == charge_id)).first() is not None:
                 return None
-            paid = min(due, self._ledger.balance(account(AccountKind.CUSTOMER, customer), connection))
+            parts = share(funds, units, (offered.unit_price_micro_usd, offered.product.usage_per_unit), until_ms)
+            drawn = {part.fund: part.amount_micro_usd for part in parts}
+            paid = sum(drawn.values())
+            if customer is None:
+                customer = funds[-1].customer_id
+            else:
+                credits = self._ledger.balance(account(AccountKind.CUSTOMER, customer), connection)
+                paid += min(due - paid, credits)
             now_ms = self._clock.now_ms()
             if paid:
-                self._escrow.hold(charge_id, customer, paid, now_ms, connection)
+                self._escrow.hold(charge_id, customer, paid, now_ms, connection, drawn)
+                self._funds.draw(connection, parts)
             values = {
                 "id": charge_id,
                 "customer_id": customer,
@@ -164,9 +184,10 @@ class Usage:
                 "status": HELD if paid else BOOKED,
                 "journal_after": self._journal.head,
                 "created_ms": now_ms,
+                "funds": msgspec.json.encode(drawn, order="sorted") if drawn else None,
             }
             connection.execute(usage.insert().values(values))
-        return Charge(charge_id, customer, device, service, product, epoch, units, due, paid)
+        return Charge(charge_id, customer, device, service, product, epoch, units, due, paid, sum(drawn.values()))
 
     def _complete(self) -> int:
         query = select(usage).where(usage.c.status == HELD).order_by(usage.c.created_ms, usage.c.id)
@@ -185,6 +206,7 @@ class Usage:
             price_micro_usd=row.paid_micro_usd,
             delivered_ms=row.created_ms,
             devices=unpack(row.units_by_device),
+            funds=_from_funds(row),
         )
 
         def same(body: bytes) -> bool:
@@ -223,4 +245,9 @@ def _charge(row: Row[tuple[object, ...]]) -> Charge:
         row.units,
         row.due_micro_usd,
         row.paid_micro_usd,
+        sum(_from_funds(row).values()),
     )
+
+
+def _from_funds(row: Row[tuple[object, ...]]) -> dict[str, int]:
+    return {} if row.funds is None else msgspec.json.decode(row.funds, type=dict[str, int])

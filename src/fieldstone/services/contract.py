@@ -19,9 +19,9 @@ the device that answers, and the verifier who checks months later that the right
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import polars as pl
 
@@ -94,7 +94,8 @@ class Product:
     """Something a customer can buy. `price_micro_usd` is for one `unit`.
 
     Metered products are charged by `FleetVerdicts.usage`: `usage_per_unit` smallest units make one `unit`
-    (0: not metered, sold by order).
+    (0: not metered, sold by order). `priced_as`: another product of the service at whose price this one is charged; it is
+    paid by the payer's funds first (`Endowment.covers`), then by credits.
     """
 
     name: str
@@ -103,6 +104,47 @@ class Product:
     price_micro_usd: int
     description: str
     usage_per_unit: int = 0
+    priced_as: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Endowment:
+    """An offer to pay once: `price_micro_usd` goes into a locked fund that pays what the payer is charged for product
+    `covers`, up to `units_per_s` of its smallest units a second. `terms`: the assumptions behind the price, as JSON holds
+    them; they are kept with the fund and shown."""
+
+    price_micro_usd: int
+    covers: str
+    units_per_s: int
+    terms: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class FundFacts:
+    """What became of a fund by `now_ms`. `price_micro_usd`: of one unit of what it covers, today; `charged`: (epoch, micro-dollars due,
+    of them drawn from this fund), oldest first, of the time from `since_ms` to `until_ms`."""
+
+    paid_in_micro_usd: int
+    drawn_micro_usd: int
+    bought_ms: int
+    now_ms: int
+    price_micro_usd: int
+    charged: Sequence[tuple[int, int, int]] = ()
+    since_ms: int = 0
+    until_ms: int = 0
+
+
+@runtime_checkable
+class Endowing(Protocol):
+    """A service that sells something for one payment (`Product` that no order of data and no meter can sell)."""
+
+    def endow(self, product: str, wish: Mapping[str, Any], prices_micro_usd: Mapping[str, int]) -> Endowment:
+        """Return what `wish` costs once. Raises UsageError for a wish that cannot be."""
+        ...
+
+    def review_fund(self, terms: Mapping[str, Any], facts: FundFacts) -> Mapping[str, Any]:
+        """Hold a fund against what it has really spent: does it still cover, until when, what happens then."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

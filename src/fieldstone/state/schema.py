@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 
 # Known revisions, oldest first; the last one is what this version of the program writes.
-REVISIONS = ("0001", "0002", "0003")
+REVISIONS = ("0001", "0002", "0003", "0004")
 HEAD = REVISIONS[-1]
 
 metadata = MetaData(
@@ -212,9 +212,41 @@ usage = Table(
     Column("status", Text, nullable=False),  # held | booked
     Column("journal_after", BigInteger, nullable=False),
     Column("created_ms", BigInteger, nullable=False),
+    Column("funds", LargeBinary),  # JSON {fund: micro-dollars}: what of the paid came out of funds; None: nothing
     CheckConstraint("paid_micro_usd >= 0 AND paid_micro_usd <= due_micro_usd", name="paid_within_due"),
     Index("ix_market_usage_customer_id_epoch", "customer_id", "epoch"),
     Index("ix_market_usage_status", "status"),
+)
+
+# What is paid once: quoted, then bought into a locked fund that pays the charges of one device.
+fund = Table(
+    "market_fund",
+    metadata,
+    Column("id", Text, primary_key=True),  # fnd_…: of the quote, the order and the ledger's account
+    Column("customer_id", Text, ForeignKey("market_customer.id"), nullable=False),
+    Column("payer", Text, nullable=False),  # did:key of the device whose charges it pays
+    Column("service", Text, nullable=False),
+    Column("product", Text, nullable=False),  # what was bought
+    Column("covers", Text, nullable=False),  # the metered product that it pays
+    Column("status", Text, nullable=False),  # quoted | held (paid, not in the journal yet) | endowed
+    Column("price_micro_usd", BigInteger, nullable=False),
+    Column(
+        "units_per_s", BigInteger, nullable=False
+    ),  # what was bought: it never pays for more units than this a second
+    Column("drawn_micro_usd", BigInteger, nullable=False),
+    Column("drawn_units", BigInteger, nullable=False),
+    Column("terms", LargeBinary, nullable=False),  # JSON: the assumptions it was sold under
+    Column("key_prefix", Text),
+    Column("idempotency_key", Text),
+    Column("journal_after", BigInteger),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("valid_until_ms", BigInteger, nullable=False),
+    Column("bought_ms", BigInteger),
+    UniqueConstraint("customer_id", "idempotency_key"),
+    CheckConstraint("drawn_micro_usd >= 0 AND drawn_micro_usd <= price_micro_usd", name="drawn_within_price"),
+    Index("ix_market_fund_customer_id_created_ms", "customer_id", "created_ms"),
+    Index("ix_market_fund_payer", "payer"),
+    Index("ix_market_fund_status", "status"),
 )
 
 # One row per series; counting by UPDATE keeps numbers gapless, because it rolls back with its transaction.

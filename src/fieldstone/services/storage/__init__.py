@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from fieldstone.services.contract import Column, Document, EpochInput, FleetVerdicts, Product, Round, VerdictReason
+from fieldstone.services.contract import (
+    Column,
+    Document,
+    Endowment,
+    EpochInput,
+    FleetVerdicts,
+    FundFacts,
+    Product,
+    Round,
+    VerdictReason,
+)
 from fieldstone.services.storage.rules.reasons import REASONS
 from fieldstone.services.storage.schema import DOCUMENTS, PRODUCTS, QUANTITY_UNIT
 
@@ -65,6 +75,18 @@ class Storage:
         from fieldstone.services.storage.challenge import challenges
 
         return challenges(so_far, asked)
+
+    def endow(self, product: str, wish: Mapping[str, Any], prices_micro_usd: Mapping[str, int]) -> Endowment:
+        """Return what keeping an object costs once: `paid_once.endow`."""
+        from fieldstone.services.storage.paid_once import endow
+
+        return endow(product, wish, prices_micro_usd)
+
+    def review_fund(self, terms: Mapping[str, Any], facts: FundFacts) -> Mapping[str, Any]:
+        """Say whether a fund still covers what it was bought for: `paid_once.review`."""
+        from fieldstone.services.storage.paid_once import review
+
+        return review(terms, facts)
 
     def directory(self, so_far: EpochInput) -> Mapping[str, Mapping[str, Any]]:
         """Return where providers are reached: `directory.directory`."""

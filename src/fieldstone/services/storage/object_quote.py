@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from fieldstone.errors import UsageError
@@ -24,6 +25,7 @@ from fieldstone.services.storage.codes import cipher
 from fieldstone.services.storage.codes.stripes import Layout
 from fieldstone.services.storage.endowment import (
     Assumptions,
+    Stress,
     first_year_micro_usd,
     permanent_price,
     stress,
@@ -133,10 +135,7 @@ def permanent(quoted: Quote, assumed: Assumptions, storage_micro_usd: int, *, se
         for power in COVERED_POWER
     ]
     futures = [(decline, 0.0) for decline in STRESS_DECLINES] + [(STRESS_DECLINES[-1], TOKEN_VOLATILITY)]
-    trials = [
-        stress(assumed, mean_decline=decline, purchasing_power_volatility=volatility, seed=seed)
-        for decline, volatility in futures
-    ]
+    trials = [_stress(assumed, decline, volatility, seed) for decline, volatility in futures]
     return {
         "price_micro_usd": price,
         "first_year_micro_usd": first_year,
@@ -165,6 +164,11 @@ def permanent(quoted: Quote, assumed: Assumptions, storage_micro_usd: int, *, se
         ],
         "at_exhaustion": AT_EXHAUSTION,
     }
+
+
+@lru_cache(maxsize=64)
+def _stress(assumed: Assumptions, decline: float, volatility: float, seed: int) -> Stress:
+    return stress(assumed, mean_decline=decline, purchasing_power_volatility=volatility, seed=seed)
 
 
 def _share_bytes(plain_bytes: int, profile: Profile) -> int:

@@ -15,17 +15,23 @@ MONTH_S = 30 * 86_400  # the month of every storage price: thirty days
 GIB = 2**30
 KIB_S_PER_GIB_MONTH = GIB // 1_024 * MONTH_S
 
-STORAGE, EGRESS, PERMANENT = "storage", "egress", "permanent"
-LEASE, RELEASE, EGRESS_CLAIM, PROOF, CHECK, SPACE = "lease", "release", "egress", "proof", "check", "space"
+STORAGE, EGRESS, PERMANENT, PERMANENT_STORAGE = "storage", "egress", "permanent", "permanent-storage"
+LEASE, RELEASE, COVER, EGRESS_CLAIM = "lease", "release", "cover", "egress"
+PROOF, CHECK, SPACE = "proof", "check", "space"
+CHAIN = "chain"
 ANNOUNCE = "announce"
 
 DOCUMENTS: dict[str, Document] = {
     ANNOUNCE: Document(1_024, "Where gateways reach a provider, and how much it can take."),
     LEASE: Document(262_144, "A gateway pays for these shares from now on: the providers' signed receipts."),
     RELEASE: Document(262_144, "A gateway no longer pays for these shares."),
+    COVER: Document(
+        262_144, "A gateway's segments that are permanent: funds that were paid once pay for their shares first."
+    ),
     EGRESS_CLAIM: Document(262_144, "A provider's newest cumulative voucher of each gateway that read from it."),
     PROOF: Document(4_194_304, "A provider's answers to a round: leaves and their paths, in the order asked."),
     CHECK: Document(65_536, "What the test reads gave that a round assigned to this device."),
+    CHAIN: Document(256, "A gateway's commitment to the secrets that its test reads will be drawn from."),
     SPACE: Document(1_048_576, "A provider's proof of empty capacity."),
 }
 
@@ -52,7 +58,18 @@ PRODUCTS: tuple[Product, ...] = (
         "Permanent storage",
         "GiB",
         2_655_833,
-        "Pay once: an endowment pays proven storage and repair for as long as it lasts. The assumptions and the years "
-        "covered are in every quote (`storage.endowment`).",
+        "Pay once, before upload (`fieldstone storage endow`): the money is locked in a fund that pays the proven storage of "
+        "permanent objects for as long as it lasts. The assumptions and the years covered are in every quote and are held "
+        "against what was really spent. The unit price is that of one GiB at 20 of 40 under the default assumptions.",
+    ),
+    Product(
+        PERMANENT_STORAGE,
+        "Proven storage of permanent objects",
+        "GiB-month",
+        2_000,
+        "Shares of objects that nobody can delete, at the price of proven storage: drawn from what was paid once, and from "
+        "credits when no fund covers them.",
+        usage_per_unit=KIB_S_PER_GIB_MONTH,
+        priced_as=STORAGE,
     ),
 )

@@ -1,0 +1,142 @@
+"""The permanent product: what a fund for an object costs, and whether a bought fund still covers what it was bought for.
+
+    endow    size → the shares of one object of that size → `endowment.permanent_price` at the network's price today
+    review   years = `years_covered`(what is left, what all that was bought costs a year at today's price, yearly decline)
+
+A fund is held in the network's dollars and earns nothing, so only the Kryder rate, the code, and the years are the buyer's to
+choose; fund return and purchasing power of `endowment.Assumptions` are 0 and 1 here. That prices really fall as assumed is
+the founder's doing and nobody's promise: each epoch's review takes the price as it is that day.
+
+States of a review, the first that holds:
+    empty    nothing is left; charges go to the payer's credits
+    short    at today's price, falling as assumed, it ends before what was bought for: top up, or it is lost then
+    ending   it covers, but what it was bought for ends within two years
+    covers   it lasts as long as it was bought for
+Pure. The years are predictions and decide nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from fieldstone.errors import UsageError
+from fieldstone.services.contract import Endowment, FundFacts
+from fieldstone.services.storage import object_quote
+from fieldstone.services.storage.coverage import DECLINES_PPM
+from fieldstone.services.storage.endowment import Assumptions, years_covered
+from fieldstone.services.storage.pool.profile import profile_named
+from fieldstone.services.storage.schema import EGRESS, GIB, MONTH_S, PERMANENT, PERMANENT_STORAGE, STORAGE
+from fieldstone.units import DAY_MS, PPM
+
+__all__ = ["AT_EXHAUSTION", "STATES", "endow", "review"]
+
+YEAR_MS = 365 * DAY_MS
+ENDING_YEARS = 2.0
+MOST_YEARS = 1_000
+
+STATES: Mapping[str, str] = {
+    "empty": "nothing is left in the fund: charges go to the credits of whoever pays for the gateway",
+    "short": "at today's price, falling as assumed, the fund ends before the time it was bought for: top it up",
+    "ending": "the time it was bought for ends within two years",
+    "covers": "at today's price, falling as assumed, the fund lasts as long as it was bought for",
+}
+AT_EXHAUSTION = (
+    "when the fund is empty, its charges go to the credits of whoever pays for the gateway; without credits providers are "
+    "no longer paid, and what the gateway stores is lost share by share. Nothing is promised beyond the fund; whoever pays "
+    "for the gateway can add another one"
+)
+
+
+class Wish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What to keep: bytes of one object, its code, the assumed yearly fall of prices, and for how long (None: for ever)."""
+
+    size_bytes: int
+    k: int = 20
+    n: int = 40
+    cost_decline_ppm: int = 20_000
+    years: int | None = None
+
+
+def endow(product: str, wish: Mapping[str, Any], prices_micro_usd: Mapping[str, int]) -> Endowment:
+    """Return the price of keeping what `wish` says and the terms to be kept with it.
+
+    Raises UsageError for another product, for a wish that cannot be, or when no finite price lasts for ever.
+    """
+    if product != PERMANENT:
+        raise UsageError(f"{product!r} cannot be paid once; {PERMANENT!r} can")
+    try:
+        wanted = msgspec.convert({name: value for name, value in wish.items() if value is not None}, Wish)
+    except msgspec.ValidationError as error:
+        raise UsageError(f"the wish is malformed: {error}") from None
+    if not 0 <= wanted.cost_decline_ppm < PPM or not 1 <= (wanted.years or 1) <= MOST_YEARS:
+        raise UsageError(f"prices fall by 0 to 999,999 ppm a year, for 1 to {MOST_YEARS} years or for ever")
+    profile = profile_named(f"{wanted.k}/{wanted.n}")
+    prices = {name: prices_micro_usd[name] for name in (STORAGE, EGRESS)}
+    quoted = object_quote.monthly(wanted.size_bytes, profile, months=0, egress_bytes=0, prices_micro_usd=prices)
+    assumed = Assumptions(
+        k=profile.k, n=profile.n, cost_decline_ppm=wanted.cost_decline_ppm, years=wanted.years
+    )  # held in dollars, earning nothing: that is what the ledger does
+    found = object_quote.permanent(quoted, assumed, prices[STORAGE])
+    terms = {
+        **found,
+        "at_exhaustion": AT_EXHAUSTION,
+        "size_bytes": wanted.size_bytes,
+        "stored_bytes": quoted.stored_bytes,
+        "k": profile.k,
+        "n": profile.n,
+    }
+    return Endowment(found["price_micro_usd"], PERMANENT_STORAGE, -(-quoted.stored_bytes // 1_024), terms)
+
+
+def review(terms: Mapping[str, Any], facts: FundFacts) -> dict[str, Any]:
+    """Hold a fund against its terms and what was really charged; see the module's words for the states."""
+    assumed = terms["assumptions"]
+    decline_ppm, promised = int(assumed["kryder_rate_ppm_per_year"]), assumed["years"]
+    balance = facts.paid_in_micro_usd - facts.drawn_micro_usd
+    age_years = max(0, facts.now_ms - facts.bought_ms) / YEAR_MS
+    yearly = -(-int(terms["stored_bytes"]) * facts.price_micro_usd * 365 * 86_400 // (GIB * MONTH_S))
+    planned = int(terms["first_year_micro_usd"]) * (1 - decline_ppm / PPM) ** age_years
+    due, drawn = sum(one[1] for one in facts.charged), sum(one[2] for one in facts.charged)
+    span_ms = facts.until_ms - facts.since_ms
+    left = None if promised is None else max(0.0, promised - age_years)
+    lasts = years_covered(balance, yearly, decline_ppm / PPM)
+    declines = sorted({*DECLINES_PPM, decline_ppm})
+    found = [(ppm, years_covered(balance, yearly, ppm / PPM)) for ppm in declines]
+    return {
+        "state": _state(balance, lasts, left),
+        "at_exhaustion": terms["at_exhaustion"],
+        "age_years": round(age_years, 3),
+        "assumed_decline_ppm": decline_ppm,
+        "yearly_micro_usd": yearly,
+        "planned_yearly_micro_usd": math.ceil(planned),
+        "pace_yearly_micro_usd": -(-drawn * YEAR_MS // span_ms) if drawn and span_ms > 0 else None,
+        "charged_micro_usd": due,
+        "not_from_fund_micro_usd": due - drawn,
+        "epochs": len(facts.charged),
+        "years_wanted": None if left is None else round(left, 2),
+        "years": _years(lasts),
+        "dry_ms": _dry(lasts, facts.now_ms),
+        "if_prices_fall": [
+            {"decline_ppm": ppm, "years": _years(years), "dry_ms": _dry(years, facts.now_ms)} for ppm, years in found
+        ],
+    }
+
+
+def _state(balance: int, lasts: float, left: float | None) -> str:
+    if balance <= 0:
+        return "empty"
+    if not math.isinf(lasts) and (left is None or lasts < left):
+        return "short"
+    return "ending" if left is not None and left < ENDING_YEARS else "covers"
+
+
+def _years(years: float) -> float | None:
+    return None if math.isinf(years) else round(years, 2)
+
+
+def _dry(years: float, now_ms: int) -> int | None:
+    return None if math.isinf(years) else now_ms + round(min(years, 10_000.0) * YEAR_MS)
