@@ -28,7 +28,7 @@ from fieldstone.services.storage.catalog.uploads import (
     list_parts,
     put_part,
 )
-from fieldstone.services.storage.catalog.versions import find_version
+from fieldstone.services.storage.catalog.versions import delete_current, delete_version, find_version
 from fieldstone.services.storage.pool import Stored
 from tests.services.storage.catalog.conftest import OWNER, Catalogue
 from tests.services.storage.folder_pool import segment
@@ -72,6 +72,10 @@ def test_completion_hands_the_uses_over_and_drops_what_was_not_named(catalogue: 
         assert begin_again is None
 
 
+def asked_again(c: Catalogue, upload: Upload, etag: str = "whole-1") -> Written | None:
+    return c.store.read_now(lambda x: find_completed(x, c.bucket, b"k", upload.upload_id, etag))
+
+
 def test_a_completion_asked_again_answers_as_before(catalogue: Catalogue) -> None:
     upload = begin(catalogue)
     named = [part(catalogue, upload, 1)]
@@ -79,10 +83,43 @@ def test_a_completion_asked_again_answers_as_before(catalogue: Catalogue) -> Non
     written = complete(catalogue, upload, named)
     again = catalogue.do(complete_upload, catalogue.pool, upload, have, Whole("whole-1", ""), 99)
     assert again == written
-    assert catalogue.store.read_now(lambda c: find_completed(c, catalogue.bucket, b"k", upload.upload_id)) == written
+    assert asked_again(catalogue, upload) == written
     assert list(catalogue.pool.uses().values()) == [1]
     assert catalogue.do(forget_completed, catalogue.clock + 1) == 1
-    assert catalogue.store.read_now(lambda c: find_completed(c, catalogue.bucket, b"k", upload.upload_id)) is None
+    assert asked_again(catalogue, upload) is None
+
+
+def test_a_completion_asked_again_from_other_parts_is_refused(catalogue: Catalogue) -> None:
+    """The two requests cannot both have made the object, also when they arrive at the same instant."""
+    upload = begin(catalogue)
+    named = [part(catalogue, upload, number) for number in (1, 2)]
+    have = catalogue.store.read_now(lambda x: list_parts(x, upload))
+    complete(catalogue, upload, named)
+    with pytest.raises(CatalogFault, match="NoSuchUpload"):
+        asked_again(catalogue, upload, "whole-2")
+    with pytest.raises(CatalogFault, match="NoSuchUpload"):
+        catalogue.do(complete_upload, catalogue.pool, upload, have[:1], Whole("whole-2", ""), 99)
+
+
+@pytest.mark.parametrize("versioning", ["", "Enabled"])
+def test_a_completion_asked_again_does_not_speak_of_what_was_deleted(catalogue: Catalogue, versioning: str) -> None:
+    if versioning:
+        catalogue.versioned(versioning)
+    upload = begin(catalogue)
+    written = complete(catalogue, upload, [part(catalogue, upload, 1)])
+    catalogue.do(delete_current, catalogue.pool, catalogue.bucket, b"k", OWNER, 9)
+    if versioning:  # the version stands behind the marker
+        assert asked_again(catalogue, upload) == written
+        catalogue.do(delete_version, catalogue.pool, catalogue.bucket, b"k", written.version_id, 9)
+    with pytest.raises(CatalogFault, match="NoSuchUpload"):
+        asked_again(catalogue, upload)
+
+
+def test_a_completion_asked_again_after_an_overwrite_was_done_all_the_same(catalogue: Catalogue) -> None:
+    upload = begin(catalogue)
+    written = complete(catalogue, upload, [part(catalogue, upload, 1)])
+    catalogue.put("k")
+    assert asked_again(catalogue, upload) == written
 
 
 async def test_two_completions_at_once_make_one_version(catalogue: Catalogue) -> None:

@@ -15,11 +15,27 @@ from sqlalchemy import Connection, delete, insert, select, update
 from fieldstone.services.storage.catalog.buckets import hold_bucket
 from fieldstone.services.storage.catalog.content import Content, held
 from fieldstone.services.storage.catalog.faults import CatalogFault
-from fieldstone.services.storage.catalog.rows import Attributes, NewVersion, Part, Upload, Written, pack
+from fieldstone.services.storage.catalog.rows import (
+    NULL_VERSION,
+    Attributes,
+    NewVersion,
+    Part,
+    Upload,
+    Written,
+    pack,
+)
 from fieldstone.services.storage.catalog.schema import part as parts
 from fieldstone.services.storage.catalog.schema import upload as uploads
 from fieldstone.services.storage.catalog.store import lock_key
-from fieldstone.services.storage.catalog.versions import Check, Uses, adopt, drop, put_version
+from fieldstone.services.storage.catalog.versions import (
+    Check,
+    Uses,
+    adopt,
+    current_of,
+    drop,
+    find_version,
+    put_version,
+)
 
 PARTS_LIMIT = 10_000
 SMALLEST_PART_BYTES = 5 << 20
@@ -79,10 +95,29 @@ def find_upload(connection: Connection, bucket_id: int, key: bytes, upload_id: s
     return _upload(row)
 
 
-def find_completed(connection: Connection, bucket_id: int, key: bytes, upload_id: str) -> Written | None:
-    """Return what an upload became when it was completed, None when it is unknown or in progress."""
+def find_completed(connection: Connection, bucket_id: int, key: bytes, upload_id: str, etag: str) -> Written | None:
+    """Return what an upload became when it was completed, None when it is unknown or in progress.
+
+    `etag`: of the whole that is asked for. Raises CatalogFault NoSuchUpload where the upload was completed from other
+    parts, or nothing is left of what it became: a client that asks again must not take a deleted object for stored.
+    """
     row = _find(connection, bucket_id, key, upload_id)
-    return _WRITTEN.decode(row.completed) if row is not None and row.completed is not None else None
+    if row is None or row.completed is None:
+        return None
+    written = _WRITTEN.decode(row.completed)
+    if written.etag != etag or not _stands(connection, bucket_id, key, written.version_id):
+        raise CatalogFault("NoSuchUpload", upload_id)
+    return written
+
+
+def _stands(connection: Connection, bucket_id: int, key: bytes, version_id: str) -> bool:
+    """Say whether a version is there, or, where overwriting leaves none behind, what took its place."""
+    if version_id == NULL_VERSION:
+        current = current_of(connection, bucket_id, key)
+        if current is not None and not current.marker:
+            return True
+    found = find_version(connection, bucket_id, key, version_id)
+    return found is not None and not found.marker
 
 
 def put_part(
@@ -170,7 +205,7 @@ def complete_upload(
     # in the order in which put_version takes them: bucket, key, upload
     hold_bucket(connection, upload.bucket_id)
     lock_key(connection, upload.bucket_id, upload.key)
-    done = find_completed(connection, upload.bucket_id, upload.key, upload.upload_id)
+    done = find_completed(connection, upload.bucket_id, upload.key, upload.upload_id, whole.etag)
     if done is not None:
         return done
     _hold(connection, upload, alone=True)

@@ -195,6 +195,14 @@ def test_multipart_with_gaps_ranges_parts_and_retries(s3: Any, bucket: str) -> N
         s3.get_object(Bucket=bucket, Key="m", PartNumber=4)
     with Refused("NoSuchUpload", 404):
         s3.abort_multipart_upload(Bucket=bucket, Key="m", UploadId="none")
+    for others in (parts[:2], [*parts, {"PartNumber": 10_000, "ETag": "?"}]):
+        with Refused("NoSuchUpload", 404):
+            s3.complete_multipart_upload(**named, MultipartUpload={"Parts": others}, IfNoneMatch="*")
+    again = s3.complete_multipart_upload(**named, MultipartUpload={"Parts": parts}, IfNoneMatch="*")
+    assert done["ETag"] == again["ETag"]
+    s3.delete_object(Bucket=bucket, Key="m")
+    with Refused("NoSuchUpload", 404):
+        s3.complete_multipart_upload(**named, MultipartUpload={"Parts": parts})
 
 
 def test_parts_too_small_are_refused_and_an_abort_forgets(s3: Any, bucket: str) -> None:

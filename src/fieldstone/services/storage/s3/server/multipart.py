@@ -165,7 +165,8 @@ async def complete_multipart_upload(call: Call) -> Answer:
     gateway = call.gateway
     named = documents.parse_complete(await read_document(call, with_checksum=False))
     bucket_id, key, upload_id = call.bucket_id, call.key, call.request.parameter("uploadId") or ""
-    done = await gateway.store.read(lambda c: find_completed(c, bucket_id, key, upload_id))
+    etag = _etag([part.etag for part in named])
+    done = await gateway.store.read(lambda c: find_completed(c, bucket_id, key, upload_id, etag))
     if done is not None:
         return _completed(call, done)
     upload = await find_upload_for(call)
@@ -174,7 +175,6 @@ async def complete_multipart_upload(call: Call) -> Answer:
     have = await gateway.store.read(lambda c: list_parts(c, upload))
     chosen = check_parts([_named_part(part, upload) for part in named], have)
     _check_size(call, chosen)
-    etag = _etag(chosen)
     checksum = _checksum(call, upload, chosen)
     now_ms = gateway.now_ms()
 
@@ -209,11 +209,15 @@ def _check_size(call: Call, chosen: Sequence[Part]) -> None:
         )
 
 
-def _etag(chosen: Sequence[Part]) -> str:
+def _etag(etags: Sequence[str]) -> str:
+    """Return the ETag of a whole of parts, as S3 does: '' where one of theirs is none of ours."""
     digest = hashlib.md5(usedforsecurity=False)
-    for part in chosen:
-        digest.update(bytes.fromhex(part.etag.partition("-")[0]))
-    return f"{digest.hexdigest()}-{len(chosen)}"
+    try:
+        for etag in etags:
+            digest.update(bytes.fromhex(etag.partition("-")[0]))
+    except ValueError:
+        return ""
+    return f"{digest.hexdigest()}-{len(etags)}"
 
 
 def _checksum(call: Call, upload: Upload, chosen: Sequence[Part]) -> str:
