@@ -1,6 +1,8 @@
 """The server process of the intake benchmarks: a real journal, N enrolled devices, real HTTP. Prints its port.
 
 python bench/intake_server.py FOLDER DEVICES [lane|h11]
+    LIBSODIUM=1  check signatures with PyNaCl even where the faster library is installed
+    ASYNCIO=1    asyncio's own event loop even where uvloop is installed
 """
 
 from __future__ import annotations
@@ -17,12 +19,14 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from fieldstone.clock import SystemClock
-from fieldstone.identity import entries
+from fieldstone.identity import entries, strict_v1
+from fieldstone.identity.ed25519 import Backend, verify_with_libsodium
 from fieldstone.identity.entries import Place
 from fieldstone.identity.keys import Algorithm, DeviceKey
 from fieldstone.identity.wallet import Wallet
 from fieldstone.intake.http import routes
 from fieldstone.intake.lane import lane
+from fieldstone.intake.loop import loop_factory
 from fieldstone.intake.pipeline import Intake
 from fieldstone.journal import Journal
 from fieldstone.journal.group_commit import GroupCommit
@@ -101,4 +105,7 @@ async def serve(folder: Path, devices: int, http: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3] if len(sys.argv) > 3 else "lane"))
+    if os.environ.get("LIBSODIUM"):
+        strict_v1.backend = lambda: Backend("PyNaCl", "", verify_with_libsodium, "asked for")
+    with asyncio.Runner(loop_factory=None if os.environ.get("ASYNCIO") else loop_factory()) as runner:
+        runner.run(serve(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3] if len(sys.argv) > 3 else "lane"))

@@ -17,6 +17,7 @@ from fieldstone.cli import app, checks
 from fieldstone.cli.checks import BROKEN, OK, SKIPPED, WARNING, Finding
 from fieldstone.cli.init import write_network
 from fieldstone.config import Config, load
+from fieldstone.identity.ed25519 import backend
 from fieldstone.policy import RewardPolicy, ServicePolicy, SettlementPolicy
 
 
@@ -65,6 +66,8 @@ def test_a_fit_machine_ends_with_0(config: Config) -> None:
     assert shown["fit"] is True
     names = {check["check"] for check in shown["checks"]}
     assert {"settings", "python", "packages", "keccak", "disk", "space", "clock", "port", "chain", "rewards"} <= names
+    signatures = next(check for check in shown["checks"] if check["check"] == "signatures")
+    assert backend().name in signatures["found"] and signatures["measured"]["per_s"] > 0
     disk = next(check for check in shown["checks"] if check["check"] == "disk")
     assert disk["measured"]["single_commits_per_s"] > 0
     assert not config.data_dir.exists(), "doctor leaves nothing behind"

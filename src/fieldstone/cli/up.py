@@ -21,6 +21,7 @@ def command(
     import asyncio
 
     from fieldstone.config import load
+    from fieldstone.intake.loop import loop_factory
     from fieldstone.node.logs import configure
     from fieldstone.node.node import Node
     from fieldstone.node.serve import Server
@@ -36,7 +37,8 @@ def command(
             f"  explorer   {server.url}/\n  reports    POST {server.url}/v1/reports\n  chain      {chain}",
             err=True,
         )
-        asyncio.run(server.run())
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+            runner.run(server.run())
     finally:
         node.close()
     typer.echo("stopped; everything accepted is in the journal", err=True)

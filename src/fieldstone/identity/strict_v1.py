@@ -22,9 +22,10 @@ import coincurve
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, utils
-from nacl.bindings import crypto_core_ed25519_add, crypto_sign_open
-from nacl.exceptions import BadSignatureError
+from nacl.bindings import crypto_core_ed25519_add
 from nacl.exceptions import RuntimeError as NaClRuntimeError
+
+from fieldstone.identity.ed25519 import backend
 
 NAME = "strict-v1"
 
@@ -39,14 +40,15 @@ _SECP256K1_N = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD036414
 _ORDER_EIGHT_Y = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
 _SMALL_ORDER_Y = frozenset({1, _P - 1, 0, _ORDER_EIGHT_Y, _P - _ORDER_EIGHT_Y})
 _Y_MASK = 2**255 - 1
+_SMALL_ORDER = frozenset({(y | sign << 255).to_bytes(32, "little") for y in _SMALL_ORDER_Y for sign in (0, 1)})
 
 
 def _bad_point(encoded: bytes) -> str:
     """Name what is wrong with an Ed25519 point encoding, or return ""; does not test that it is on the curve."""
-    y = int.from_bytes(encoded, "little") & _Y_MASK
-    if y >= _P:
+    # Almost every y is below p by its highest byte: that spares the conversion.
+    if encoded[31] & 0x7F == 0x7F and int.from_bytes(encoded, "little") & _Y_MASK >= _P:
         return "the point is not canonically encoded"
-    if y in _SMALL_ORDER_Y:
+    if encoded in _SMALL_ORDER:
         return "the point is of small order"
     return ""
 
@@ -79,13 +81,11 @@ def ecdsa_key_problem(raw: bytes, is_p256: bool) -> str:
 
 def verify_ed25519(raw: bytes, message: bytes, signature: bytes) -> bool:
     """Apply the Ed25519 rule; `raw` has passed `ed25519_key_problem`."""
-    if len(signature) != 64 or int.from_bytes(signature[32:], "little") >= _L or _bad_point(signature[:32]):
+    if len(signature) != 64 or _bad_point(signature[:32]):
         return False
-    try:
-        crypto_sign_open(signature + message, raw)
-    except BadSignatureError:
+    if signature[63] >= 0x10 and int.from_bytes(signature[32:], "little") >= _L:  # L is 2²⁵² and a little
         return False
-    return True
+    return backend().verify(raw, message, signature)
 
 
 _ECDSA_SHA256 = ec.ECDSA(hashes.SHA256())
