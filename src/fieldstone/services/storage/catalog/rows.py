@@ -155,7 +155,7 @@ class Written:
     size_bytes: int
     checksum: str
     modified_ms: int
-    show_version: bool = False  # the bucket was ever versioned, so the answer names the version
+    show_version: bool = False  # the bucket is versioned, so the answer names the version; not so a suspended one's
 
 
 @dataclass(frozen=True, slots=True)

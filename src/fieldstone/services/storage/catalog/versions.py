@@ -73,7 +73,7 @@ def put_version(
         _INSERT_CONTENT,
         {"version": row_id, "extents": content.encode(), "parts": pack(new.parts) if new.parts else None},
     )
-    return Written(version_id, new.etag, content.size_bytes, new.checksum, new.modified_ms, bool(versioning))
+    return Written(version_id, new.etag, content.size_bytes, new.checksum, new.modified_ms, versioning == "Enabled")
 
 
 def adopt(connection: Connection, pool: Uses, content: Content) -> None:

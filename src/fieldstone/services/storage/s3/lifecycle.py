@@ -88,10 +88,10 @@ def _rule(node: xml.Node) -> Rule:
         raise S3Error("MalformedXML")
     if name is not None and len(name) > 255:
         raise S3Error("InvalidArgument", "ID length should not exceed allowed limit of 255")
-    for transition in (*node.all("Transition"), *node.all("NoncurrentVersionTransition")):
-        date = transition.value("Date")
-        if date is not None and parse_iso_date(date) is None:
-            raise S3Error("MalformedXML")
+    transitions = (*node.all("Transition"), *node.all("NoncurrentVersionTransition"))
+    for transition in transitions:
+        _check_transition(transition)
+    if transitions:
         raise S3Error("NotImplemented", "Transitions are not supported: there is one storage class.")
     node.only(
         "ID", "Status", "Filter", "Prefix", "Expiration", "NoncurrentVersionExpiration", "AbortIncompleteMultipartUpload"
@@ -131,6 +131,24 @@ def _days(value: str, what: str) -> int:
     return int(value)
 
 
+def _midnight(value: str) -> int:
+    date_ms = parse_iso_date(value)
+    if date_ms is None:
+        raise S3Error("MalformedXML")
+    if date_ms % DAY_MS:
+        raise S3Error("InvalidArgument", "'Date' must be at midnight GMT")
+    return date_ms
+
+
+def _check_transition(node: xml.Node) -> None:
+    """Find what is wrong with a transition, so that a mistake is not taken for what we do not offer."""
+    node.only("Date", "Days", "NoncurrentDays", "NewerNoncurrentVersions", "StorageClass")
+    node.required("StorageClass")
+    date = node.value("Date")
+    if date is not None:
+        _midnight(date)
+
+
 def _expiration(node: xml.Node | None) -> tuple[int | None, int | None, bool]:
     if node is None:
         return None, None, False
@@ -141,12 +159,7 @@ def _expiration(node: xml.Node | None) -> tuple[int | None, int | None, bool]:
     if days is not None:
         return _days(days, "Days"), None, False
     if date is not None:
-        date_ms = parse_iso_date(date)
-        if date_ms is None:
-            raise S3Error("MalformedXML")
-        if date_ms % DAY_MS:
-            raise S3Error("InvalidArgument", "'Date' must be at midnight GMT")
-        return None, date_ms, False
+        return None, _midnight(date), False
     return None, None, xml.boolean(marker or "")
 
 

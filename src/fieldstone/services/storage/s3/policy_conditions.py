@@ -1,7 +1,7 @@
 """The condition block of a policy: operators on request facts.
 
-Source: IAM user guide, "IAM JSON policy elements: Condition operators". Condition keys are compared in lower case. A key
-that the request lacks makes a condition false, except for the negated operators, `…IfExists` and `ForAllValues:`.
+Source: IAM user guide, "IAM JSON policy elements: Condition operators". Condition keys are compared in lower case, also the
+names of tags in them. A key that the request lacks makes a condition false, except for the negated operators, `…IfExists` and `ForAllValues:`.
 """
 
 from __future__ import annotations
@@ -134,10 +134,8 @@ def parse(node: object) -> tuple[Condition, ...]:
                 raise S3Error("MalformedPolicy", "Policy has an invalid condition key", detail={"Detail": str(key)})
             texts = tuple(str(v).lower() if isinstance(v, bool) else str(v) for v in values)
             _check_values(name, texts)
-            # The part after a slash is a tag's name, which keeps its case.
-            head, slash, tag = key.partition("/")
             quantifier_ = next(q for q in ("", "ForAnyValue", "ForAllValues") if q == quantifier)
-            found.append(Condition(name, head.lower() + slash + tag, texts, if_exists, quantifier_))  # type: ignore[arg-type]
+            found.append(Condition(name, key.lower(), texts, if_exists, quantifier_))  # type: ignore[arg-type]
     return tuple(found)
 
 

@@ -68,5 +68,5 @@ def parse_header(value: str) -> dict[str, str]:
 
 
 def write(tags: Mapping[str, str]) -> bytes:
-    """Render a `Tagging` document."""
-    return xml.write("Tagging", [("TagSet", [("Tag", [("Key", k), ("Value", v)]) for k, v in tags.items()])])
+    """Render a `Tagging` document, in order of the keys."""
+    return xml.write("Tagging", [("TagSet", [("Tag", [("Key", k), ("Value", v)]) for k, v in sorted(tags.items())])])

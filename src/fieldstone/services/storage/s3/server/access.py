@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from fieldstone.services.storage.catalog.rows import Version
 from fieldstone.services.storage.s3 import acl, policy, public_access, tagging
 from fieldstone.services.storage.s3.acl import Acl
+from fieldstone.services.storage.s3.addressing import copy_source
 from fieldstone.services.storage.s3.dates import iso_date
 from fieldstone.services.storage.s3.errors import S3Error
 from fieldstone.services.storage.s3.public_access import PublicAccessBlock
@@ -173,14 +174,33 @@ def _context(call: Call, tags: Mapping[str, str]) -> dict[str, Sequence[str]]:
         if value is not None:
             found[name] = [value]
     for raw in request.headers:
-        if raw.startswith(b"x-amz-") and not raw.startswith(b"x-amz-meta-"):
+        if raw.startswith(b"x-amz-") and not raw.startswith(b"x-amz-meta-") and b"customer-key" not in raw:
             found.setdefault("s3:" + raw.decode("latin-1"), [request.header(raw.decode("latin-1")) or ""])
+    source = request.header("x-amz-copy-source")
+    if source is not None:
+        found["s3:x-amz-copy-source"] = _spellings(source)
     stated = request.header("x-amz-tagging")
-    if stated is not None:
-        pairs = tagging.parse_header(stated)
-        found |= {f"s3:requestobjecttag/{name.lower()}": [value] for name, value in pairs.items()}
+    pairs = tagging.parse_header(stated) if stated is not None else call.stated_tags
+    if pairs is not None:
+        found |= _by_name("s3:requestobjecttag/", pairs)
         found["s3:requestobjecttagkeys"] = list(pairs)
-    found |= {f"s3:existingobjecttag/{name.lower()}": [value] for name, value in tags.items()}
+    return found | _by_name("s3:existingobjecttag/", tags)
+
+
+def _spellings(source: str) -> list[str]:
+    """Return a copy's source as policies may spell it, however the request does: a rule must not hang on a slash."""
+    try:
+        bucket, key, _ = copy_source(source)
+    except S3Error:
+        return [source]
+    return [f"{bucket}/{key}", f"/{bucket}/{key}"]
+
+
+def _by_name(prefix: str, tags: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return tags as condition keys, where case does not count: names that differ in it share a key."""
+    found: dict[str, list[str]] = {}
+    for name, value in tags.items():
+        found.setdefault(prefix + name.lower(), []).append(value)
     return found
 
 

@@ -130,7 +130,7 @@ async def copy_object(call: Call) -> Answer:
     written = await gateway.store.write(write)
     fields = [("LastModified", iso_date(written.modified_ms)), ("ETag", f'"{written.etag}"'), *_named(checksum)]
     answer = Answer.document("CopyObjectResult", fields)
-    answer.headers += [h for h in written_headers(call, written) if h[0] != b"etag"]
+    answer.headers += [h for h in written_headers(call, written, attributes.tags) if h[0] != b"etag"]
     answer.headers += _source_version(source, found)
     return answer
 

@@ -12,8 +12,10 @@ def cross_origin_headers(call: Call) -> Headers:
     origin = call.header("origin")
     if rules is None or not origin:
         return []
-    rule = cors.find(rules, origin, call.request.method)
-    return _encoded(cors.response_headers(rule, origin, call.request.method)) if rule is not None else []
+    # browsers send the header in preflights alone; who sends it otherwise asks what that method would be answered
+    method = call.header("access-control-request-method") or call.request.method
+    rule = cors.find(rules, origin, method)
+    return _encoded(cors.response_headers(rule, origin, method)) if rule is not None else []
 
 
 async def preflight(call: Call) -> Answer:

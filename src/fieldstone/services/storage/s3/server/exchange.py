@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -141,6 +141,8 @@ class Call:
     now_ms: int
     secure: bool = False
     view: BucketView | None = None
+    # tags that the request states in a document; those of a header are looked for there
+    stated_tags: Mapping[str, str] | None = None
     # what an operation found out for the access log
     notes: dict[str, Any] = field(default_factory=dict)
 

@@ -52,14 +52,15 @@ async def post_object(call: Call) -> Answer:
         request=_as_put(call.request, form),
         target=replace(call.target, level="object", key=key),
     )
+    if "tagging" in form.fields:
+        signed.stated_tags = tagging.parse(form.fields["tagging"].encode())
     if not allowed(signed, "PostObject", key):
         raise S3Error("AccessDenied")
     encryption.check("PutObject", signed.request)
     customer = stated_key(signed.request)
     attributes = await stated_attributes(signed)
-    if "tagging" in form.fields:
-        tags = tagging.parse(form.fields["tagging"].encode())
-        attributes = msgspec.structs.replace(attributes, tags=tags or None)
+    if signed.stated_tags is not None:
+        attributes = msgspec.structs.replace(attributes, tags=dict(signed.stated_tags) or None)
     most = min(bounds[1], MAX_PUT_BYTES) if bounds is not None else MAX_PUT_BYTES
     plan = replace(_plan(form), max_bytes=most)
     decoder = BodyDecoder(plan, want_md5=gateway.options.etag == "md5")
@@ -75,7 +76,7 @@ async def post_object(call: Call) -> Answer:
     )
     bucket_id = call.bucket_id
     written = await gateway.store.write(lambda c: put_version(c, gateway.pool, bucket_id, key.encode(), new))
-    return _answer(signed, form, key, written.etag, written_headers(signed, written))
+    return _answer(signed, form, key, written.etag, written_headers(signed, written, attributes.tags))
 
 
 def _as_put(request: Request, form: Form) -> Request:

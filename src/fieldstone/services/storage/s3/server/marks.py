@@ -34,8 +34,8 @@ async def get_tagging(call: Call) -> Answer:
 
 async def put_tagging(call: Call) -> Answer:
     """PutObjectTagging."""
+    tags = call.stated_tags = tagging.parse(await read_document(call))  # a policy may ask what they will be
     version = await find_for(call)
-    tags = tagging.parse(await read_document(call))
     await call.gateway.store.write(lambda c: set_tags(c, version.id, tags))
     return _answer(call, version)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
 
 from fieldstone.services.storage.catalog.content import Content
@@ -128,15 +128,19 @@ async def head_object(call: Call) -> Answer:
     return answer
 
 
-def _expiration(call: Call, version: Version) -> Headers:
-    """Return `x-amz-expiration` where a lifecycle rule will end the object."""
+def expiration_headers(call: Call, modified_ms: int, size_bytes: int, tags: Mapping[str, str]) -> Headers:
+    """Return `x-amz-expiration` where a lifecycle rule will end the current object of the request's key."""
     rules = call.bucket.setting("lifecycle", lifecycle.parse)
-    if not rules or not version.is_current:
+    if not rules:
         return []
-    tags = version.tag_map() if version.tags else {}
-    facts = lifecycle.Facts(version.key.decode(), version.modified_ms, version.size_bytes, tags)
-    found = lifecycle.expiration_header(rules, facts)
+    found = lifecycle.expiration_header(rules, lifecycle.Facts(call.target.key or "", modified_ms, size_bytes, tags))
     return [(b"x-amz-expiration", found.encode())] if found else []
+
+
+def _expiration(call: Call, version: Version) -> Headers:
+    if not version.is_current or "lifecycle" not in call.bucket.row.settings:
+        return []
+    return expiration_headers(call, version.modified_ms, version.size_bytes, version.tag_map())
 
 
 def _described(call: Call, version: Version, key: CustomerKey | None) -> tuple[Answer, int, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from fieldstone.services.storage.catalog.rows import Attributes, NewVersion, Version, Written
 from fieldstone.services.storage.catalog.versions import look_up, put_version
@@ -15,7 +15,7 @@ from fieldstone.services.storage.s3.errors import S3Error
 from fieldstone.services.storage.s3.metadata import object_headers, response_headers
 from fieldstone.services.storage.s3.server.access import acl_for_write
 from fieldstone.services.storage.s3.server.exchange import Answer, Call, Headers
-from fieldstone.services.storage.s3.server.reads import checksum_headers
+from fieldstone.services.storage.s3.server.reads import checksum_headers, expiration_headers
 from fieldstone.services.storage.s3.server.reception import take_in
 from fieldstone.services.storage.s3.wire import Request
 
@@ -93,12 +93,13 @@ def encryption_headers(key: CustomerKey | None) -> Headers:
     return key.answer_headers() if key is not None else [encryption.ANSWER]
 
 
-def written_headers(call: Call, written: Written) -> Headers:
-    """Return the headers of an answer to a write."""
+def written_headers(call: Call, written: Written, tags: Mapping[str, str] | None) -> Headers:
+    """Return the headers of an answer to a write of an object with these tags."""
     headers: Headers = [
         (b"etag", b'"' + written.etag.encode() + b'"'),
         *encryption_headers(stated_key(call.request)),
         *checksum_headers(written.checksum),
+        *expiration_headers(call, written.modified_ms, written.size_bytes, tags or {}),
     ]
     if written.show_version:
         headers.append((b"x-amz-version-id", written.version_id.encode()))
@@ -122,5 +123,5 @@ async def put_object(call: Call) -> Answer:
     )
     bucket_id, key = call.bucket_id, call.key
     written = await gateway.store.write(lambda c: put_version(c, gateway.pool, bucket_id, key, new, check))
-    headers = written_headers(call, written)
+    headers = written_headers(call, written, attributes.tags)
     return Answer(200, headers)
