@@ -46,6 +46,16 @@ def test_a_wrong_secret_and_an_unknown_key_are_told_apart_as_s3_does(gateway: Pr
         gateway.client("other").list_buckets()
 
 
+@pytest.mark.parametrize("method", ["HEAD", "POST"])
+def test_a_method_that_is_not_allowed_is_refused_to_those_who_may_ask(gateway: Process, method: str) -> None:
+    """As S3: a false digest or signature is said first."""
+    request = signed(gateway, method, "/")
+    assert send(gateway, request)[0] == 405
+    assert send(gateway, signed(gateway, method, "/", secret="wrong-secret"))[0] == 403
+    request.headers.replace_header("x-amz-content-sha256", "false")
+    assert send(gateway, request)[0] == 400
+
+
 @pytest.mark.parametrize(("minutes", "status"), [(-20, 403), (20, 403), (-10, 200), (10, 200)])
 def test_clocks_may_differ_by_fifteen_minutes(
     gateway: Process, bucket: str, minutes: int, status: int, monkeypatch: pytest.MonkeyPatch

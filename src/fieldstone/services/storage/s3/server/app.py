@@ -78,8 +78,13 @@ class S3App:
         gateway = self._gateway
         request = Request.of_scope(scope)
         state["request"] = request
-        where = state["target"] = target(request, gateway.options.base_domains)
         await gateway.refresh()
+        try:
+            where = state["target"] = target(request, gateway.options.base_domains)
+        except S3Error as error:
+            if error.code == "MethodNotAllowed":
+                await self._verify(request)  # as S3, which says first what is wrong with who asks
+            raise
         operation = OPERATIONS.get(where.operation)
         if operation is None:
             raise S3Error("NotImplemented", f"{where.operation} is not implemented.")
@@ -110,6 +115,9 @@ class S3App:
     async def _identify(self, request: Request, operation: Operation) -> Identity:
         if operation.public:  # a preflight has no credentials, a form carries its own
             return Identity(None, "anonymous", "UNSIGNED-PAYLOAD")
+        return await self._verify(request)
+
+    async def _verify(self, request: Request) -> Identity:
         gateway = self._gateway
         now_s = gateway.now_ms() / 1000
         try:
