@@ -58,7 +58,8 @@ class S3App:
             body.leave()
             target_: Target | None = state.get("target")
             call: Call | None = state.get("call")
-            if call is not None and call.view is not None and b"origin" in call.request.headers:
+            preflight = target_ is not None and target_.operation == "Preflight"  # its answer has them already
+            if call is not None and call.view is not None and b"origin" in call.request.headers and not preflight:
                 answer.headers += cross_origin_headers(call)
             sent_bytes = await self._send(scope, send, answer, body, request_id)
         finally:
