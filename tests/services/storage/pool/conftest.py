@@ -10,9 +10,11 @@ import pytest
 from fieldstone.clock import SetClock, SystemClock
 from fieldstone.identity.keys import DeviceKey
 from fieldstone.services.storage.pool import Pool, Profile, Stored
+from fieldstone.services.storage.pool.stream import Rooms
 from fieldstone.state.engine import connect_state, writing
 from tests.services.storage.pool.provider import Provider, directory_of
 
+RING_BYTES = 4 * 65_536  # four stripes of SMALL: bytes go round it several times
 SMALL = Profile("4/8", 4, 8, block_bytes=16_384, segment_bytes=1_000_000)
 
 
@@ -71,6 +73,7 @@ def net(tmp_path: Path) -> MakeNet:
             providers = [await stack.enter_async_context(Provider()) for _ in range(count)]
             clock, key, path = SetClock(SystemClock().now_ms()), DeviceKey.generate(), tmp_path / "gateway.db"
             pool = Pool(connect_state(path), directory_of(providers, operators), key, bytes(32), clock=clock)
+            pool.parts.rooms = Rooms(largest_bytes=RING_BYTES, smallest_bytes=RING_BYTES)
             stack.push_async_callback(pool.close)
             yield Net(pool, providers, clock, path, key)
 

@@ -23,8 +23,9 @@ from fieldstone.errors import Retryable
 from fieldstone.services.storage.codes import erasure, fast_tree
 from fieldstone.services.storage.codes.stripes import Layout
 from fieldstone.services.storage.pool.directory import Directory, Node
-from fieldstone.services.storage.pool.nodes import NodeProblem, Nodes
+from fieldstone.services.storage.pool.nodes import LEAST_TIME_S, NodeProblem, Nodes
 from fieldstone.services.storage.pool.segments import Segment, Share
+from fieldstone.services.storage.pool.stream import Feed, Rooms, Stream
 from fieldstone.services.storage.pool.vouchers import VoucherBook
 from fieldstone.services.storage.pool.wire import Sink
 
@@ -78,6 +79,8 @@ class Window:
 class Scatter:
     """A sink that puts a share's bytes, from `start` to `end`, where they belong in a window."""
 
+    waited_s = 0.0
+
     def __init__(self, window: Window, number: int, start: int, end: int) -> None:
         self._window, self._number = window, number
         self._left = end - start
@@ -98,6 +101,10 @@ class Scatter:
             self._room = self._window.block(self._number, self._stripe)
         else:
             self._room = memoryview(b"")
+
+    def wait(self, resume: Callable[[], None]) -> bool:
+        """See wire.Sink."""
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +132,8 @@ def need_of(layout: Layout, start: int, end: int) -> Need:
 class Flat:
     """A sink that fills one piece of memory."""
 
+    waited_s = 0.0
+
     def __init__(self, room: memoryview) -> None:
         self._room = room
 
@@ -135,6 +144,10 @@ class Flat:
     def advance(self, count: int) -> None:
         """See wire.Sink."""
         self._room = self._room[count:]
+
+    def wait(self, resume: Callable[[], None]) -> bool:
+        """See wire.Sink."""
+        return False
 
 
 class Download:
@@ -173,6 +186,23 @@ class Download:
         await asyncio.to_thread(_rebuild, layout, window, need.hull, used, missing)
         return dict.fromkeys(used, need.hull)
 
+    def stream(self, rooms: Rooms, first: int, last: int) -> Stream:
+        """Return stripes `first` … `last` as a stream. Nothing is asked before the first is waited for."""
+        return Stream(
+            self.segment.layout,
+            first,
+            last,
+            self._by_speed(),
+            rooms,
+            self._feed,
+            lambda shares: self._patience_s(shares, self.segment.layout.block_bytes),
+            self._too_late,
+        )
+
+    def not_readable(self, have: int) -> NotReadable:
+        """Return the error that says that only so many shares can be had."""
+        return NotReadable(self.segment.id, have, self.segment.layout.k, self.problems)
+
     async def certain(self, wanted: Sequence[int]) -> tuple[dict[int, memoryview], dict[int, memoryview], list[Share]]:
         """Return the `wanted` shares, the verified ones they were made of, and the shares that turned out wrong.
 
@@ -190,7 +220,7 @@ class Download:
                 elif body is None:
                     wrong.append(share)
         if len(good) < layout.k:
-            raise NotReadable(self.segment.id, len(good), layout.k, self.problems)
+            raise self.not_readable(len(good))
         code = erasure.code(layout.k, layout.n)
         return await asyncio.to_thread(code.decode, good, wanted), good, wrong
 
@@ -245,7 +275,7 @@ class Download:
             patience_s = self._patience_s(list(running.values()), high - low)
             while len(have) < k and not need.by_share.keys() <= have:
                 if not running:
-                    raise NotReadable(self.segment.id, len(have), k, self.problems)
+                    raise self.not_readable(len(have))
                 try:
                     async with asyncio.timeout(patience_s if rest else None):
                         task = await done.get()
@@ -271,6 +301,32 @@ class Download:
             for share, start, end in wanted
         }
 
+    async def _feed(self, feeds: Sequence[Feed]) -> dict[Feed, asyncio.Task[None]]:
+        """Ask for the bytes of feeds of a stream, each to the stream's end."""
+        ranges = {feed: feed.range() for feed in feeds}
+        orders: Counter[str] = Counter()
+        for feed, (start, end) in ranges.items():
+            orders[feed.share.device] += end - start
+        numbers = await self._vouchers.order(orders)
+        return {
+            feed: asyncio.create_task(self._follow(feed, start, end, numbers[feed.share.device]))
+            for feed, (start, end) in ranges.items()
+        }
+
+    async def _follow(self, feed: Feed, start: int, end: int, egress_bytes: int) -> None:
+        node = self._directory.get(feed.share.device)
+        assert node is not None
+        try:
+            await self._get(node, feed.share, start, end, egress_bytes, feed, limited=False)
+        except NodeProblem as problem:
+            self.problems.append(str(problem))
+            await self._on_problem(feed.share, problem)
+
+    def _too_late(self, share: Share) -> None:
+        node = self._directory.get(share.device)
+        if node is not None:
+            self.problems.append(str(self._nodes.timed_out(node, f"no byte for {LEAST_TIME_S:.0f} s")))
+
     async def _fetch(self, window: Window, share: Share, start: int, end: int, egress_bytes: int) -> None:
         node = self._directory.get(share.device)
         assert node is not None
@@ -281,15 +337,17 @@ class Download:
             await self._on_problem(share, problem)
             raise
 
-    async def _get(self, node: Node, share: Share, start: int, end: int, egress_bytes: int, sink: Sink) -> None:
+    async def _get(
+        self, node: Node, share: Share, start: int, end: int, egress_bytes: int, sink: Sink, *, limited: bool = True
+    ) -> None:
         try:
-            await self._nodes.get(node, share.id, start, end, egress_bytes, sink)
+            await self._nodes.get(node, share.id, start, end, egress_bytes, sink, limited=limited)
         except NodeProblem as problem:
             newest = problem.egress_bytes
             if newest is None or not await self._vouchers.catch_up(node.did, newest):
                 raise
             again = await self._vouchers.order({node.did: end - start})
-            await self._nodes.get(node, share.id, start, end, again[node.did], sink)
+            await self._nodes.get(node, share.id, start, end, again[node.did], sink, limited=limited)
 
     # ---- whom to ask ----
 

@@ -111,10 +111,15 @@ class Nodes:
             raise self._failed(node, "bad_receipt", "its receipt is about something else than was sent")
         return Held(answer.body, receipt)
 
-    async def get(self, node: Node, share: bytes, start: int, end: int, egress_bytes: int, sink: Sink) -> None:
-        """Read bytes `start` … `end` of a share into `sink`. `egress_bytes`: of `VoucherBook.order`. Raises NodeProblem."""
+    async def get(
+        self, node: Node, share: bytes, start: int, end: int, egress_bytes: int, sink: Sink, *, limited: bool = True
+    ) -> None:
+        """Read bytes `start` … `end` of a share into `sink`. `egress_bytes`: of `VoucherBook.order`. Raises NodeProblem.
+
+        `limited` False: the caller looks after the time, because `sink` may keep the node waiting.
+        """
         order = self._order("get", node, share, start=start, end=end, egress_bytes=egress_bytes)
-        answer = await self._ask(node, "GET", share, order, end - start, sink=sink)
+        answer = await self._ask(node, "GET", share, order, end - start, sink=sink, limited=limited)
         if answer.length != end - start:
             raise self._failed(node, "broken", f"it sent {answer.length} bytes of {end - start}")
 
@@ -205,10 +210,13 @@ class Nodes:
         length: int | None = None,
         body: Callable[[], Blocks] | None = None,
         sink: Sink | None = None,
+        limited: bool = True,
     ) -> Answer:
         path = f"/v1/shares/{share.hex()}"
         headers = (("authorization", order),)
-        return await self._exchange(node, size_bytes, method, path, headers, length=length, body=body, sink=sink)
+        return await self._exchange(
+            node, size_bytes, method, path, headers, length=length, body=body, sink=sink, limited=limited
+        )
 
     async def _exchange(
         self,
@@ -221,6 +229,7 @@ class Nodes:
         length: int | None = None,
         body: Callable[[], Blocks] | None = None,
         sink: Sink | None = None,
+        limited: bool = True,
     ) -> Answer:
         line = self._lines.get(node.url)
         if line is None:
@@ -229,14 +238,15 @@ class Nodes:
         began = time.monotonic()
         try:
             # a body may still be in the making: whoever makes it limits the time (`upload`)
-            async with asyncio.timeout(None if body is not None else limit_s):
+            async with asyncio.timeout(limit_s if limited and body is None else None):
                 answer = await line.request(method, path, headers, length=length, body=body, sink=sink)
         except TimeoutError:
             raise self._failed(node, "timeout", f"{method} took longer than {limit_s:.0f} s") from None
         except WireProblem as problem:
             kind: Kind = "offline" if problem.kind == "offline" else "broken"
             raise self._failed(node, kind, str(problem)) from None
-        self._answered(node, time.monotonic() - began, size_bytes)
+        waited_s = sink.waited_s if sink is not None else 0.0
+        self._answered(node, time.monotonic() - began - waited_s, size_bytes)
         if answer.status >= 300:
             raise self._refused(node, method, answer)
         return answer

@@ -21,6 +21,7 @@ from fieldstone.services.storage.pool.download import Download
 from fieldstone.services.storage.pool.nodes import NodeProblem, Nodes
 from fieldstone.services.storage.pool.placement import Candidate
 from fieldstone.services.storage.pool.segments import Segment, SegmentGone, Share
+from fieldstone.services.storage.pool.stream import Rooms
 from fieldstone.services.storage.pool.vouchers import VoucherBook
 
 VETTING_MS = 504 * 3_600_000  # a node is new for 504 hours (reference 2.5)
@@ -45,6 +46,7 @@ class Parts:
     scores: Callable[[Node], float]
     vetting_ms: int = VETTING_MS
     writing: set[bytes] = field(default_factory=set)
+    rooms: Rooms = field(default_factory=Rooms)
     _cache: OrderedDict[bytes, Segment] = field(default_factory=OrderedDict)
 
     # ---- keys ----

@@ -15,7 +15,7 @@ import secrets
 import ssl
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import aclosing, suppress
 
 from sqlalchemy import Connection, Engine
 
@@ -166,8 +166,10 @@ class Pool:
             low, high = max(start - before, 0), min(end - before, ref.size_bytes)
             before += ref.size_bytes
             if low < high:
-                async for piece in read_segment(self.parts, await self.parts.segment(ref.id), low, high):
-                    yield piece
+                segment = await self.parts.segment(ref.id)
+                async with aclosing(read_segment(self.parts, segment, low, high)) as pieces:
+                    async for piece in pieces:  # closed at once when the reader leaves, not when it is collected
+                        yield piece
 
 
 async def _goes_on(plain: Source, size_hint: int | None) -> bool:

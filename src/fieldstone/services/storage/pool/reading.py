@@ -1,174 +1,201 @@
-"""Plain bytes of a segment, window by window: fetch, open, and when something does not open, find out who lied.
+"""Plain bytes of a segment: fetch, open, and when something does not open, find out who lied.
 
-Windows are cut between stripes, so no byte is asked for twice; the chunk that crosses a cut is put together from the
-end of one window and the beginning of the next.
+A range of up to two stripes comes in one window of memory, asked for exactly; a longer one runs through a `Stream`. Each
+chunk is opened with the segment's key when it has come, which is all the checking a right byte needs: the shares' trees
+are only looked at when a chunk does not open.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 
 import numpy as np
 
 from fieldstone.services.storage.codes import cipher, erasure
-from fieldstone.services.storage.codes.stripes import Layout
 from fieldstone.services.storage.pool.download import Download, NotReadable, Window, share_offset
 from fieldstone.services.storage.pool.parts import Parts
 from fieldstone.services.storage.pool.segments import Segment, Share
+from fieldstone.services.storage.pool.stream import Stream, differing
 
-WINDOW_BYTES = 16 * 2**20
 PIECE_BYTES = 2**20  # handed out at a time
+_SHORT_STRIPES = 2
+_INLINE_CHUNKS = 4  # opened in the loop's own turn
 _SEALED_CHUNK = cipher.CHUNK_BYTES + cipher.TAG_BYTES
 
 
-@dataclass(frozen=True, slots=True)
-class _Fetched:
-    """Sealed bytes `start` … `end` in a window; `used`: which ranges of which shares they came from."""
-
-    window: Window
-    start: int
-    end: int
-    used: Mapping[int, tuple[int, int]]
-
-    def sealed(self, start: int, end: int) -> memoryview:
-        return self.window.data[start - self.window.start : end - self.window.start]
-
-
-async def read_segment(parts: Parts, segment: Segment, start: int, end: int) -> AsyncIterator[bytes | memoryview]:
-    """Yield plain bytes `start` … `end` of a segment; the next window is fetched while one is used.
-
-    Raises NotReadable.
-    """
+async def read_segment(
+    parts: Parts, segment: Segment, start: int, end: int
+) -> AsyncGenerator[bytes | memoryview, None]:
+    """Yield plain bytes `start` … `end` of a segment. Raises NotReadable."""
     low, high = cipher.sealed_range(start, end, segment.size_bytes)
-    cuts = _windows(segment.layout, low, high)
-    download = parts.download(segment)
-    opener = _Opener(parts, segment, start, end, low)
-    ahead = asyncio.create_task(_fetch(parts, download, *cuts[0]))
-    try:
-        for following in (*cuts[1:], None):
-            fetched = await ahead
-            if following is not None:
-                ahead = asyncio.create_task(_fetch(parts, download, *following))
-            for piece in await opener.open(download, fetched, is_last=following is None):
+    stripe = segment.layout.stripe_bytes
+    if (high - 1) // stripe - low // stripe < _SHORT_STRIPES:
+        yield await _short(parts, segment, start, end)
+        return
+    async with aclosing(_long(parts, segment, start, end)) as pieces:
+        async for piece in pieces:
+            yield piece
+
+
+# ---- long: through a stream ----
+
+
+async def _long(parts: Parts, segment: Segment, start: int, end: int) -> AsyncGenerator[memoryview, None]:
+    """Yield a long range in pieces; begin anew at the piece where shares turn out wrong or too few."""
+    at, mended_at = start, -1
+    while at < end:
+        low, high = cipher.sealed_range(at, end, segment.size_bytes)
+        stripe = segment.layout.stripe_bytes
+        opener, download = _Opener(parts, segment, end), parts.download(segment)
+        stream = download.stream(parts.rooms, low // stripe, -(-high // stripe))
+        try:
+            while at < end:
+                until, piece = await opener.open(download, stream, at)
                 yield piece
-    finally:
-        ahead.cancel()
-        await asyncio.gather(ahead, return_exceptions=True)
-
-
-async def _fetch(parts: Parts, download: Download, low: int, high: int) -> _Fetched:
-    layout = download.segment.layout
-    window = Window.over(layout, low // layout.stripe_bytes, -(-high // layout.stripe_bytes))
-    try:
-        used = await download.fill(window, low, high)
-    except NotReadable:
-        # another gateway may have repaired the segment: its shares are elsewhere now
-        known = {share.id for share in download.segment.shares.values()}
-        parts.forget(download.segment.id)
-        download.segment = await parts.segment(download.segment.id)
-        if {share.id for share in download.segment.shares.values()} <= known:
-            raise
-        used = await download.fill(window, low, high)
-    return _Fetched(window, low, high, used)
+                at = until
+        except NotReadable as problem:
+            segment = await _reloaded(parts, segment, problem)
+        except cipher.NotAuthentic:
+            await stream.close()
+            if not await _note_liars(parts, download, stream, opener.stripes) and mended_at == at:
+                raise  # the shares are what was stored, twice: it does not belong to this key
+            mended_at = at
+        finally:
+            await stream.close()
+            stream.give_back()
 
 
 class _Opener:
-    """Opens the chunks of consecutive windows. `at`: the sealed offset of the next chunk."""
+    """Opens the chunks of a stream up to `end`. `stripes`: that the last piece lies in."""
 
-    def __init__(self, parts: Parts, segment: Segment, start: int, end: int, at: int) -> None:
-        self._parts = parts
-        self._segment = segment
+    def __init__(self, parts: Parts, segment: Segment, end: int) -> None:
         self._cipher = parts.opener(segment)
-        self._start, self._end = start, end
-        self._at = at
-        self._carried = b""  # sealed bytes from `at` to the end of the window before
-        self._before: _Fetched | None = None
+        self._threads = parts.threads
+        self._segment, self._end = segment, end
+        self.stripes = range(0)
 
-    async def open(self, download: Download, fetched: _Fetched, *, is_last: bool) -> list[bytes | memoryview]:
-        """Return the plain pieces that are complete with this window. Raises NotReadable."""
-        until = fetched.end if is_last else fetched.end // _SEALED_CHUNK * _SEALED_CHUNK
-        run = asyncio.get_running_loop().run_in_executor
-        try:
-            plain = await run(self._parts.threads, self._chunks, fetched, until)
-        except cipher.NotAuthentic:
-            # what is wrong may have come with the window before
-            fetched = await _read_certainly(self._parts, download, self._at, fetched, self._before)
-            self._carried = b""
-            plain = await run(self._parts.threads, self._chunks, fetched, until)
-        self._at = until
-        self._carried = bytes(fetched.sealed(until, fetched.end))
-        self._before = fetched
-        return plain
+    async def open(self, download: Download, stream: Stream, at: int) -> tuple[int, memoryview]:
+        """Return plain bytes from `at` on, a piece of them, and where they end. Raises NotReadable, NotAuthentic."""
+        stripe = stream.layout.stripe_bytes
+        most = min(PIECE_BYTES // cipher.CHUNK_BYTES, (stream.ring_bytes - stripe) // _SEALED_CHUNK)
+        first = at // cipher.CHUNK_BYTES
+        stop = min(first + max(most, 1), -(-self._end // cipher.CHUNK_BYTES))
+        low, high = first * _SEALED_CHUNK, min(stop * _SEALED_CHUNK, stream.layout.size_bytes)
+        self.stripes = range(low // stripe, (high - 1) // stripe + 1)
+        if not await stream.ready(self.stripes[-1]):
+            raise download.not_readable(stream.most_brought())
+        room: memoryview = memoryview(np.empty((stop - first) * cipher.CHUNK_BYTES, np.uint8))  # type: ignore[arg-type]
+        self._chunks(stream, range(first, stop), high, room)
+        stream.release(high // stripe)
+        until = min(stop * cipher.CHUNK_BYTES, self._end)
+        return until, room[at - first * cipher.CHUNK_BYTES : until - first * cipher.CHUNK_BYTES]
 
-    def _chunks(self, fetched: _Fetched, until: int) -> list[bytes | memoryview]:
-        """Open the chunks up to `until`; whole ones go straight to their place in memory that is handed out."""
-        chunks = range(self._at // _SEALED_CHUNK, -(-until // _SEALED_CHUNK))
-        start = max(chunks.start * cipher.CHUNK_BYTES, self._start)
-        end = min(chunks.stop * cipher.CHUNK_BYTES, self._end)
-        if len(chunks) == 1:
-            sealed = self._sealed(fetched, self._at, until)
-            return [self._cipher.open_range(sealed, start, end, self._segment.size_bytes)]
-        plain: memoryview = memoryview(np.empty(max(end - start, 0), np.uint8))  # type: ignore[arg-type]
+    def _chunks(self, stream: Stream, chunks: range, high: int, room: memoryview) -> None:
         final = cipher.chunk_count(self._segment.size_bytes) - 1
-        for chunk in chunks:
+        for place, chunk in enumerate(chunks):
             at = chunk * _SEALED_CHUNK
-            sealed = self._sealed(fetched, at, min(at + _SEALED_CHUNK, until))
-            first = chunk * cipher.CHUNK_BYTES
-            behind = first + len(sealed) - cipher.TAG_BYTES
-            if start <= first and behind <= end:
-                self._cipher.open_chunk_into(sealed, plain[first - start :], chunk=chunk, last=chunk == final)
-            else:
-                low, high = max(first, start), min(behind, end)
-                piece = self._cipher.open_range(sealed, low, high, self._segment.size_bytes)
-                plain[low - start : high - start] = piece
-        return [plain[at : at + PIECE_BYTES] for at in range(0, len(plain), PIECE_BYTES)]
-
-    def _sealed(self, fetched: _Fetched, at: int, stop: int) -> memoryview:
-        if at < fetched.start:
-            return memoryview(self._carried + bytes(fetched.sealed(fetched.start, stop)))
-        return fetched.sealed(at, stop)
+            sealed = stream.sealed(at, min(at + _SEALED_CHUNK, high))
+            self._cipher.open_chunk_into(sealed, room[place * cipher.CHUNK_BYTES :], chunk=chunk, last=chunk == final)
 
 
-async def _read_certainly(
-    parts: Parts, download: Download, start: int, fetched: _Fetched, before: _Fetched | None
-) -> _Fetched:
-    """Return bytes `start` … of the window from shares that are what their providers committed to.
+async def _reloaded(parts: Parts, segment: Segment, problem: NotReadable) -> Segment:
+    """Return the segment with other shares: another gateway may have repaired it. Raises `problem` when there are none."""
+    known = {share.id for share in segment.shares.values()}
+    parts.forget(segment.id)
+    found = await parts.segment(segment.id)
+    if {share.id for share in found.shares.values()} <= known:
+        raise problem
+    return found
 
-    Whose bytes differ from them is noted, and not asked again.
+
+async def _note_liars(parts: Parts, download: Download, stream: Stream, stripes: range) -> bool:
+    """Find out whose bytes of `stripes` in the (closed) stream are wrong and ask them no more; say whether anybody's are.
+
+    Raises NotReadable when too few shares are what their providers committed to.
+    """
+    layout = download.segment.layout
+    true, _, wrong = await download.certain(range(layout.k))
+    found = {share.number: (share, "wrong_root", (0, share.size_bytes)) for share in wrong}
+    feeds = [feed for feed in (*stream.feeds, *stream.past) if feed.number not in found]
+    parity = sorted({feed.number for feed in feeds} - true.keys())
+    if parity:
+        code = erasure.code(layout.k, layout.n)
+        true = {**true, **await asyncio.to_thread(code.decode, true, parity)}
+    for feed in differing(stream, stripes, true, feeds):
+        found[feed.number] = (feed.share, "wrong_bytes", feed.range())
+    await _note(parts, download.segment, list(found.values()))
+    return bool(found)
+
+
+async def _note(parts: Parts, segment: Segment, found: Sequence[tuple[Share, str, tuple[int, int]]]) -> None:
+    for share, kind, asked in found:
+        parts.nodes.note_wrong_bytes(share.device)
+        segment.shares.pop(share.number, None)  # it is not asked again
+        await parts.note_fault(segment, share, "corrupt", kind, {"range": asked})
+
+
+# ---- short: one window ----
+
+
+async def _short(parts: Parts, segment: Segment, start: int, end: int) -> bytes:
+    """Return a range that lies in a stripe or two. Raises NotReadable."""
+    low, high = cipher.sealed_range(start, end, segment.size_bytes)
+    download, opener = parts.download(segment), parts.opener(segment)
+    try:
+        window, used = await _filled(download, low, high)
+    except NotReadable as problem:
+        download = parts.download(await _reloaded(parts, segment, problem))
+        window, used = await _filled(download, low, high)
+
+    def opened() -> bytes:
+        sealed = window.data[low - window.start : high - window.start]
+        return opener.open_range(sealed, start, end, segment.size_bytes)
+
+    async def plain() -> bytes:
+        if high - low <= _INLINE_CHUNKS * _SEALED_CHUNK:
+            return opened()
+        return await asyncio.get_running_loop().run_in_executor(parts.threads, opened)
+
+    try:
+        return await plain()
+    except cipher.NotAuthentic:
+        window = await _certain_window(parts, download, window, used)
+        return await plain()
+
+
+async def _filled(download: Download, low: int, high: int) -> tuple[Window, Mapping[int, tuple[int, int]]]:
+    stripe = download.segment.layout.stripe_bytes
+    window = Window.over(download.segment.layout, low // stripe, -(-high // stripe))
+    return window, await download.fill(window, low, high)
+
+
+async def _certain_window(
+    parts: Parts, download: Download, window: Window, used: Mapping[int, tuple[int, int]]
+) -> Window:
+    """Return the window from shares that are what their providers committed to.
+
+    Whose bytes differ from them is noted, and not asked again. Raises NotReadable.
     """
     segment, layout = download.segment, download.segment.layout
     data, _, wrong = await download.certain(range(layout.k))
-    found: dict[int, tuple[Share, str, tuple[int, int]]] = {
-        share.number: (share, "wrong_root", (0, share.size_bytes)) for share in wrong
-    }
-    for part in (fetched, before):
-        for number, (low, high) in part.used.items() if part is not None else ():
-            if number in found or part is None:
-                continue
-            if number not in data:
-                data = {**data, **await asyncio.to_thread(erasure.code(layout.k, layout.n).decode, data, [number])}
-            if not _is_same(part.window, number, data[number], low, high):
-                found[number] = (segment.shares[number], "wrong_bytes", (low, high))
-    for share, kind, asked in found.values():
-        parts.nodes.note_wrong_bytes(share.device)
-        segment.shares.pop(share.number, None)  # the windows that follow do not ask it
-        await parts.note_fault(segment, share, "corrupt", kind, {"range": asked})
-    window = Window.over(layout, start // layout.stripe_bytes, fetched.window.last)
+    found = {share.number: (share, "wrong_root", (0, share.size_bytes)) for share in wrong}
+    for number, (low, high) in used.items():
+        if number in found:
+            continue
+        if number not in data:
+            data = {**data, **await asyncio.to_thread(erasure.code(layout.k, layout.n).decode, data, [number])}
+        if not _is_same(window, number, data[number], low, high):
+            found[number] = (segment.shares[number], "wrong_bytes", (low, high))
+    await _note(parts, segment, list(found.values()))
+    true = Window.over(layout, window.first, window.last)
     for number in range(layout.k):
-        for stripe in range(window.first, window.last):
+        for stripe in range(true.first, true.last):
             at = share_offset(layout, stripe)
-            block = window.block(number, stripe)
+            block = true.block(number, stripe)
             block[:] = data[number][at : at + len(block)]
-    return _Fetched(window, start, fetched.end, {})
-
-
-def _windows(layout: Layout, low: int, high: int) -> list[tuple[int, int]]:
-    """Cut a sealed range between stripes, into windows of about WINDOW_BYTES."""
-    step = max(1, WINDOW_BYTES // layout.stripe_bytes) * layout.stripe_bytes
-    return list(pairwise([low, *range((low // layout.stripe_bytes) * layout.stripe_bytes + step, high, step), high]))
+    return true
 
 
 def _is_same(window: Window, number: int, true: memoryview, start: int, end: int) -> bool:

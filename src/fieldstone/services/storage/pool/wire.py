@@ -35,11 +35,19 @@ class WireProblem(Retryable):
 
 
 class Sink(Protocol):
-    """Where the bytes of an answer go. `buffer`: room for the next ones (empty: full); `advance`: so many came."""
+    """Where the bytes of an answer go. `buffer`: room for the next ones (empty: full); `advance`: so many came.
+
+    `wait`, asked when it is full: call `resume` once there is room again; False where there never will be. `waited_s`: for
+    how long it was full.
+    """
+
+    waited_s: float
 
     def buffer(self) -> memoryview: ...
 
     def advance(self, count: int) -> None: ...
+
+    def wait(self, resume: Callable[[], None]) -> bool: ...
 
 
 @dataclass(slots=True)
@@ -230,7 +238,14 @@ class Connection(asyncio.BufferedProtocol):
         if self._left == 0:
             self._finish()
         elif not len(self._sink.buffer()):
-            self._fail("protocol", f"sent {self._left} bytes more than were asked for")
+            if not self._sink.wait(self._resume):
+                self._fail("protocol", f"sent {self._left} bytes more than were asked for")
+            elif self._transport is not None:
+                self._transport.pause_reading()
+
+    def _resume(self) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
 
     def _gather(self, part: memoryview) -> None:
         self._small += part
