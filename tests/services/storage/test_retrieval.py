@@ -29,7 +29,7 @@ def posed(number: int) -> Posed:
 
 def reads(*said: tuple[str, str, bytes], received_ms: int = 0, total_ms: int = 40) -> pl.DataFrame:
     rows = [
-        (checker, 1, TASK.provider, TASK.share, TASK.leaf_index, outcome, total_ms, answer, received_ms)
+        (checker, 1, TASK.provider, TASK.share, TASK.leaf_index, outcome, total_ms, answer, received_ms, False)
         for checker, outcome, answer in said
     ]
     return pl.DataFrame(rows, schema=READ_SCHEMA, orient="row")

@@ -33,13 +33,14 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 import polars as pl
-from blake3 import blake3
 from numpy.typing import NDArray
 
 from fieldstone.services.contract import CHALLENGE_SCHEMA, EpochInput, Round
+from fieldstone.services.storage.challenge_draw import draw
 from fieldstone.services.storage.holdings import fold
 from fieldstone.services.storage.proofs import HEAD_BYTES, peek_number
 from fieldstone.services.storage.schema import PROOF
+from fieldstone.services.storage.secret_reads import is_drawn, leaf_drawn, pair_is_drawn, revealed
 from fieldstone.units import DAY_MS
 
 __all__ = [
@@ -63,6 +64,7 @@ __all__ = [
 CONTEXT = b"fieldstone/storage/challenge/v1\0"
 OWN_CONTEXT = b"fieldstone/storage/challenge-gateway/v1\0"
 TEST_CONTEXT = b"fieldstone/storage/check-leaf/v1\0"
+SECRET_CONTEXT = b"fieldstone/storage/prove-what-was-read/v1\0"
 ROUND_SCHEMA: dict[str, pl.DataType] = {
     "number": pl.Int64(),
     "position": pl.Int64(),
@@ -136,14 +138,6 @@ def decode_body(body: bytes) -> Asked:
     return Asked(tuple(prove), tuple(read))
 
 
-def draw(context: bytes, seed: bytes, device: str, count: int, total: int) -> list[int]:
-    """Return up to `count` distinct numbers below `total`, in the order drawn."""
-    if total <= 0 or count <= 0:
-        return []
-    words = np.frombuffer(blake3(context + seed + device.encode()).digest(length=8 * count), dtype="<u8")
-    return list(dict.fromkeys((words % np.uint64(total)).tolist()))
-
-
 def per_round(params: Mapping[str, Any], *, often: bool) -> int:
     """Return the questions of one round: the day's, spread over the day's rounds, rounded up."""
     daily = int(params["new_questions_per_day" if often else "questions_per_day"])
@@ -189,6 +183,17 @@ class Asking:
         self._new_ms = int(inp.params["new_days"]) * DAY_MS
         self._enrolled = dict(inp.registry.select("device", "enrolled_ms").iter_rows())
         self._heard = _heard(inp, self.rounds, before)
+        self._every_secret = int(inp.params["secret_every_rounds"])
+        self._proven_secret = int(inp.params["secret_proven_per_round"])
+        within_ms = int(inp.params["check_within_s"]) * 1_000
+        looked_at = self.rounds if asked is None else self.rounds[-2:-1]  # the next round asks about the one before
+        known = {one.asked.number: (one.asked.position, one.asked.issued_ms + within_ms) for one in looked_at}
+        self._read: dict[tuple[str, int], list[tuple[str, bytes, bytes, int, int]]] = {}
+        lines, _ = revealed(inp, known)
+        for gateway, number, secret, provider, share, leaf, _, _, _, position in lines.filter(
+            pl.col("outcome") == "ok"
+        ).iter_rows():
+            self._read.setdefault((provider, number), []).append((gateway, secret, share, leaf, position))
 
     def posed(self, number: int) -> Posed:
         """Return round `number`. Raises KeyError."""
@@ -216,6 +221,9 @@ class Asking:
             read = self.tested_before(shelf, number)
             if read is not None and shelf.until_position[read[0]] > position:
                 found[read] = None
+            for read in self.read_in_secret(shelf, number):
+                if shelf.until_position[read[0]] > position:
+                    found[read] = None
             for earlier in reversed(self.rounds[max(0, place - self._reask) : place]):
                 if self.heard(shelf.device, earlier.asked.number, position):
                     break
@@ -229,6 +237,35 @@ class Asking:
         """Return what checkers read from the device in the round before `number`: it has to prove that now."""
         place = self._place[number]
         return leaf_to_read(shelf, self.rounds[place - 1]) if place else None
+
+    def read_in_secret(self, shelf: Shelf, number: int) -> list[tuple[int, int]]:
+        """Return what of the leaves that gateways read in secret in the round before has to be proven in `number`.
+
+        Only lines that were in the journal before this round, and that the round before had drawn; a sample of them, by
+        this round's seed, so nobody knew before which ones.
+        """
+        place = self._place[number]
+        if not place or (shelf.device, self.rounds[place - 1].asked.number) not in self._read:
+            return []
+        asked, before = self.rounds[place].asked, self.rounds[place - 1].asked
+        rows_of: dict[str, dict[bytes, int]] = {}
+        for row in shelf.held(before.position).tolist():
+            rows_of.setdefault(shelf.gateways[row], {})[shelf.shares[row]] = row
+        found = set()
+        for gateway, secret, share, leaf, position in self._read[shelf.device, before.number]:
+            rows = rows_of.get(gateway, {})
+            if position >= asked.position or share not in rows:
+                continue
+            drawn = (secret, before.seed, shelf.device)
+            if (
+                pair_is_drawn(*drawn, self._every_secret)
+                and is_drawn(*drawn, share, len(rows))
+                and leaf == leaf_drawn(*drawn, share, int(shelf.leaves[rows[share]]))
+            ):
+                found.add((rows[share], leaf))
+        listed = sorted(found)
+        chosen = draw(SECRET_CONTEXT, asked.seed, shelf.device, self._proven_secret, len(listed))
+        return [listed[one] for one in chosen]
 
     def before(self, number: int) -> int:
         """Return the number of the round before."""

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from fieldstone.errors import Rejected
 from fieldstone.services.contract import EpochInput
-from fieldstone.services.storage.challenge import Asking, Posed, Shelf, shelves
+from fieldstone.services.storage.challenge import Asking, Posed, Shelf, posed_rounds, shelves
 from fieldstone.services.storage.codes.fast_tree import leaf_hash
 from fieldstone.services.storage.codes.fast_tree import verify as verify_leaf
 from fieldstone.services.storage.egress import EGRESS_STRUCT, count_egress
@@ -36,7 +36,8 @@ from fieldstone.services.storage.proofs import peek_number
 from fieldstone.services.storage.proofs import read as read_proofs
 from fieldstone.services.storage.provider.space.proof import read as read_space
 from fieldstone.services.storage.provider.space.proof import verify_space
-from fieldstone.services.storage.schema import CHECK, EGRESS_CLAIM, LEASE, PROOF, RELEASE, SPACE, UNIT_BYTE_MS
+from fieldstone.services.storage.schema import CHAIN, CHECK, EGRESS_CLAIM, LEASE, PROOF, RELEASE, SPACE, UNIT_BYTE_MS
+from fieldstone.services.storage.secret_reads import SECRET_READ_SCHEMA, SECRET_READS, revealed
 from fieldstone.units import PPM
 
 __all__ = ["ANSWER_SCHEMA", "HELD_SCHEMA", "check_devices", "partitions", "unnest"]
@@ -50,6 +51,9 @@ ANSWER_SCHEMA: dict[str, pl.DataType] = {
     "right": pl.List(pl.Int64()),
     "wrong": pl.List(pl.Int64()),
     "truth": pl.Binary(),  # hash of the leaf that checkers read in the round before, as proven here; empty: none
+    # …of leaves that gateways read in secret in the round before, by their place
+    "read_places": pl.List(pl.Int64()),
+    "read_truths": pl.List(pl.Binary()),
 }
 HELD_SCHEMA: dict[str, pl.DataType] = {
     **HOLDING_SCHEMA,
@@ -68,6 +72,7 @@ _ROUND = {
     "weight_ppm": pl.Int64(),
 }
 _TRUTH = {"number": pl.Int64(), "answer": pl.Binary()}
+_READ_TRUTH = {"number": pl.Int64(), "share": pl.Binary(), "leaf_index": pl.Int64(), "answer": pl.Binary()}
 _FAILURE = {
     "share": pl.Binary(),
     "leaf_index": pl.Int64(),
@@ -86,6 +91,7 @@ CHECK_SCHEMA: dict[str, pl.DataType] = {
     "rounds": pl.List(pl.Struct(_ROUND)),
     "failures": pl.List(pl.Struct(_FAILURE)),
     "truths": pl.List(pl.Struct(_TRUTH)),
+    "read_truths": pl.List(pl.Struct(_READ_TRUTH)),
     "answers": pl.List(pl.Struct({k: v for k, v in ANSWER_SCHEMA.items() if k != "device"})),
     "egress": pl.List(EGRESS_STRUCT),
     "refused": pl.List(pl.Struct(_REFUSED)),
@@ -113,12 +119,16 @@ def partitions(whole: EpochInput, count: int) -> Iterator[EpochInput]:
     edges = np.unique(np.concatenate(([0], cuts, [registry.height]))).astype(np.int64).tolist()
     edges = [0, 0] if registry.height == 0 else edges
     keys = _rotated_keys(whole)
+    within_ms = int(whole.params["check_within_s"]) * 1_000
+    rounds = {one.asked.number: (one.asked.position, one.asked.issued_ms + within_ms) for one in posed_rounds(whole)}
+    secret_reads, _ = revealed(whole, rounds)
+    read = secret_reads.filter(pl.col("provider") != "").rename({"provider": "device"})
     for begin, end in pairwise(edges):
         mine = registry[begin:end]
         evidence = {
             kind: table if kind in (LEASE, RELEASE) else table.join(mine.select("device"), on="device", how="semi")
             for kind, table in whole.evidence.items()
-            if kind != CHECK
+            if kind not in (CHECK, CHAIN)
         }
         carry = {
             name: table.join(mine.select("device"), on="device", how="semi")
@@ -127,6 +137,8 @@ def partitions(whole: EpochInput, count: int) -> Iterator[EpochInput]:
             for name, table in whole.carry.items()
             if name in ("holdings", "answers", "egress", "rounds", "reputation", PRESENCE)
         }
+        mine_read = read.join(mine.select("device"), on="device", how="semi", maintain_order="left")
+        mine_read = mine_read.rename({"device": "provider"}).select(list(SECRET_READ_SCHEMA))
         yield EpochInput(
             whole.epoch,
             whole.start_ms,
@@ -135,7 +147,7 @@ def partitions(whole: EpochInput, count: int) -> Iterator[EpochInput]:
             evidence,
             whole.params,
             whole.randomness,
-            {**carry, "keys": keys},
+            {**carry, "keys": keys, SECRET_READS: mine_read},
             whole.rounds,
         )
 
@@ -187,6 +199,7 @@ def check_devices(part: EpochInput) -> pl.DataFrame:
                 "rounds": audit.rounds,
                 "failures": audit.failures,
                 "truths": audit.truths,
+                "read_truths": audit.read_truths,
                 "answers": audit.answers,
                 "egress": egress.rows,
                 "refused": [dict(zip(_REFUSED, row, strict=True)) for row in refused[device]],
@@ -219,6 +232,7 @@ class _Audit:
     rounds: list[dict[str, Any]] = field(default_factory=list)
     failures: list[dict[str, Any]] = field(default_factory=list)
     truths: list[dict[str, Any]] = field(default_factory=list)
+    read_truths: list[dict[str, Any]] = field(default_factory=list)
     answers: list[dict[str, Any]] = field(default_factory=list)
     bad_reports: int = 0
 
@@ -232,6 +246,7 @@ class _Answers:
     heard: bool = False
     late_ms: int = 0
     truth: bytes = b""
+    read: dict[int, bytes] = field(default_factory=dict)  # place → hash, of leaves that gateways read in secret
 
 
 def _audit(
@@ -240,7 +255,7 @@ def _audit(
     shelf: Shelf,
     table: pl.DataFrame,
     proofs: list[tuple[int, bytes]],
-    earlier: Mapping[int, tuple[list[int], list[int], bytes]],
+    earlier: Mapping[int, _Answers],
     presence: Presence,
 ) -> _Audit:
     found = _Audit(table)
@@ -253,9 +268,7 @@ def _audit(
             if asked:
                 questions[one.asked.number] = asked
     answers = {number: _Answers() for number in questions}
-    for number, (right, wrong, truth) in earlier.items():
-        if number in answers:
-            answers[number] = _Answers(set(right), set(wrong), True, truth=truth)
+    answers.update({number: known for number, known in earlier.items() if number in answers})
     found.bad_reports = _take_proofs(asking, shelf, table, proofs, questions, answers, within_ms)
     judged = [one for one in open_rounds if one.asked.issued_ms + within_ms <= part.end_ms]
     proven_ms, failed_ms = table["proven_ms"].to_numpy().copy(), table["failed_ms"].to_numpy().copy()
@@ -279,6 +292,18 @@ def _audit(
             answers[number].truth = NO_TRUTH
         if answers[number].truth:
             found.truths.append({"number": asking.before(number), "answer": answers[number].truth})
+        for share_place, leaf in asking.read_in_secret(shelf, number) if answers[number].heard else ():
+            if (share_place, leaf) in questions[number]:
+                place = questions[number].index((share_place, leaf))
+                answer = answers[number].read.get(place, NO_TRUTH)
+                found.read_truths.append(
+                    {
+                        "number": asking.before(number),
+                        "share": shelf.shares[share_place],
+                        "leaf_index": leaf,
+                        "answer": answer,
+                    }
+                )
         for place in answers[number].right:
             proven_ms[questions[number][place][0]] = issued_ms
         for (share_place, leaf), what in failures:
@@ -310,6 +335,8 @@ def _audit(
                 "right": sorted(one_answer.right),
                 "wrong": sorted(one_answer.wrong),
                 "truth": one_answer.truth,
+                "read_places": sorted(one_answer.read),
+                "read_truths": [one_answer.read[place] for place in sorted(one_answer.read)],
             }
         )
     return found
@@ -365,6 +392,7 @@ def _take_proofs(
         state.heard = True
         asked, place_of = questions[answer.number], places[answer.number]
         read = asking.tested_before(shelf, answer.number)
+        in_secret = set(asking.read_in_secret(shelf, answer.number))
         for proof in answer.proofs:
             place = place_of.get((proof.share, proof.leaf_index))
             if place is None or place in state.right or place in state.wrong:
@@ -374,6 +402,8 @@ def _take_proofs(
             (state.right if holds else state.wrong).add(place)
             if holds and asked[place] == read:
                 state.truth = leaf_hash(proof.leaf)
+            if holds and asked[place] in in_secret:
+                state.read[place] = leaf_hash(proof.leaf)
     return bad
 
 
@@ -496,11 +526,13 @@ def _by_device_table(holdings: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame
         yield str(device), table
 
 
-def _carried_answers(part: EpochInput) -> dict[str, dict[int, tuple[list[int], list[int], bytes]]]:
-    found: dict[str, dict[int, tuple[list[int], list[int], bytes]]] = defaultdict(dict)
+def _carried_answers(part: EpochInput) -> dict[str, dict[int, _Answers]]:
+    found: dict[str, dict[int, _Answers]] = defaultdict(dict)
     if "answers" in part.carry:
-        for device, number, _, right, wrong, truth in part.carry["answers"].select(list(ANSWER_SCHEMA)).iter_rows():
-            found[device][number] = (right, wrong, truth)
+        rows = part.carry["answers"].select(list(ANSWER_SCHEMA)).iter_rows()
+        for device, number, _, right, wrong, truth, places, truths in rows:
+            read = dict(zip(places, truths, strict=True))
+            found[device][number] = _Answers(set(right), set(wrong), True, truth=truth, read=read)
     return found
 
 

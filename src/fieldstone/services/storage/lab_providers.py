@@ -57,6 +57,7 @@ class Honest:
         found = []
         for share, leaf, provider, *_ in tasks:
             one = world.provider(provider)
+            world.reader = me.device
             took_ms, data = one.behaviour.read(world, one, share, leaf)
             found.append(_checked(provider, share, leaf, took_ms, data))
         return found
@@ -216,6 +217,28 @@ class RefusesReads(Honest):
     def read(self, world: World, me: Provider, share: bytes, leaf_index: int) -> tuple[int, bytes | None]:
         """Refuse."""
         return me.latency_ms, None
+
+
+@dataclass
+class ServesCheckers(Honest):
+    """Proves everything, serves other providers (who read for committees) and refuses every gateway."""
+
+    def read(self, world: World, me: Provider, share: bytes, leaf_index: int) -> tuple[int, bytes | None]:
+        """Look at who signed the order."""
+        if any(one.device == world.reader for one in world.customers):
+            return me.latency_ms, None
+        return super().read(world, me, share, leaf_index)
+
+
+@dataclass
+class ServesPublicDraw(Honest):
+    """Proves everything and serves only what the round's public seed says that committees read."""
+
+    def read(self, world: World, me: Provider, share: bytes, leaf_index: int) -> tuple[int, bytes | None]:
+        """Look the leaf up in the public draw."""
+        if (me.device, share, leaf_index) not in world.open_tests:
+            return me.latency_ms, None
+        return super().read(world, me, share, leaf_index)
 
 
 @dataclass

@@ -29,6 +29,8 @@ from fieldstone.services.storage.lab_providers import (
     RefusesWithFriends,
     Replays,
     RootsOnly,
+    ServesCheckers,
+    ServesPublicDraw,
     SilentWhenHit,
     Slanders,
     SlowReads,
@@ -47,6 +49,7 @@ ACCUSING = frozenset(
         "DATA_LOSS",
         "LOW_AUDIT_SCORE",
         "LOW_RETRIEVAL_SCORE",
+        "SERVES_TESTS_ONLY",
         "DISSENTING_CHECKER",
         "BAD_VOUCHER",
         "COPIED_SHARE",
@@ -131,6 +134,12 @@ def _forged(world: World, name: str) -> None:
     victim.shares = known
 
 
+def _customers(world: World, name: str) -> None:
+    """Let four customers of their own store with everybody and read in secret."""
+    for number in range(4):
+        world.store(10, gateway=world.add_customer(f"customer{number}").key)
+
+
 def _vanish(world: World, name: str) -> None:
     for number in range(max(1, round(len(world.providers) * 0.3 / 0.7))):
         world.add(f"{name}{number}", Vanishes(from_ms=LATE_START_MS), label=name)
@@ -153,6 +162,8 @@ ATTACKS: Mapping[str, Attack] = {
     "refuses_reads": Attack("proves all, serves nobody", _one(RefusesReads)),
     "slow_reads": Attack("proves all, serves after 30 s", _one(SlowReads)),
     "corrupt_reads": Attack("proves all, serves noise", _one(CorruptReads)),
+    "serves_checkers": Attack("serves committees of providers, refuses gateways", _one(ServesCheckers), _customers),
+    "serves_public_draw": Attack("serves only what the public seed draws", _one(ServesPublicDraw), _customers),
     "slander_ring": Attack(
         "three operators denounce all others as checkers", _ring(lambda ring: Slanders(ring=ring), 3)
     ),

@@ -21,7 +21,8 @@ from fieldstone.services.storage import records, service
 from fieldstone.services.storage.challenge import Asked, LeafRead, decode_body
 from fieldstone.services.storage.codes.fast_tree import Tree, leaf_hash, leaf_range
 from fieldstone.services.storage.rules.v1 import default_params, with_overrides
-from fieldstone.services.storage.schema import CHECK, DOCUMENTS, EGRESS_CLAIM, LEASE, PROOF, RELEASE
+from fieldstone.services.storage.schema import CHAIN, CHECK, DOCUMENTS, EGRESS_CLAIM, LEASE, PROOF, RELEASE
+from fieldstone.services.storage.secret_reads import Links, is_drawn, leaf_drawn, pair_is_drawn
 from fieldstone.units import DAY_MS
 
 START_MS = 1_767_225_600_000  # 2026-01-01
@@ -87,6 +88,23 @@ class Provider:
 
 
 @dataclass
+class Customer:
+    """A gateway of a customer of its own, that reads in secret. `lies`: denounces every provider; `withholds`: reports
+    good reads only."""
+
+    key: DeviceKey
+    operator: str
+    links: Links
+    lies: bool = False
+    withholds: bool = False
+
+    @property
+    def device(self) -> str:
+        """The gateway's id."""
+        return self.key.public.device_id
+
+
+@dataclass
 class World:
     """Gateways, providers, a clock and a journal position. Build it, lease, then `run` epochs."""
 
@@ -107,6 +125,10 @@ class World:
         self.gateway_operator = self.operator("gateway")
         self.next_round_ms = START_MS + int(self.params["round_s"]) * 1_000
         self.egress_bytes: dict[str, int] = {}
+        self.customers: list[Customer] = []
+        self.leased: dict[tuple[str, str], dict[bytes, None]] = {}  # (gateway, provider) → shares
+        self.reader = ""  # who signed the order of the read that a provider sees now
+        self.open_tests: frozenset[tuple[str, bytes, int]] = frozenset()  # what anybody works out of the round's seed
         self.carry: Mapping[str, pl.DataFrame] = {}
         self.all_shares: dict[bytes, Share] = {}
         self._by_device: dict[str, Provider] = {}
@@ -127,6 +149,15 @@ class World:
         one = Provider(name, self.key(name), operator or self.operator(name), behaviour, latency, label=label)
         self.providers.append(one)
         self._by_device[one.device] = one
+        return one
+
+    def add_customer(self, name: str, *, lies: bool = False, withholds: bool = False) -> Customer:
+        """Add a gateway with an operator of its own that has committed to its secrets."""
+        last = hashlib.sha256(f"{self.seed}/chain/{name}".encode()).digest()
+        one = Customer(self.key(name), self.operator(name), Links(last, 1, 2_048), lies, withholds)
+        self.customers.append(one)
+        chain = records.ReaderChain(tip=one.links.tip, first=1, length=one.links.length)
+        self.report(CHAIN, one.device, records.encode(chain))
         return one
 
     def provider(self, device: str) -> Provider:
@@ -171,6 +202,7 @@ class World:
                 lines.append(records.LeasedShare(receipt=signed, segment=share.segment, index=share.index))
                 one.shares[share.id] = share
                 self.all_shares[share.id] = share
+                self.leased.setdefault((gateway.public.device_id, one.device), {})[share.id] = None
             self.report(LEASE, gateway.public.device_id, records.encode(records.Lease(shares=tuple(lines))))
 
     def release(self, one: Provider, shares: Sequence[bytes]) -> None:
@@ -179,6 +211,7 @@ class World:
         self.report(RELEASE, self.gateway.public.device_id, records.encode(body))
         for share in shares:
             one.shares.pop(share, None)
+            self.leased.get((self.gateway.public.device_id, one.device), {}).pop(share, None)
 
     def voucher(self, one: Provider, read_bytes: int) -> bytes:
         """Let the gateway order `read_bytes` more from a provider; return its newest voucher."""
@@ -204,6 +237,7 @@ class World:
     def registry(self) -> pl.DataFrame:
         """REGISTRY_SCHEMA: the gateway and all providers, enrolled before the world began."""
         rows = [(self.gateway.public.device_id, self.gateway_operator)]
+        rows += [(one.device, one.operator) for one in self.customers]
         rows += [(one.device, one.operator) for one in self.providers]
         columns = [(device, operator, "disk", 52.0, 5.0, 0.0, START_MS - DAY_MS) for device, operator in rows]
         return pl.DataFrame(columns, schema=REGISTRY_SCHEMA, orient="row").sort("device")
@@ -244,8 +278,13 @@ class World:
             self.number += 1
             asked = Round(self.number, self.position, self.now_ms, self.dice.bytes(32))
             so_far = self.input(start_ms, end_ms, rounds)
-            for device, body in service.challenges(so_far, asked).iter_rows():
-                self._ask(due, device, asked, decode_body(body))
+            wanted = {device: decode_body(body) for device, body in service.challenges(so_far, asked).iter_rows()}
+            reads = (read for questions in wanted.values() for read in questions.read)
+            self.open_tests = frozenset((read.provider, read.share, read.leaf_index) for read in reads)
+            for device, questions in wanted.items():
+                self._ask(due, device, asked, questions)
+            for customer in self.customers:
+                self._read_in_secret(due, customer, asked)
             rounds.append(asked)
         self.now_ms = end_ms
         self._deliver(due, end_ms)
@@ -278,6 +317,43 @@ class World:
             if checks:
                 body = records.encode(records.CheckSet(number=asked.number, checks=tuple(checks)))
                 due.append((asked.issued_ms + 60_000, len(due), CHECK, device, body))
+
+    def _read_in_secret(self, due: list[tuple[int, int, str, str, bytes]], one: Customer, asked: Round) -> None:
+        secret = one.links.secret(asked.number)
+        if secret is None:
+            return
+        checks: list[records.RetrievalCheck] = []
+        every = int(self.params["secret_every_rounds"])
+        for (gateway, device), shares in self.leased.items():
+            if gateway != one.device or not pair_is_drawn(secret, asked.seed, device, every):
+                continue
+            drawn = [share for share in shares if is_drawn(secret, asked.seed, device, share, len(shares))]
+            checks += [self._secret_read(one, secret, asked, device, share) for share in drawn]
+        if one.withholds:
+            checks = [check for check in checks if check.outcome == "ok"]
+        body = records.encode(records.CheckSet(number=asked.number, checks=tuple(checks), secret=secret))
+        due.append((asked.issued_ms + 900_000, len(due), CHECK, one.device, body))
+
+    def _secret_read(
+        self, one: Customer, secret: bytes, asked: Round, device: str, share: bytes
+    ) -> records.RetrievalCheck:
+        tree = self.all_shares[share].tree
+        leaf = leaf_drawn(secret, asked.seed, device, share, -(-tree.size_bytes // tree.leaf_bytes))
+        provider = self.provider(device)
+        self.reader = one.device
+        took_ms, data = provider.behaviour.read(self, provider, share, leaf)
+        if one.lies:
+            data = None
+        return records.RetrievalCheck(
+            provider=device,
+            share=share,
+            leaf_index=leaf,
+            outcome="refused" if data is None else "ok",
+            first_byte_ms=took_ms,
+            total_ms=took_ms,
+            size_bytes=len(data or b""),
+            answer=answer_of(data),
+        )
 
     def _deliver(self, due: list[tuple[int, int, str, str, bytes]], until_ms: int) -> None:
         for message in sorted(one for one in due if one[0] < until_ms):

@@ -7,10 +7,12 @@ device key of the network. The purpose in the signed context keeps one kind of r
     provider → gateway    ShareReceipt    "I hold these bytes under this commitment": what a lease is made of
     gateway  → network    Lease           in a `lease` report: from now on I pay for these shares
     gateway  → network    Release         in a `release` report: from now on I do not
+    gateway  → network    Cover           in a `cover` report: these segments are permanent, funds pay for them first
     provider → network    Announcement    in an `announce` report: where gateways reach me, and how much I can take
     provider → network    EgressClaim     in an `egress` report: the newest cumulative voucher of each gateway
     provider → network    ProofSet        in a `proof` report: the answer to a round
     checker  → network    RetrievalCheck  in a `check` report: what an assigned test read gave
+    gateway  → network    ReaderChain     in a `chain` report: what its secret test reads will be drawn from
 """
 
 from __future__ import annotations
@@ -85,6 +87,12 @@ class Release(_Record, frozen=True):
     shares: tuple[tuple[str, ShareId], ...]
 
 
+class Cover(_Record, frozen=True):
+    """Body of a `cover` report: segments of the reporting gateway that belong to permanent objects."""
+
+    segments: tuple[ShareId, ...]
+
+
 class Announcement(_Record, frozen=True):
     """Body of an `announce` report: the newest one counts. `url`: http(s)://host:port; `capacity_bytes`: for shares in all."""
 
@@ -129,10 +137,22 @@ class RetrievalCheck(_Record, frozen=True):
 
 
 class CheckSet(_Record, frozen=True):
-    """Body of a `check` report: what the reads that round `number` assigned to this checker gave."""
+    """Body of a `check` report: what the reads that round `number` assigned to this checker gave.
+
+    `secret`: of a gateway that reads in secret, its chain's link for the round (`secret_reads`); empty in open reads.
+    """
 
     number: NotNegative
     checks: tuple[RetrievalCheck, ...]
+    secret: Annotated[bytes, msgspec.Meta(max_length=32)] = b""
+
+
+class ReaderChain(_Record, frozen=True):
+    """Body of a `chain` report: a gateway commits to the secrets of rounds `first` … `first` + `length` − 1 (`secret_reads`)."""
+
+    tip: Hash
+    first: NotNegative
+    length: Annotated[int, msgspec.Meta(gt=0, le=65_536)]
 
 
 R = TypeVar("R", bound=_Record)

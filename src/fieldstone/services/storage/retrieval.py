@@ -48,6 +48,7 @@ READ_SCHEMA: dict[str, pl.DataType] = {
     "total_ms": pl.Int64(),
     "answer": pl.Binary(),
     "received_ms": pl.Int64(),
+    "in_secret": pl.Boolean(),  # a gateway's, judged by `secret_reads`
 }
 
 
@@ -129,8 +130,20 @@ def reports(inp: EpochInput) -> tuple[pl.DataFrame, dict[str, int]]:
         except Rejected:
             bad[device] += 1
             continue
+        secret = bool(one.secret)
         rows += [
-            (device, one.number, c.provider, c.share, c.leaf_index, c.outcome, c.total_ms, c.answer, received_ms)
+            (
+                device,
+                one.number,
+                c.provider,
+                c.share,
+                c.leaf_index,
+                c.outcome,
+                c.total_ms,
+                c.answer,
+                received_ms,
+                secret,
+            )
             for c in one.checks
         ]
     return pl.DataFrame(rows, schema=READ_SCHEMA, orient="row"), dict(bad)
@@ -153,7 +166,7 @@ def decide(
     said: dict[tuple[Any, ...], tuple[str, bytes]] = {}
     unasked: dict[str, int] = defaultdict(int)
     slow_ms = int(params["slow_ms"])
-    for checker, number, provider, share, leaf, outcome, total_ms, answer, received_ms in read.iter_rows():
+    for checker, number, provider, share, leaf, outcome, total_ms, answer, received_ms, _ in read.iter_rows():
         seat = (checker, number, provider, share, leaf)
         if seat not in seats:
             unasked[checker] += number in numbers

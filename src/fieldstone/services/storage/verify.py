@@ -12,46 +12,33 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 import polars as pl
 
 from fieldstone.errors import Rejected
-from fieldstone.services.contract import USAGE_SCHEMA, VERDICT_SCHEMA, EpochInput, FleetVerdicts
+from fieldstone.services.contract import SOLD_SCHEMA, USAGE_SCHEMA, VERDICT_SCHEMA, EpochInput, FleetVerdicts
 from fieldstone.services.storage import records
-from fieldstone.services.storage.challenge import Posed, posed_rounds, round_table, shelves
+from fieldstone.services.storage.challenge import Posed, posed_rounds, round_table
+from fieldstone.services.storage.covers import COVERS, covers, kept_covers, with_product
 from fieldstone.services.storage.devices import ANSWER_SCHEMA, HELD_SCHEMA, kept_rounds, unnest
 from fieldstone.services.storage.directory import ANNOUNCED, announced
 from fieldstone.services.storage.egress import EGRESS_SCHEMA
+from fieldstone.services.storage.epoch_reads import Reads, read_checks, with_reads
 from fieldstone.services.storage.holdings import FOREVER, HOLDING_SCHEMA
 from fieldstone.services.storage.presence import PRESENCE
 from fieldstone.services.storage.presence import to_table as to_presence
 from fieldstone.services.storage.reputation import DISQUALIFIED, SUSPENDED, Standing, from_table, starting, to_table
-from fieldstone.services.storage.retrieval import Committees, Finding, decide, reports
-from fieldstone.services.storage.schema import EGRESS, LEASE, RELEASE, SERVICE, STORAGE
+from fieldstone.services.storage.retrieval import Finding
+from fieldstone.services.storage.schema import EGRESS, LEASE, RELEASE, SERVICE
+from fieldstone.services.storage.secret_reads import CHAINS, SECRET_READS
 from fieldstone.services.storage.uniqueness import mark
 from fieldstone.units import PPM
 
 __all__ = ["check_fleet"]
 
 MOST_NAMED = 100  # failures, duplicates and refusals that a detail names; the counts are always whole
-
-
-@dataclass
-class _Reads:
-    """An epoch's decided test reads, by the device that was read and by the checker."""
-
-    good: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    bad: dict[str, list[Finding]] = field(default_factory=lambda: defaultdict(list))
-    agreed: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    dissented: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    silent: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    unasked: dict[str, int] = field(default_factory=dict)
-    bad_reports: dict[str, int] = field(default_factory=dict)
-    read_ms: dict[tuple[str, bytes], int] = field(default_factory=dict)
-    open_reports: pl.DataFrame = field(default_factory=pl.DataFrame)
 
 
 def check_fleet(whole: EpochInput, device_checks: pl.DataFrame) -> FleetVerdicts:
@@ -61,83 +48,34 @@ def check_fleet(whole: EpochInput, device_checks: pl.DataFrame) -> FleetVerdicts
     held = unnest(checks, "held") if checks.height else pl.DataFrame(schema=HELD_SCHEMA)
     held = held.select(list(HELD_SCHEMA)).cast(dict(HELD_SCHEMA)).sort("device", "share", "from_position")  # type: ignore[arg-type]
     before = from_table(whole.carry.get("reputation"))
-    reads = _read_checks(whole, checks, held, operators, before)
-    held = _with_reads(mark(held, operators, whole.params), reads)
+    reads = read_checks(whole, checks, held, operators, before)
+    held = with_reads(mark(held, operators, whole.params), reads)
     standings = _standings(whole, checks, reads, before)
-    desk = _Desk(whole, checks, held, reads, standings)
+    covered, unreadable = covers(whole)
+    desk = _Desk(whole, checks, with_product(held, covered), reads, standings, unreadable)
     verdicts = [desk.verdict(row) for row in checks.iter_rows(named=True)]
     verdicts += [_stranger(device, whole.epoch) for device in sorted(_reporters(whole) - set(operators))]
     table = pl.DataFrame(verdicts, schema=VERDICT_SCHEMA, orient="row").sort("device")
     rounds = posed_rounds(whole)
+    kept = _kept_holdings(held, kept_rounds(rounds, whole), whole)
     carry = {
-        "holdings": _kept_holdings(held, kept_rounds(rounds, whole), whole),
+        "holdings": kept,
+        COVERS: kept_covers(covered, kept),
         "rounds": round_table(kept_rounds(rounds, whole)),
         "answers": _carried(checks, "answers", ANSWER_SCHEMA, "number"),
         "egress": _carried(checks, "egress", EGRESS_SCHEMA, "gateway"),
         "reads": reads.open_reports,
+        SECRET_READS: reads.secret_reports,
+        CHAINS: reads.chains,
         "reputation": to_table(standings.values()),
         ANNOUNCED: announced(whole),
         PRESENCE: to_presence(checks),
     }
-    return FleetVerdicts(table, {}, carry, desk.usage())
-
-
-def _read_checks(
-    whole: EpochInput,
-    checks: pl.DataFrame,
-    held: pl.DataFrame,
-    operators: Mapping[str, str],
-    before: Mapping[str, Standing],
-) -> _Reads:
-    """Decide the test reads of the rounds whose next round was judged in this epoch: it proves what was read."""
-    found = _Reads()
-    within_ms = int(whole.params["check_within_s"]) * 1_000
-    read, found.bad_reports = reports(whole)
-    rounds = posed_rounds(whole)
-    deadline_ms = {one.asked.number: one.asked.issued_ms + within_ms for one in rounds}
-    answered_ms = [one.asked.issued_ms + int(whole.params["answer_within_s"]) * 1_000 for one in rounds[1:]]
-    judged = [one for one, moment in zip(rounds, answered_ms, strict=False) if whole.start_ms < moment <= whole.end_ms]
-    numbers = [one.asked.number for one in judged]
-    open_numbers = [
-        one.asked.number for one, moment in zip(rounds, [*answered_ms, FOREVER], strict=False) if moment > whole.end_ms
-    ]
-    found.open_reports = read.filter(pl.col("number").is_in(open_numbers))
-    read = read.filter(pl.col("number").is_in(numbers))
-    committees = Committees(list(shelves(held.select(list(HOLDING_SCHEMA)))), operators, whole.params)
-    tasks = [task for one in judged for task in committees.tasks(one)]
-    weights = {device: one.checker.ppm for device, one in before.items()}
-    proven = unnest(checks, "truths") if checks.height and checks["truths"].list.len().sum() else None
-    truths = {} if proven is None else {(device, number): answer for device, number, answer in proven.iter_rows()}
-    deadlines = {number: deadline_ms[number] for number in numbers}
-    findings, found.unasked = decide(tasks, read, deadlines, weights, whole.params, truths)
-    issued_ms = {one.asked.number: one.asked.issued_ms for one in judged}
-    for one in findings:
-        provider = one.task.provider
-        for checker in one.silent:
-            found.silent[checker] += 1
-        if one.good is None:
-            continue
-        if one.good:
-            found.good[provider] += 1
-            found.read_ms[provider, one.task.share] = issued_ms[one.task.number]
-        else:
-            found.bad[provider].append(one)
-        for checker in one.agree:
-            found.agreed[checker] += 1
-        for checker in one.dissent:
-            found.dissented[checker] += 1
-    return found
-
-
-def _with_reads(held: pl.DataFrame, reads: _Reads) -> pl.DataFrame:
-    rows = [(device, share, moment) for (device, share), moment in reads.read_ms.items()]
-    new = pl.DataFrame(rows, schema={"device": pl.String(), "share": pl.Binary(), "now_ms": pl.Int64()}, orient="row")
-    joined = held.join(new, on=["device", "share"], how="left", maintain_order="left")
-    return joined.with_columns(read_ms=pl.coalesce("now_ms", "read_ms")).drop("now_ms")
+    return FleetVerdicts(table, {}, carry, desk.usage(), desk.sold())
 
 
 def _standings(
-    whole: EpochInput, checks: pl.DataFrame, reads: _Reads, before: Mapping[str, Standing]
+    whole: EpochInput, checks: pl.DataFrame, reads: Reads, before: Mapping[str, Standing]
 ) -> dict[str, Standing]:
     found = {}
     params = whole.params
@@ -145,8 +83,11 @@ def _standings(
         one = before.get(device) or starting(device, params)
         for row in rounds:
             one = one.after_round(row, params)
-        one = one.after_reads(reads.good.get(device, 0), len(reads.bad.get(device, ())), whole.end_ms, params)
-        one = one.after_checks(reads.agreed.get(device, 0), reads.dissented.get(device, 0), params)
+        good, bad = reads.in_secret[device].counted if device in reads.in_secret else (0, 0)
+        good, bad = good + reads.good.get(device, 0), bad + len(reads.bad.get(device, ()))
+        one = one.after_reads(good, bad, whole.end_ms, params)
+        against = reads.dissented.get(device, 0) + reads.withheld.get(device, 0)
+        one = one.after_checks(reads.agreed.get(device, 0), against, params)
         found[device] = one.at_end(whole.end_ms, params)
     return found
 
@@ -159,8 +100,9 @@ class _Desk:
         whole: EpochInput,
         checks: pl.DataFrame,
         held: pl.DataFrame,
-        reads: _Reads,
+        reads: Reads,
         standings: Mapping[str, Standing],
+        unreadable_covers: Mapping[str, int],
     ) -> None:
         self._whole, self._checks, self._reads, self._standings = whole, checks, reads, standings
         counts = pl.col("flaw") == ""
@@ -185,12 +127,16 @@ class _Desk:
             self._flawed[device].append((flaw, share))
         paid = (
             held.filter(counts & (pl.col("proven_units") > 0))
-            .group_by("gateway", "device")
+            .group_by("gateway", "device", "product")
             .agg(pl.col("proven_units").sum())
         )
-        self._paid = paid.sort("gateway", "device")
+        self._paid = paid.sort("gateway", "device", "product")
         self._gateways, self._bad_leases = _gateway_counts(whole, checks)
+        for gateway, count in unreadable_covers.items():
+            self._bad_leases[gateway] = self._bad_leases.get(gateway, 0) + count
+            self._gateways.add(gateway)
         self._quality: dict[str, int] = {}
+        self._sold: dict[str, int] = {}
 
     def verdict(self, row: Mapping[str, Any]) -> tuple[Any, ...]:
         """Return one device's row of VERDICT_SCHEMA."""
@@ -199,6 +145,9 @@ class _Desk:
         rounds, failures = row["rounds"], row["failures"]
         good, bad = self._reads.good.get(device, 0), self._reads.bad.get(device, [])
         read_ppm = good * PPM // (good + len(bad)) if good + len(bad) else PPM
+        secret = self._reads.in_secret.get(device)
+        if secret is not None and secret.good_ppm is not None:
+            read_ppm = min(read_ppm, secret.good_ppm)
         income_ppm = PPM - int(params["read_income_ppm"]) * (PPM - read_ppm) // PPM
         if standing.state == DISQUALIFIED:
             income_ppm = 0
@@ -208,11 +157,13 @@ class _Desk:
         if sums is not None:
             due, proven = sums["due"], sums["proven"] + sums["own"]
             quantity = sums["proven"] + sums["own"] * self._own_ppm // PPM
+        self._sold[device] = quantity
         quantity += row["space_units"] * int(params["space_weight_ppm"]) // PPM
         reasons = self._reasons(row, standing, sums, rounds, failures, bad)
         enough = int(params["accept_from_ppm"])
         if standing.state == DISQUALIFIED or quantity == 0:
             verdict, quantity = "rejected", 0
+            self._sold[device] = 0
         elif quality_ppm >= enough and proven * PPM >= due * enough:
             verdict = "accepted"
         else:
@@ -235,6 +186,7 @@ class _Desk:
         states = {one["state"] for one in rounds}
         what = {one["what"] for one in failures}
         flaws = {flaw for flaw, _ in self._flawed.get(device, ())}
+        secret = reads.in_secret.get(device)
         agreed, dissented = reads.agreed.get(device, 0), reads.dissented.get(device, 0)
         dissents = dissented and standing.checker.ppm < int(self._whole.params["checker_dissent_ppm"])
         found = {
@@ -248,7 +200,11 @@ class _Desk:
             "LATE": any(one["late_ms"] for one in rounds),
             "DUPLICATE_SEGMENT": "DUPLICATE_SEGMENT" in flaws,
             "COPIED_SHARE": "COPIED_SHARE" in flaws,
-            "RETRIEVAL_FAILING": bool(bad),
+            "RETRIEVAL_FAILING": bool(bad) or (secret is not None and secret.counted[1] > 0),
+            "SERVES_TESTS_ONLY": secret is not None
+            and secret.good_ppm is not None
+            and 2 * secret.good_ppm < PPM
+            and reads.good.get(device, 0) > 9 * len(bad),
             "BAD_VOUCHER": row["bad_vouchers"] > 0,
             "EGRESS_CAPPED": any(one["held_back_bytes"] for one in row["egress"]),
             "BAD_LEASE": self._bad_leases.get(device, 0) > 0,
@@ -298,6 +254,14 @@ class _Desk:
             },
             "test_reads": {"bad": len(bad), "good": good, "share_good_ppm": read_ppm},
         }
+        secret = reads.in_secret.get(device)
+        if secret is not None:
+            tree["secret_reads"] = {
+                "bad": secret.bad,
+                "good": secret.good,
+                "operators": secret.operators,
+                "share_good_ppm": secret.good_ppm,  # null: too few operators read
+            }
         if sums is not None:
             tree["units"] = {
                 "due": sums["due"],
@@ -359,8 +323,8 @@ class _Desk:
     def usage(self) -> pl.DataFrame:
         """Return USAGE_SCHEMA. Call it after all verdicts."""
         rows: list[tuple[str, str, str, int]] = []
-        for gateway, device, units in self._paid.iter_rows():
-            rows.append((gateway, device, STORAGE, units * self._quality[device] // PPM))
+        for gateway, device, product, units in self._paid.iter_rows():
+            rows.append((gateway, device, product, units * self._quality[device] // PPM))
         enrolled = set(self._whole.registry["device"].to_list())
         for device, egress in self._checks.select("device", "egress").iter_rows():
             if self._standings[device].state != DISQUALIFIED:
@@ -371,6 +335,12 @@ class _Desk:
                 ]
         paid = [row for row in rows if row[3] > 0 and row[0] in enrolled]
         return pl.DataFrame(paid, schema=USAGE_SCHEMA, orient="row").sort("payer", "device", "product")
+
+
+    def sold(self) -> pl.DataFrame:
+        """Return SOLD_SCHEMA: what customers' own data made of each quantity. Call it after all verdicts."""
+        rows = [(device, units) for device, units in sorted(self._sold.items()) if units > 0]
+        return pl.DataFrame(rows, schema=SOLD_SCHEMA, orient="row")
 
 
 _CAUSES = ("DATA_LOSS", "LOW_AUDIT_SCORE", "LOW_AVAILABILITY", "LOW_RETRIEVAL_SCORE")

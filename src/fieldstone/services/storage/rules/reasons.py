@@ -70,6 +70,11 @@ _ALL = (
         "Serve every signed order of an enrolled device; check firewall, disk speed and the named shares.",
     ),
     VerdictReason(
+        "SERVES_TESTS_ONLY",
+        "Open test reads come, but not what customers' gateways read in secret like any paid read.",
+        "Serve every signed order, whoever signed it; detail.secret_reads says what came.",
+    ),
+    VerdictReason(
         "LOW_RETRIEVAL_SCORE",
         "The retrieval score is below the threshold; the device is suspended.",
         "Serve every signed order; the score recovers with every good check.",

@@ -82,6 +82,15 @@ PARAMETERS: dict[str, Parameter] = {
     "read_income_ppm": Parameter(
         200_000, "ppm", "part of storage income that depends on test reads", "design: pay on retrieval"
     ),
+    "secret_every_rounds": Parameter(
+        8, "rounds", "a gateway reads in secret from a provider of its own about once in so many rounds", OWN
+    ),
+    "secret_quorum": Parameter(
+        3, "operators", "of gateways that must have read in secret before their median counts", OWN
+    ),
+    "secret_proven_per_round": Parameter(
+        4, "leaves", "of those read in secret in the round before must be proven, drawn anew", OWN
+    ),
     "checker_decay_ppm": Parameter(980_000, "ppm", "memory of a checker's weight per report", OWN),
     "checker_start": Parameter(20, "reports", "in agreement in advance, as a checker's weight begins", OWN),
     "checker_dissent_ppm": Parameter(700_000, "ppm", "weight below which a checker is told that it dissents", OWN),
@@ -148,5 +157,7 @@ _POSITIVE = {
     "check_every_rounds",
     "committee",
     "committee_quorum",
+    "secret_every_rounds",
+    "secret_quorum",
     "space_every_rounds",
 }
