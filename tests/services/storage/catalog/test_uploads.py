@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import Connection, insert, update
@@ -10,7 +11,7 @@ from sqlalchemy import Connection, insert, update
 from fieldstone.services.storage.catalog.content import Content
 from fieldstone.services.storage.catalog.faults import CatalogFault
 from fieldstone.services.storage.catalog.removal import delete_bucket
-from fieldstone.services.storage.catalog.rows import Attributes, Upload, Written
+from fieldstone.services.storage.catalog.rows import Attributes, Upload, Written, pack
 from fieldstone.services.storage.catalog.schema import part as part_table
 from fieldstone.services.storage.catalog.uploads import (
     LARGEST_OBJECT_BYTES,
@@ -219,6 +220,18 @@ def test_a_part_replaced_between_check_and_commit_is_refused(catalogue: Catalogu
     with pytest.raises(CatalogFault, match="InvalidPart"):
         catalogue.do(complete_upload, catalogue.pool, upload, have, Whole("w-1", ""), 1)
     assert sorted(catalogue.pool.uses().values()) == [0, 1]
+
+
+def test_a_part_of_a_whole_is_known_by_its_etag(catalogue: Catalogue) -> None:
+    upload = begin(catalogue)
+    named = [part(catalogue, upload, 3), part(catalogue, upload, 7, size=10)]
+    complete(catalogue, upload, named)
+    found = catalogue.store.read_now(lambda c: find_version(c, catalogue.bucket, b"k", content=True))
+    assert found is not None
+    ranges = [(0, 5 * MIB), (5 * MIB, 5 * MIB + 10), (0, 5 * MIB + 10), (1, 5 * MIB), (5 * MIB, 5 * MIB + 9)]
+    assert [found.part_etag(*each) for each in ranges] == [named[0].etag, named[1].etag, "", "", ""]
+    earlier = replace(found, parts_packed=pack([(3, 5 * MIB, ""), (7, 10, "")]))
+    assert earlier.parts() == found.parts() and earlier.part_etag(0, 5 * MIB) == ""
 
 
 def test_small_parts_lie_inline(catalogue: Catalogue) -> None:

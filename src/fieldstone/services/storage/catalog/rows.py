@@ -54,14 +54,21 @@ class Attributes(msgspec.Struct, array_like=True, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class NewVersion:
-    """An object about to be written. `checksum`: '' or ALGORITHM:TYPE:base64. `parts`: (number, bytes, checksum)."""
+    """An object about to be written. `checksum`: '' or ALGORITHM:TYPE:base64. `parts`: (number, bytes, checksum, ETag)."""
 
     attributes: Attributes
     content: Content
     etag: str
     modified_ms: int
     checksum: str = ""
-    parts: tuple[tuple[int, int, str], ...] = ()
+    parts: tuple[tuple[int, int, str] | tuple[int, int, str, str], ...] = ()
+
+
+class _Part(msgspec.Struct, array_like=True, frozen=True):
+    number: int
+    size_bytes: int
+    checksum: str
+    etag: str = ""  # rows of earlier versions have none
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +114,18 @@ class Version:
 
     def parts(self) -> list[tuple[int, int, str]]:
         """Return (number, bytes, checksum) of every part, empty for an object that was put whole."""
+        return [(part.number, part.size_bytes, part.checksum) for part in self._parts()]
+
+    def part_etag(self, start: int, end: int) -> str:
+        """Return the ETag of the part that is bytes `start` … `end` (half open), '' where no part is exactly that."""
+        position = 0
+        for part in self._parts():
+            if position >= start:
+                return part.etag if (position, position + part.size_bytes) == (start, end) else ""
+            position += part.size_bytes
+        return ""
+
+    def _parts(self) -> list[_Part]:
         return _PARTS.decode(self.parts_packed) if self.parts_packed else []
 
     def attributes(self) -> Attributes:
@@ -181,5 +200,5 @@ class Page:
 
 _HEADERS = msgspec.msgpack.Decoder(list[tuple[str, str]])
 _TAGS = msgspec.msgpack.Decoder(dict[str, str])
-_PARTS = msgspec.msgpack.Decoder(list[tuple[int, int, str]])
+_PARTS = msgspec.msgpack.Decoder(list[_Part])
 pack = msgspec.msgpack.Encoder().encode

@@ -227,7 +227,7 @@ def complete_upload(
         whole.etag,
         now_ms,
         whole.checksum,
-        tuple((part.number, part.size_bytes, part.checksum) for part in chosen),
+        tuple((part.number, part.size_bytes, part.checksum, part.etag) for part in chosen),
     )
     written = put_version(connection, pool, upload.bucket_id, upload.key, new, check, adopted=True)
     before: Counter[tuple[bytes, int]] = Counter()

@@ -241,6 +241,27 @@ def test_parts_copied_from_ranges(s3: Any, bucket: str) -> None:
     assert s3.get_object(Bucket=bucket, Key="m")["Body"].read() == b"".join(body[a:b] for a, b in ranges)
 
 
+def test_an_object_copied_part_by_part_keeps_its_etag(s3: Any, bucket: str) -> None:
+    bodies = [os.urandom(5 * MIB), os.urandom(5 * MIB), b"end"]
+    etags = []
+    for key in ("first", "second"):
+        named = {"Bucket": bucket, "Key": key}
+        named["UploadId"] = s3.create_multipart_upload(**named)["UploadId"]
+        parts, start = [], 0
+        for number, part in enumerate(bodies, 1):
+            if key == "first":
+                etag = s3.upload_part(**named, PartNumber=number, Body=part)["ETag"]
+            else:
+                end, source = start + len(part), {"Bucket": bucket, "Key": "first"}
+                copied = s3.upload_part_copy(
+                    **named, PartNumber=number, CopySource=source, CopySourceRange=f"bytes={start}-{end - 1}"
+                )
+                etag, start = copied["CopyPartResult"]["ETag"], end
+            parts.append({"PartNumber": number, "ETag": etag})
+        etags.append(s3.complete_multipart_upload(**named, MultipartUpload={"Parts": parts})["ETag"])
+    assert etags[0] == etags[1]
+
+
 @pytest.mark.parametrize("algorithm", ["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256"])
 def test_checksums_of_puts_and_parts(s3: Any, bucket: str, algorithm: str) -> None:
     name = f"Checksum{algorithm}"

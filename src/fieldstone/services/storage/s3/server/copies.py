@@ -119,7 +119,8 @@ async def copy_object(call: Call) -> Answer:
         etag = etag_of(call, facts, new_key)
     new = NewVersion(attributes, content, etag, gateway.now_ms(), checksum, tuple(found.parts()))
     if "-" in found.etag:
-        # the parts of a copy are one: its ETag stays, as nobody could tell an MD5 without reading all bytes again
+        # The parts of a copy are one. Its ETag stays, which S3 allows ("reflects only changes to the contents") where S3
+        # itself gives the MD5 of the whole: to know that would mean to fetch all bytes and charge for their egress.
         new = replace(new, parts=())
     bucket_id, key = call.bucket_id, call.key
 
@@ -208,9 +209,9 @@ async def upload_part_copy(call: Call) -> Answer:
     old_key, new_key = source_key(call, found), part_key(call, upload)
     start, end = copy_range(call.header("x-amz-copy-source-range"), found.size_bytes)
     content = found.content().slice(start, end)
-    # An MD5 of a range would mean to read it all: the part's ETag names what was copied instead.
+    # A part or a whole keeps its MD5. That of another range would mean to read it all: its ETag names what was copied.
     whole = (start, end) == (0, found.size_bytes)
-    etag, checksum = found.etag if whole and "-" not in found.etag else "", ""
+    etag, checksum = found.etag if whole and "-" not in found.etag else found.part_etag(start, end), ""
     if upload.checksum_algorithm:
         algorithm = checksums.algorithm_named(upload.checksum_algorithm)
         if whole and found.checksum.startswith(f"{algorithm}:FULL_OBJECT:"):
