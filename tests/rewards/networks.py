@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from fieldstone.policy import RewardPolicy, ServicePolicy
 from fieldstone.rewards import AllocationInput
+from fieldstone.rewards.sold import SOLD_INPUT_SCHEMA
 from fieldstone.services.contract import REGISTRY_SCHEMA, VERDICT_SCHEMA
 
 EPOCH_S = 86_400
@@ -32,6 +33,7 @@ class Device:
     verdict: str = "accepted"
     revenue: int = 0
     name: str = ""
+    sold: int = 0  # what of the quantity customers' own data made
 
     @property
     def operator(self) -> str:
@@ -107,7 +109,16 @@ def network(
         schema={"device": pl.String, "operator": pl.String, "amount_base": pl.String, "cause": pl.String},
         orient="row",
     )
-    tables: dict[str, Any] = {"registry": registry, "verdicts": verdicts, "revenue": revenue, "corrections": made_good}
+    sold = pl.DataFrame(
+        [(d.name, "sensing", d.sold) for d in devices if d.sold], schema=SOLD_INPUT_SCHEMA, orient="row"
+    )
+    tables: dict[str, Any] = {
+        "sold": sold,
+        "registry": registry,
+        "verdicts": verdicts,
+        "revenue": revenue,
+        "corrections": made_good,
+    }
     if shuffle_seed is not None:
         tables = {name: t.sample(fraction=1.0, shuffle=True, seed=shuffle_seed) for name, t in tables.items()}
     return AllocationInput(
@@ -169,8 +180,11 @@ def networks(draw: st.DrawFn) -> AllocationInput:
         for i in range(4)
         if draw(st.integers(0, 4)) == 0
     }
+    devices = [
+        replace(device, sold=draw(st.one_of(st.just(0), st.integers(0, 2 * EPOCH_S)))) for device in draw(DEVICES)
+    ]
     return network(
-        draw(DEVICES),
+        devices,
         epoch=draw(st.integers(1, 50)),
         policy=draw(POLICIES),
         corrections=draw(CORRECTIONS),

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import msgspec
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -151,6 +152,51 @@ def test_self_dealing_never_pays(
     returned_ppm = PPM - policy.take_ppm + policy.take_ppm * policy.need_demand_ppm // PPM + 1
     assert (gain - dust) * price * PPM <= spent * TOKEN_BASE * returned_ppm
     assert (gain - dust) * price <= spent * TOKEN_BASE
+
+
+@given(
+    DEVICES,
+    POLICIES,
+    st.integers(0, 10**9),
+    st.integers(1, 10**12),
+    st.integers(1, 10**9),
+)
+def test_sold_work_never_earns_more_than_was_paid(
+    others: list[Device], policy: RewardPolicy, spent: int, junk: int, price: int
+) -> None:
+    """One's own provider full of one's own data, at any amount and any payment: what comes back is at most what was paid."""
+    cheat = Device(owner=9, quantity=junk, sold=junk, revenue=spent)
+    policy = replace_policy(policy, max_epoch_mint="1000000000000")
+    result = allocate(network([*others, cheat], policy=policy, price_micro_usd=price))
+    assert earned(result, 9) * price <= spent * TOKEN_BASE
+
+
+@given(DEVICES, st.integers(1, 10**12), st.integers(0, 5))
+def test_unpaid_work_takes_nothing_and_dilutes_nobody(others: list[Device], junk: int, place: int) -> None:
+    cheat = Device(owner=9, place=place, quantity=junk, sold=junk)
+    alone, beside = (allocate(network(devices, policy=ROOMY)) for devices in (others, [*others, cheat]))
+    assert earned(beside, 9) == 0
+    assert all(earned(beside, owner) == earned(alone, owner) for owner in range(4))
+
+
+def test_worked_example_what_capped_work_leaves_goes_to_the_others_of_its_cell() -> None:
+    """A cell's pool of 100: the cheat paid himself one dollar, a fifth of a token of take; the honest disk gets the rest."""
+    policy = replace_policy(
+        ROOMY, full_coverage_cells=1, need_demand_ppm=0, bootstrap_per_epoch="100", r_half_usd="1000000000"
+    )
+    honest, cheat = Device(owner=0, quantity=EPOCH_S), Device(owner=9, quantity=10**9, sold=10**9, revenue=100_000)
+    result = allocate(network([honest, cheat], policy=policy))
+    assert bootstrap_of(result, 9) == TOKEN_BASE // 5  # 10 % of $0.1 at $0.05 a token
+    offered = result.totals["bootstrap_offered"]
+    assert abs(bootstrap_of(result, 0) - (offered - TOKEN_BASE // 5)) <= 2
+    # with nobody else in the cell the rest is not minted, and no dust for the treasury either
+    lonely = allocate(network([cheat], policy=policy))
+    assert (bootstrap_of(lonely, 9), lonely.totals["bootstrap_dust"]) == (TOKEN_BASE // 5, 0)
+    assert lonely.totals["bootstrap_unmet"] == offered - TOKEN_BASE // 5
+
+
+def replace_policy(policy: RewardPolicy, **changes: object) -> RewardPolicy:
+    return msgspec.structs.replace(policy, **changes)
 
 
 @given(DEVICES, st.integers(1, 20), st.integers(0, EPOCH_S), st.integers(0, PPM))

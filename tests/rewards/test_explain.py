@@ -46,8 +46,18 @@ def test_an_operator_with_a_calculator_recomputes_every_row(inp: AllocationInput
             demand = int(pool["demand_base"]) * bought * weight // (sold * target) if sold else 0
             assert (coverage, demand) == (int(cell["coverage_base"]), int(cell["demand_base"]))
             work = row["quantity"] * row["quality_ppm"] if row["verdict"] in ("accepted", "partial") else 0
+            work -= int(own.get("sold_unpaid", 0))
             assert work == int(own["work"])
-            bootstrap = (coverage + demand) * work // int(cell["work"]) if work else 0
+            pool_base, all_work = coverage + demand, int(cell["work"])
+            if "shared_base" in cell:
+                pool_base, all_work = int(cell["shared_base"]), int(cell["shared_work"])
+            of_sold, cap = int(own.get("sold_work", 0)), int(own.get("sold_cap_base", 0))
+            if of_sold and pool_base * of_sold > cap * all_work:
+                bootstrap = cap + (pool_base * (work - of_sold) // all_work if work > of_sold else 0)
+            else:
+                bootstrap = pool_base * work // all_work if work else 0
+            shown = find(explain(row), "bootstrap")
+            assert shown.exact == bootstrap
         assert int(row["bootstrap_base"]) == bootstrap - int(own["bootstrap_cut_base"])
         keep = PPM - factors["paid"]["take_ppm"]
         paid = keep * max(0, row["revenue_micro_usd"]) * TOKEN_BASE // (PPM * factors["paid"]["price_micro_usd"])

@@ -14,8 +14,9 @@ from fieldstone.chain.merkle import Tree
 from fieldstone.epoch.freeze import Frozen
 from fieldstone.epoch.runner import Runner, SerialRunner
 from fieldstone.epoch.state import EpochState
-from fieldstone.market.metering import settle_revenue
+from fieldstone.market.metering import settle_funds, settle_revenue
 from fieldstone.rewards import Allocation, AllocationInput, allocate
+from fieldstone.rewards.sold import SOLD_INPUT_SCHEMA
 from fieldstone.services import load_service
 from fieldstone.services.contract import DOCUMENT_SCHEMA, VERDICT_SCHEMA, EpochInput, FleetVerdicts, Service
 
@@ -52,17 +53,22 @@ def epoch_randomness(network_id: str, epoch: int, block_hash: bytes) -> bytes:
 
 
 def compute(frozen: Frozen, state: EpochState, randomness: bytes, runner: Runner | None = None) -> EpochResult:
-    """Compute the epoch after `state` from its frozen input."""
+    """Compute the epoch after `state` from its frozen input.
+
+    Raises CheckFailed when the journal draws more from a fund than it holds.
+    """
     runner = runner or SerialRunner()
     verdicts = [pl.DataFrame(schema=VERDICT_SCHEMA)]
     sellable: dict[str, Mapping[str, pl.DataFrame]] = {}
     usage: dict[str, pl.DataFrame] = {}
     carry: dict[str, Mapping[str, pl.DataFrame]] = {}
+    sold = [pl.DataFrame(schema=SOLD_INPUT_SCHEMA)]
     for name in sorted(frozen.policy.services):
         result = verify_service(name, frozen, state, randomness, runner)
         verdicts.append(_refuse_equivocators(result.verdicts, frozen.equivocating))
         sellable[name] = {kind: _without(table, frozen.equivocating) for kind, table in result.sellable.items()}
         carry[name] = result.carry
+        sold.append(result.sold.select("device", service=pl.lit(name), quantity="quantity"))
         if load_service(name).documents:
             usage[name] = _without(result.usage, frozen.equivocating)
     all_verdicts = pl.concat(verdicts)
@@ -82,6 +88,7 @@ def compute(frozen: Frozen, state: EpochState, randomness: bytes, runner: Runner
             pools=dict(state.pools),
             previous=dict(state.balances),
             treasury=frozen.policy.settlement.treasury,
+            sold=pl.concat(sold),
         )
     )
     leaves = {address: amount for address, amount in sorted(allocation.balances.items()) if amount > 0} or {NOBODY: 0}
@@ -107,6 +114,7 @@ def compute(frozen: Frozen, state: EpochState, randomness: bytes, runner: Runner
             balances=allocation.balances,
             last_seq=frozen.last_seq_after,
             owed_revenue=settled.owed,
+            funds=settle_funds(frozen.metering, state.funds),
             carry=carry,
         ),
     )

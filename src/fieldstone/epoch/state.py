@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from fieldstone.identity.registry import Registry
-from fieldstone.market.metering import OWED_SCHEMA
+from fieldstone.market.metering import FUND_SCHEMA, OWED_SCHEMA
 from fieldstone.policy import Policy
 
 Carry = Mapping[str, Mapping[str, pl.DataFrame]]  # service → table name → table
@@ -20,7 +20,8 @@ class EpochState:
 
     `policy` is in force for the next epoch. `balances`: operator address → cumulative reward in token base units.
     `pools`: named remainders in base units. `last_seq`: device → highest sequence number that was counted.
-    `owed_revenue`: late refunds that later revenue has to repay (`market.metering`).
+    `owed_revenue`: late refunds that later revenue has to repay; `funds`: what was paid once and what of it was drawn
+    (both `market.metering`).
     """
 
     epoch: int
@@ -34,6 +35,7 @@ class EpochState:
     balances: Mapping[str, int] = field(default_factory=dict)
     last_seq: Mapping[str, int] = field(default_factory=dict)
     owed_revenue: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=OWED_SCHEMA))
+    funds: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=FUND_SCHEMA))
     carry: Carry = field(default_factory=dict)
 
     @property

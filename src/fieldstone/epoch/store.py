@@ -97,6 +97,7 @@ class SealedEpoch:
             balances={address: int(amount) for address, amount in self.table("state-balances").iter_rows()},
             last_seq=dict(seq.iter_rows()),
             owed_revenue=self.table("state-owed"),
+            **({"funds": self.table("state-funds")} if "state-funds" in self.table_names() else {}),
             carry=carry,
         )
 
@@ -234,6 +235,8 @@ def result_tables(result: EpochResult) -> Mapping[str, pl.DataFrame]:
             schema={"device": pl.String(), "seq": pl.Int64()},
         ),
     }
+    if result.state.funds.height:  # most networks sell nothing that is paid once
+        tables["state-funds"] = result.state.funds
     for service, kinds in result.frozen.evidence.items():
         tables.update({f"evidence-{service}-{kind}": table for kind, table in kinds.items()})
     for service, kinds in result.sellable.items():

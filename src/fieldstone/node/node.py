@@ -41,6 +41,7 @@ _log = structlog.get_logger("node")
 # Below this many devices one process is faster than starting others (each imports Polars first).
 POOL_FROM_DEVICES = 2_000
 GAS_MONEY_WEI = 10**24
+_FUND_ALARMS = ("short", "ending", "empty")
 
 
 class Node:
@@ -188,6 +189,7 @@ class Node:
             )
             self._tidy_market()
             self._charge_usage(sealed)
+            self._review_funds()
             self._sync_signers()
             _log.info(
                 "epoch_sealed", epoch=frozen.epoch, root=sealed.manifest.root, minted_base=sealed.manifest.minted_base
@@ -230,8 +232,23 @@ class Node:
         for name in sealed.table_names():
             if name.startswith("usage-"):
                 service = name.removeprefix("usage-")
-                for charge in self.market.usage.charge(service, sealed.manifest.epoch, sealed.table(name)):
+                number, end_ms = sealed.manifest.epoch, sealed.manifest.end_ms
+                for charge in self.market.usage.charge(service, number, sealed.table(name), end_ms):
                     _log.info("usage_charged", **dataclasses.asdict(charge))
+
+    def _review_funds(self) -> None:
+        """Hold what customers paid once against what was really spent; say aloud which of it will not last."""
+        for fund in self.market.funds.all():
+            review = fund.review or {}
+            if review.get("state") in _FUND_ALARMS:
+                _log.warning(
+                    "fund_runs_out",
+                    fund=fund.id,
+                    customer=fund.customer_id,
+                    state=review["state"],
+                    balance_micro_usd=fund.balance_micro_usd,
+                    dry_ms=review.get("dry_ms"),
+                )
 
     def _boundary(self, state: EpochState) -> tuple[int, bytes]:
         """Mark the epoch's end in the journal, once, with the chain block that gives the epoch its randomness.

@@ -19,6 +19,7 @@ TABLES = {
     "sellable-": "The rows of evidence that are good enough to be sold, with their quality.",
     "carry-": "What verification remembers for the next epoch.",
     "state-balances": "Cumulative amounts at the end of the epoch.",
+    "state-funds": "What customers paid once and what of it was spent; only where something was paid once.",
     "state-owed": "Refunds that came after the payout and wait for later revenue.",
     "state-registry": "All devices ever enrolled, as they stand at the end of the epoch.",
     "state-seq": "The last sequence number counted for each device.",

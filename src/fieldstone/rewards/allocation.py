@@ -4,10 +4,12 @@ Formula, per epoch (integers, floor, amounts in token base units, revenue in mic
     paid_d      = (10⁶ − take) · revenue_d · 10¹⁸ // (10⁶ · price)
     treasury    = revenue · 10¹⁸ // price − Σ paid + rounding dust
     bootstrap   = faded schedule (rewards.emission) → services by share_ppm → cells by need (rewards.need)
-                  → inside a cell by work = quantity × quality_ppm; nothing to a device whose verdict is `rejected`
+                  → inside a cell by work = quantity × quality_ppm; nothing to a device whose verdict is `rejected`;
+                  for work that customers' own data made at most the take on what they paid for it (`rewards.sold`)
     corrections = make-good lines; negative ones become a debt that the operator's later earnings repay
 Reason: a customer's money decides first, so nobody earns by buying from himself; the bootstrap is the smaller the
-more customers pay. Everything is proportional, so identities are worth nothing.
+more customers pay. Stored bytes are work that the "customer" makes up: unpaid, or paid to oneself, they must not open the
+bootstrap either, or junk that is computed again on demand would be the best business of the network. Everything is proportional, so identities are worth nothing.
 
 The cap: one epoch mints at most `max_epoch_mint` (the contract refuses more). Firm lines (paid, corrections,
 treasury) go first. When they alone exceed the cap, each is scaled by cap / firm sum, floored, and the rest is owed:
@@ -22,14 +24,15 @@ Pools, carried from epoch to epoch:
     bootstrap_unspent   a counter: offered by the schedule, earned by nobody or cut by the cap; never minted
 Invariants (tests/rewards/test_allocation.py): `totals_add_up`, `balances_never_fall`, `never_more_than_the_customer_paid`,
 `self_dealing_never_pays`, `clones_dilute_each_other`, `minted_below_cap`, `order_does_not_matter`,
-`debt_is_repaid_exactly_once`, `rejected_earns_no_bootstrap`.
+`debt_is_repaid_exactly_once`, `rejected_earns_no_bootstrap`, `sold_work_never_earns_more_than_was_paid`,
+`unpaid_work_takes_nothing_and_dilutes_nobody`.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import polars as pl
 
@@ -37,6 +40,7 @@ from fieldstone.errors import Terminal
 from fieldstone.policy import RewardPolicy, ServicePolicy
 from fieldstone.rewards.emission import fade, schedule, smooth
 from fieldstone.rewards.need import CellPool, Need, cell_name, cell_of, split_by_need
+from fieldstone.rewards.sold import SOLD_INPUT_SCHEMA, Claim, Shared, share_cell
 from fieldstone.rewards.statements import StatementLine, device_factors, to_table
 from fieldstone.units import PPM, TOKEN_BASE
 
@@ -57,7 +61,8 @@ class AllocationInput:
     service, revenue_micro_usd (device "": remainder of splitting; negative: refund of an earlier epoch's order).
     `corrections`: device, operator, amount_base (signed integer or its decimal text), cause. `pools` and
     `smoothed_revenue_micro_usd`: as the previous epoch left them. `previous`: cumulative balances. `treasury`: the
-    address that receives take and dust; None keeps them in the pool `treasury`.
+    address that receives take and dust; None keeps them in the pool `treasury`. `sold`: what of a verdict's quantity
+    customers' own data made (device, service, quantity).
     """
 
     epoch: int
@@ -73,6 +78,7 @@ class AllocationInput:
     pools: Mapping[str, int]
     previous: Mapping[str, int]
     treasury: str | None = None
+    sold: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=SOLD_INPUT_SCHEMA))
 
 
 @dataclass(frozen=True)
@@ -116,6 +122,7 @@ class _Book:
         self.pools: dict[str, int] = defaultdict(int, inp.pools)
         self.debts: dict[str, int] = defaultdict(int)
         self.needs: dict[str, Need] = {}
+        self.shared: dict[tuple[str, int], Shared] = {}
         self.service_pools: dict[str, int] = {}
         self.take_of_service: dict[str, int] = {}
         self._spelling: dict[str, str] = {}
@@ -144,6 +151,7 @@ class _Book:
     def add_verdicts(self) -> None:
         """Open a line for every verdict."""
         columns = self.inp.verdicts.select("device", "service", "quantity", "quality_ppm", "verdict")
+        sold = {(device, service): units for device, service, units in self.inp.sold.iter_rows()}
         for row, (device, service, quantity, quality_ppm, verdict) in enumerate(columns.rows()):
             operator = self.operator_of.get(device, "")
             if not operator and verdict in EARNING_VERDICTS:
@@ -157,6 +165,8 @@ class _Book:
                 )
             work = quantity * quality_ppm if verdict in EARNING_VERDICTS else 0
             line = StatementLine(device, service, operator, quantity, quality_ppm, verdict, row, work)
+            if work and (device, service) in sold:
+                line.sold_work = min(sold[device, service], quantity) * quality_ppm
             self.lines[device, service, operator] = line
 
     def add_revenue(self) -> None:
@@ -249,6 +259,12 @@ class _Book:
             except (ValueError, TypeError) as error:
                 where = f"{place[0]}, {place[1]}, which is no place"
                 raise Terminal(f"epoch {self.inp.epoch}: {line.device} stands at {where}") from error
+            if line.sold_work:
+                income = max(0, line.revenue_micro_usd)
+                line.sold_cap = policy.take_ppm * income * TOKEN_BASE // (PPM * self.inp.price_micro_usd)
+                if not line.sold_cap:  # nobody paid for it: it is no work here, and opens no cell
+                    line.work -= line.sold_work
+                    line.sold_unpaid, line.sold_work = line.sold_work, 0
             work[cell] += line.work
             if line.revenue_micro_usd > 0:
                 revenue[cell] += line.revenue_micro_usd
@@ -265,16 +281,28 @@ class _Book:
         )
         self.needs[name] = need
         dust = need.dust_base
-        amount_of = {cell: part.pool_base for cell, part in need.cells.items()}
-        left = dict(amount_of)
+        left = {cell: part.pool_base for cell, part in need.cells.items()}
+        claims: dict[int, list[Claim]] = defaultdict(list)
+        for line in lines:
+            if line.sold_work and line.cell is not None:
+                claims[line.cell].append(Claim(line.device, line.sold_work, line.sold_cap))
+        shares = {cell: share_cell(pool, work[cell], claims.get(cell, ())) for cell, pool in left.items()}
+        unearned = 0
         for line in lines:
             if line.work and line.cell is not None:
-                line.bootstrap = amount_of[line.cell] * line.work // work[line.cell]
+                shared = shares[line.cell]
+                line.bootstrap = shared.of(line.device, line.work, line.sold_work, line.sold_cap)
                 left[line.cell] -= line.bootstrap
+        for cell, shared in shares.items():
+            if claims.get(cell):
+                self.shared[name, cell] = shared
+            if not shared.work:  # all of the cell's work reached its cap: the rest of its pool is nobody's
+                unearned += left[cell]
+                left[cell] = 0
         dust += sum(left.values())
         self.pools[TREASURY] += dust
         self.totals["bootstrap_dust"] += dust
-        return need.unmet_base
+        return need.unmet_base + unearned
 
     def add_corrections(self) -> None:
         """Add make-good lines and what the cap held back earlier; note debts."""
@@ -390,7 +418,7 @@ class _Book:
         shared = {name: f'{{"bootstrap":{self._bootstrap_factors(name)},{cap}' for name in self.inp.services}
         no_service = f'{{"bootstrap":null,{cap}'
         cells = {
-            name: {cell: _cell_factors(cell, part) for cell, part in need.cells.items()}
+            name: {cell: _cell_factors(cell, part, self.shared.get((name, cell))) for cell, part in need.cells.items()}
             for name, need in self.needs.items()
         }
         paid = f'{{"price_micro_usd":{self.inp.price_micro_usd},"take_ppm":{policy.take_ppm}}}'
@@ -417,9 +445,10 @@ class _Book:
         )
 
 
-def _cell_factors(cell: int, part: CellPool) -> str:
+def _cell_factors(cell: int, part: CellPool, shared: Shared | None) -> str:
+    rest = "" if shared is None else f'"shared_base":"{shared.pool}","shared_work":"{shared.work}",'
     return (
         f'{{"cell":"{cell_name(cell)}","coverage_base":"{part.coverage_base}","demand_base":"{part.demand_base}",'
-        f'"pool_base":"{part.pool_base}","revenue_micro_usd":{part.revenue_micro_usd},'
+        f'"pool_base":"{part.pool_base}","revenue_micro_usd":{part.revenue_micro_usd},{rest}'
         f'"weight":"{part.weight}","work":"{part.work}"}}'
     )

@@ -138,9 +138,10 @@ def _bootstrap(row: Mapping[str, Any], factors: Mapping[str, Any]) -> Iterator[L
         "all devices of the cell share its pool by work",
         "The cell has more devices than it needs; a less crowded one pays more." if crowded else "",
     )
-    before_cap = int(cell["pool_base"]) * work // int(cell["work"]) if work else 0
-    yield _token(section, "bootstrap", before_cap, "cell pool × own work / work in the cell")
-    if work and row["quality_ppm"] < PPM:
+    own = factors["row"]
+    yield from _sold(own)
+    yield _token(section, "bootstrap", *_own_part(cell, own, work))
+    if work and "shared_base" not in cell and row["quality_ppm"] < PPM:
         yield _token(
             section,
             "bootstrap at full quality",
@@ -148,6 +149,31 @@ def _bootstrap(row: Mapping[str, Any], factors: Mapping[str, Any]) -> Iterator[L
             "what the same hours would have earned without lost quality, others unchanged",
             "Fix the reasons above.",
         )
+
+
+def _sold(own: Mapping[str, Any]) -> Iterator[Line]:
+    if unpaid := int(own.get("sold_unpaid", 0)):
+        why = "work that customers' own data made and nobody paid for in this epoch: no part of the bootstrap"
+        yield _count(
+            "bootstrap", "unpaid work", unpaid, "", why, "The customers' gateways need somebody who pays for them."
+        )
+    if sold := int(own.get("sold_work", 0)):
+        yield _count("bootstrap", "sold work", sold, "", "the part of the work that customers' own data made")
+        why = "the take on what they paid: more would make it worth while to be one's own customer"
+        yield _token("bootstrap", "most for sold work", own["sold_cap_base"], why)
+
+
+def _own_part(cell: Mapping[str, Any], own: Mapping[str, Any], work: int) -> tuple[int, str]:
+    if not work:
+        return 0, "no work takes part"
+    if "shared_base" not in cell:
+        return int(cell["pool_base"]) * work // int(cell["work"]), "cell pool × own work / work in the cell"
+    pool, all_work = int(cell["shared_base"]), int(cell["shared_work"])
+    sold, cap = int(own.get("sold_work", 0)), int(own.get("sold_cap_base", 0))
+    if sold and pool * sold > cap * all_work:
+        free = work - sold
+        return cap + (pool * free // all_work if free else 0), "the most for sold work, and the pool's part of the rest"
+    return pool * work // all_work, "what capped work left of the cell pool × own work / the work that shares it"
 
 
 def _at_full_quality(row: Mapping[str, Any], pool: Mapping[str, Any], cell: Mapping[str, Any], work: int) -> int:

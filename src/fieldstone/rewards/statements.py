@@ -8,6 +8,9 @@ would read more nicely, but polars hands its values out rounded to 28 digits, an
 Row by row an operator can recompute with a calculator (all divisions floor):
     work          = quantity · quality_ppm                       (0 when the verdict is `rejected`)
     bootstrap     = cell.pool_base · work // cell.work
+                    in a cell where customers' own data made work (row.sold_work, in storage; `rewards.sold`):
+                    cell.shared_base · work // cell.shared_work, but where that gives the sold part more than its cap
+                    cell.shared_base · (work − sold_work) // cell.shared_work + row.sold_cap_base
     cell.pool     = cell.coverage_base + cell.demand_base        (formula in `rewards.need`)
     paid          = revenue · (10⁶ − take_ppm) · 10¹⁸ // (10⁶ · price)
     total         = paid + bootstrap + correction
@@ -56,6 +59,9 @@ class StatementLine:
     verdict: str = NO_VERDICT
     verdict_row: int = -1  # row of the verdict table, -1 for none
     work: int = 0
+    sold_work: int = 0  # part of `work` that customers' own data made, and paid for
+    sold_cap: int = 0  # most that it may earn: the take on what was paid
+    sold_unpaid: int = 0  # such work that nobody paid for: not in `work`
     cell: int | None = None
     revenue_micro_usd: int = 0
     paid: int = 0
@@ -84,17 +90,23 @@ _UNTOUCHED = '"row":{"bootstrap_cut_base":"0","debt_repaid_base":"0","held_back_
 def device_factors(line: StatementLine, shared: str, cell: str, paid: str) -> str:
     """Put a row's factors together. `shared` (bootstrap and cap, open at its end), `cell` and `paid` are JSON rendered
     once for many rows."""
-    if line.corrections or line.held_back or line.bootstrap_cut or line.repaid:
+    if line.corrections or line.held_back or line.bootstrap_cut or line.repaid or line.sold_work or line.sold_unpaid:
         causes = ",".join(
             f'{{"amount_base":"{amount}","cause":{text(cause)}}}' for cause, amount in sorted(line.corrections)
         )
         row = (
             f'"row":{{"bootstrap_cut_base":"{line.bootstrap_cut}","debt_repaid_base":"{line.repaid}",'
-            f'"held_back_base":"{line.held_back}","work":"'
+            f'"held_back_base":"{line.held_back}",{_sold(line)}"work":"'
         )
     else:
         causes, row = "", _UNTOUCHED
     return f'{shared}"cell":{cell},"corrections":[{causes}],"paid":{paid},{row}{line.work}"}}}}'
+
+
+def _sold(line: StatementLine) -> str:
+    if not line.sold_work and not line.sold_unpaid:
+        return ""
+    return f'"sold_cap_base":"{line.sold_cap}","sold_unpaid":"{line.sold_unpaid}","sold_work":"{line.sold_work}",'
 
 
 def to_table(epoch: int, rows: Sequence[StatementLine], factors: Sequence[str], reasons: pl.Series) -> pl.DataFrame:

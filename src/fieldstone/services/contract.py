@@ -76,6 +76,10 @@ USAGE_SCHEMA: dict[str, pl.DataType] = {
     "units": pl.Int64(),  # in the product's smallest unit, > 0: `Product.usage_per_unit` of them cost its price
 }
 
+# How much of a device's quantity customers' own data made: whoever stores junk with himself makes as much as he likes, so
+# its bootstrap never exceeds the take on what was paid for it (`rewards.allocation`). Sorted by device.
+SOLD_SCHEMA: dict[str, pl.DataType] = {"device": pl.String(), "quantity": pl.Int64()}
+
 # Columns of the evidence table of a document kind; one row per report, sorted by position.
 DOCUMENT_SCHEMA: dict[str, pl.DataType] = {
     "device": pl.String(),
@@ -191,12 +195,13 @@ class EpochInput:
 class FleetVerdicts:
     """`verdicts`: VERDICT_SCHEMA, sorted by device. `sellable`: report kind → evidence rows good enough to be sold,
     with `quality_ppm`. `carry`: small tables handed to the next epoch (fingerprints, running medians). `usage`:
-    USAGE_SCHEMA, verified work that customers used; the network charges for it."""
+    USAGE_SCHEMA, verified work that customers used; the network charges for it. `sold`: SOLD_SCHEMA."""
 
     verdicts: pl.DataFrame
     sellable: Mapping[str, pl.DataFrame]
     carry: Mapping[str, pl.DataFrame]
     usage: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=USAGE_SCHEMA))
+    sold: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=SOLD_SCHEMA))
 
 
 class Service(Protocol):
