@@ -20,14 +20,8 @@ from fieldstone.services.storage.lab_providers import (
     ServesPublicDraw,
 )
 from fieldstone.services.storage.lab_world import World
-from fieldstone.services.storage.secret_reads import (
-    Judgement,
-    Links,
-    is_drawn,
-    leaf_drawn,
-    link_before,
-    pair_is_drawn,
-)
+from fieldstone.services.storage.secret_draw import Links, is_drawn, leaf_drawn, link_before, pair_is_drawn
+from fieldstone.services.storage.secret_reads import Judgement
 from tests.services.storage.worlds import named, played, usage_of
 
 SEED, SECRET = b"r" * 32, b"s" * 32

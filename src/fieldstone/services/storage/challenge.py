@@ -40,7 +40,8 @@ from fieldstone.services.storage.challenge_draw import draw
 from fieldstone.services.storage.holdings import fold
 from fieldstone.services.storage.proofs import HEAD_BYTES, peek_number
 from fieldstone.services.storage.schema import PROOF
-from fieldstone.services.storage.secret_reads import is_drawn, leaf_drawn, pair_is_drawn, revealed
+from fieldstone.services.storage.secret_draw import is_drawn, leaf_drawn, pair_is_drawn
+from fieldstone.services.storage.secret_reads import revealed
 from fieldstone.units import DAY_MS
 
 __all__ = [

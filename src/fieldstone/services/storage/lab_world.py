@@ -22,7 +22,7 @@ from fieldstone.services.storage.challenge import Asked, LeafRead, decode_body
 from fieldstone.services.storage.codes.fast_tree import Tree, leaf_hash, leaf_range
 from fieldstone.services.storage.rules.v1 import default_params, with_overrides
 from fieldstone.services.storage.schema import CHAIN, CHECK, DOCUMENTS, EGRESS_CLAIM, LEASE, PROOF, RELEASE
-from fieldstone.services.storage.secret_reads import Links, is_drawn, leaf_drawn, pair_is_drawn
+from fieldstone.services.storage.secret_draw import Links, is_drawn, leaf_drawn, pair_is_drawn
 from fieldstone.units import DAY_MS
 
 START_MS = 1_767_225_600_000  # 2026-01-01

@@ -1,7 +1,8 @@
 """A gateway as a member of its network: enrolled, knowing the providers, paying for shares, keeping them whole.
 
     join          enrol the gateway's key once, owned by its operator's wallet
-    Upkeep        until cancelled: ask who lives, repair, sweep; in a network also look for providers and report leases
+    Upkeep        until cancelled: ask who lives, repair, sweep; in a network also look for providers, report leases, and
+                  test-read in secret what is paid for
 
 Every loop goes on after a failure; nothing here is lost on kill -9, since what is due is a state in the gateway's database
 (`pool.lease`) or a message in the agent's buffer.
@@ -24,8 +25,11 @@ from fieldstone.errors import FieldstoneError, Rejected, UsageError
 from fieldstone.identity import entries
 from fieldstone.identity.keys import Signer
 from fieldstone.identity.wallet import Wallet
+from fieldstone.services.storage.permanence import CoverReporter
 from fieldstone.services.storage.pool import Directory, LeaseReporter, Pool, Repair, RepairRules, Sweeper, Watch
+from fieldstone.services.storage.pool.secret_reader import SecretReader
 from fieldstone.services.storage.pool.watch import Absence
+from fieldstone.services.storage.rules.v1 import default_params, with_overrides
 from fieldstone.services.storage.schema import SERVICE
 
 _log = structlog.get_logger("storage.membership")
@@ -41,6 +45,7 @@ class Pace:
     leases_s: float = 5.0
     watch_s: float = 60.0
     sweep_s: float = 300.0
+    rounds_s: float = 5.0
     repair: RepairRules = field(default_factory=RepairRules)
 
 
@@ -114,16 +119,29 @@ class Upkeep:
         agent = Agent(self._key, buffer, HttpTransport(network))
         reporter = LeaseReporter(self._pool.parts, lambda kind, body: agent.send_document(SERVICE, kind, body))
 
+        covers = CoverReporter(
+            self._pool.parts.database,
+            self._pool.parts.clock,
+            lambda kind, body: agent.send_document(SERVICE, kind, body),
+        )
+
         async def look() -> None:
             self._pool.directory.renew(await asyncio.to_thread(listing, door))
             await repair.heed_audits()
 
+        params = await asyncio.to_thread(_rules, door)
+        chain = self._folder / "reader-chain.json"
+        secrets = SecretReader(
+            self._pool.parts, chain, params, door.get, lambda kind, body: agent.send_document(SERVICE, kind, body)
+        )
         stop = threading.Event()
         sending = threading.Thread(target=agent.run, args=(stop,), name="storage-agent", daemon=True)
         sending.start()
         loops += [
             _again("directory", look, self._pace.directory_s),
             _again("leases", reporter.once, self._pace.leases_s),
+            _again("covers", covers.once, self._pace.leases_s),
+            _again("secret_reads", secrets.once, self._pace.rounds_s),
         ]
         try:
             await asyncio.gather(*loops)
@@ -131,6 +149,16 @@ class Upkeep:
             stop.set()
             await asyncio.to_thread(sending.join, 10.0)
             buffer.close()
+
+
+def _rules(door: HttpTransport) -> Mapping[str, Any]:
+    """Return the network's storage rules: its policy's figures over the version's own. Away, or no storage: the latter."""
+    try:
+        found = door.get("/v1/network/policy")["services"][SERVICE]["params"]
+        return with_overrides(default_params(), found)
+    except (FieldstoneError, KeyError, TypeError) as problem:
+        _log.warning("rules_unknown", why=str(problem))
+        return default_params()
 
 
 async def _again(what: str, once: Callable[[], Awaitable[object]], every_s: float) -> None:

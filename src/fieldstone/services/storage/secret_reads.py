@@ -29,14 +29,13 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from blake3 import blake3
 from numpy.typing import NDArray
 
 from fieldstone.errors import Rejected
 from fieldstone.services.contract import EpochInput
 from fieldstone.services.storage import records
-from fieldstone.services.storage.challenge_draw import draw
 from fieldstone.services.storage.schema import CHAIN, CHECK
+from fieldstone.services.storage.secret_draw import is_drawn, leaf_drawn, link_before, pair_is_drawn
 from fieldstone.units import PPM
 
 __all__ = [
@@ -44,22 +43,14 @@ __all__ = [
     "SECRET_READS",
     "SECRET_READ_SCHEMA",
     "Judgement",
-    "Links",
     "Paid",
     "ReadRound",
     "chain_table",
-    "is_drawn",
     "judge",
-    "leaf_drawn",
-    "link_before",
     "paid_shares",
-    "pair_is_drawn",
     "revealed",
 ]
 
-LINK_CONTEXT = b"fieldstone/storage/chain-link/v1\0"
-PAIR_CONTEXT = b"fieldstone/storage/secret-pair/v1\0"
-SHARE_CONTEXT = b"fieldstone/storage/secret-share/v1\0"
 CHAINS, SECRET_READS = "chains", "secret_reads"  # tables that are carried
 _MOST_BAD_REVEALS = 4  # of a gateway in an epoch: each may cost 65,536 hashes
 
@@ -84,52 +75,6 @@ SECRET_READ_SCHEMA: dict[str, pl.DataType] = {
     "answer": pl.Binary(),
     "position": pl.Int64(),
 }
-
-
-def link_before(link: bytes) -> bytes:
-    """Return the link that a link is the secret of."""
-    return blake3(LINK_CONTEXT + link).digest()
-
-
-class Links:
-    """A gateway's own chain, from its last link. `first`: the round of link 1."""
-
-    def __init__(self, last: bytes, first: int, length: int) -> None:
-        self.first, self.length = first, length
-        self._links = [last]
-        for _ in range(length):
-            self._links.append(link_before(self._links[-1]))
-        self._links.reverse()
-
-    @property
-    def tip(self) -> bytes:
-        """What is published."""
-        return self._links[0]
-
-    def secret(self, number: int) -> bytes | None:
-        """Return the secret of a round, None when the chain is not for it."""
-        index = number - self.first + 1
-        return self._links[index] if 1 <= index <= self.length else None
-
-
-def pair_is_drawn(secret: bytes, seed: bytes, device: str, every: int) -> bool:
-    """Tell whether the gateway reads from a provider in a round."""
-    return draw(PAIR_CONTEXT + secret, seed, device, 1, every) == [0]
-
-
-def is_drawn(secret: bytes, seed: bytes, device: str, share: bytes, held: int) -> bool:
-    """Tell whether a share is read, of a provider that is. `held`: the gateway's shares on it."""
-    return _word(secret, seed, device, share)[0] % (1 << max(0, held.bit_length() - 1)) == 0
-
-
-def leaf_drawn(secret: bytes, seed: bytes, device: str, share: bytes, leaves: int) -> int:
-    """Return which leaf of a share is read."""
-    return _word(secret, seed, device, share)[1] % leaves
-
-
-def _word(secret: bytes, seed: bytes, device: str, share: bytes) -> tuple[int, int]:
-    both = blake3(SHARE_CONTEXT + secret + seed + device.encode() + share).digest(length=16)
-    return int.from_bytes(both[:8], "little"), int.from_bytes(both[8:], "little")
 
 
 @dataclass(slots=True)

@@ -12,6 +12,7 @@ import asyncio
 import base64
 import ssl
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -90,6 +91,7 @@ class Nodes:
         self._lines: dict[str, Line] = {}
         self._health: dict[str, Health] = {}
         self.gateway = key.public.device_id
+        self.read_sizes: deque[int] = deque(maxlen=256)  # of the latest paid reads: secret test reads look like them
 
     def health(self, device: str) -> Health:
         """Return a node's record, a fresh one for a new node."""
@@ -112,12 +114,24 @@ class Nodes:
         return Held(answer.body, receipt)
 
     async def get(
-        self, node: Node, share: bytes, start: int, end: int, egress_bytes: int, sink: Sink, *, limited: bool = True
+        self,
+        node: Node,
+        share: bytes,
+        start: int,
+        end: int,
+        egress_bytes: int,
+        sink: Sink,
+        *,
+        limited: bool = True,
+        is_test: bool = False,
     ) -> None:
         """Read bytes `start` … `end` of a share into `sink`. `egress_bytes`: of `VoucherBook.order`. Raises NodeProblem.
 
-        `limited` False: the caller looks after the time, because `sink` may keep the node waiting.
+        `limited` False: the caller looks after the time, because `sink` may keep the node waiting. `is_test`: no paid read;
+        the node sees no difference.
         """
+        if not is_test:
+            self.read_sizes.append(end - start)
         order = self._order("get", node, share, start=start, end=end, egress_bytes=egress_bytes)
         answer = await self._ask(node, "GET", share, order, end - start, sink=sink, limited=limited)
         if answer.length != end - start:

@@ -1,0 +1,210 @@
+"""The gateway's side of secret test reads: commit, draw, read like a paid read, report.
+
+An order for a drawn leaf is signed by the same key, counted in the same voucher, sent from the same address over the
+same connections as customers' reads, at a random moment of the round, for a range that a paid read would ask for: whole
+sealed chunks, as many as one of the latest paid reads. What comes is reported as it came. See `services.storage.secret_reads`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection, select
+
+from fieldstone.errors import UsageError
+from fieldstone.services.storage import records
+from fieldstone.services.storage.codes.cipher import CHUNK_BYTES, TAG_BYTES
+from fieldstone.services.storage.codes.fast_tree import leaf_hash
+from fieldstone.services.storage.codes.stripes import Layout
+from fieldstone.services.storage.pool.download import Flat, need_of
+from fieldstone.services.storage.pool.nodes import NodeProblem
+from fieldstone.services.storage.pool.parts import Parts
+from fieldstone.services.storage.pool.tables import segment, share
+from fieldstone.services.storage.secret_draw import Links, is_drawn, leaf_drawn, pair_is_drawn
+
+LENGTH = 16_384  # rounds of a chain: 341 days of half hours
+READ_WITHIN = 0.6  # of the time that a report has
+NOTHING = bytes(32)
+_MOST_CHECKS = 250  # in one report
+_LOG = logging.getLogger("fieldstone.storage")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A leaf to read: bytes `low` … `high` of a share."""
+
+    device: str
+    share: bytes
+    leaf: int
+    low: int
+    high: int
+    number: int
+    layout: Layout
+
+
+class SecretReader:
+    """Run `once` every few seconds. `get` asks the network, `send` hands a report over durably (both may block)."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        file: Path,
+        params: Mapping[str, Any],
+        get: Callable[[str], Any],
+        send: Callable[[str, bytes], object],
+        *,
+        sleep: Callable[[float], Any] = asyncio.sleep,
+    ) -> None:
+        """`file` keeps the chain: whoever reads it knows what will be tested. `params`: the network's storage rules."""
+        self._parts = parts
+        self._file = file
+        self._get, self._send, self._sleep = get, send, sleep
+        self._every = int(params["secret_every_rounds"])
+        self._within_s = int(params["check_within_s"])
+        self._links: Links | None = None
+        self._done = -1
+
+    async def once(self) -> int | None:
+        """Carry out the newest round's reads; return how many were made, None when it was done or there is none.
+
+        Raises Retryable.
+        """
+        try:
+            latest = await asyncio.to_thread(self._get, "/v1/storage/rounds/latest")
+        except UsageError:  # 404: nothing is asked
+            return None
+        number, seed, issued_ms = int(latest["number"]), bytes.fromhex(latest["seed"]), int(latest["issued_ms"])
+        if number <= self._done:
+            return None
+        links = await asyncio.to_thread(self._chain, number)
+        secret = links.secret(number)
+        self._done = number
+        if secret is None:
+            return None
+        left_s = READ_WITHIN * self._within_s - (self._parts.clock.now_ms() - issued_ms) / 1_000
+        if left_s <= 0:  # found too late to look like anything; the round is void, and we are told so
+            return None
+        wanted = await self._parts.database.read(lambda c: self._draw(c, secret, seed, issued_ms))
+        checks = await asyncio.gather(*(self._at_some_time(one, left_s) for one in wanted))
+        for at in range(0, max(1, len(checks)), _MOST_CHECKS):
+            part = tuple(checks[at : at + _MOST_CHECKS])
+            body = records.encode(records.CheckSet(number=number, checks=part, secret=secret))
+            await asyncio.to_thread(self._send, "check", body)
+        return len(checks)
+
+    # ---- inside ----
+
+    def _chain(self, number: int) -> Links:
+        """Return the chain in force; make and publish one for the rounds to come when there is none, or it ends."""
+        links = self._links
+        if links is None and self._file.exists():
+            kept = json.loads(self._file.read_text())
+            links = self._links = Links(bytes.fromhex(kept["last"]), int(kept["first"]), int(kept["length"]))
+        if links is None or number >= links.first + links.length:
+            last, first = random.SystemRandom().randbytes(32), number + 1
+            links = Links(last, first, LENGTH)
+            chain = records.encode(records.ReaderChain(tip=links.tip, first=first, length=LENGTH))
+            fresh = self._file.with_suffix(".new")
+            fresh.touch(0o600)
+            fresh.write_text(json.dumps({"last": last.hex(), "first": first, "length": LENGTH}))
+            self._send("chain", chain)  # before it is kept: a crash in between only publishes another one
+            fresh.replace(self._file)
+            self._links = links
+        return links
+
+    def _draw(self, connection: Connection, secret: bytes, seed: bytes, issued_ms: int) -> list[Wanted]:
+        """Work out what the round draws among the shares that the network knows we pay for."""
+        leased = share.c.leased_ms.is_not(None) & share.c.released_ms.is_(None) & (share.c.leased_ms < issued_ms)
+        found = []
+        for device in sorted(connection.execute(select(share.c.device).where(leased).distinct()).scalars()):
+            if pair_is_drawn(secret, seed, device, self._every):
+                found += self._draw_on(connection, secret, seed, device, leased & (share.c.device == device))
+        return found
+
+    def _draw_on(self, connection: Connection, secret: bytes, seed: bytes, device: str, mine: Any) -> list[Wanted]:
+        columns = (share.c.id, share.c.number, share.c.size_bytes, share.c.leaf_bytes)
+        layout = (segment.c.sealed_bytes, segment.c.k, segment.c.n, segment.c.block_bytes)
+        joined = select(*columns, *layout).join(segment, segment.c.id == share.c.segment_id).where(mine)
+        rows = connection.execute(joined).all()
+        found = []
+        for row in rows:
+            if is_drawn(secret, seed, device, row.id, len(rows)):
+                leaf = leaf_drawn(secret, seed, device, row.id, -(-row.size_bytes // row.leaf_bytes))
+                low = leaf * row.leaf_bytes
+                high = min(low + row.leaf_bytes, row.size_bytes)
+                shape = Layout(row.sealed_bytes, row.k, row.n, row.block_bytes)
+                found.append(Wanted(device, row.id, leaf, low, high, row.number, shape))
+        return found
+
+    async def _at_some_time(self, one: Wanted, left_s: float) -> records.RetrievalCheck:
+        await self._sleep(random.uniform(0, left_s))
+        sizes = self._parts.nodes.read_sizes
+        start, end = like_a_paid_read(one.layout, one.number, one.low, one.high, random.choice(sizes) if sizes else 0)
+        began = time.monotonic()
+        outcome, answer = "refused", NOTHING
+        node = self._parts.directory.get(one.device)
+        if node is not None:
+            try:
+                body = await self._read(one, start, end)
+                outcome, answer = "ok", leaf_hash(body[one.low - start : one.high - start])
+            except NodeProblem as problem:
+                outcome = "timeout" if problem.kind == "timeout" else "refused"
+        total_ms = int((time.monotonic() - began) * 1_000)
+        return records.RetrievalCheck(
+            provider=one.device,
+            share=one.share,
+            leaf_index=one.leaf,
+            outcome=outcome,  # type: ignore[arg-type]
+            first_byte_ms=total_ms,
+            total_ms=total_ms,
+            size_bytes=end - start if outcome == "ok" else 0,
+            answer=answer,
+        )
+
+    async def _read(self, one: Wanted, start: int, end: int) -> memoryview:
+        """Order the bytes as a download does, once more when the provider remembers a higher count."""
+        parts = self._parts
+        node = parts.directory.get(one.device)
+        assert node is not None
+        room = memoryview(np.empty(end - start, np.uint8))  # type: ignore[arg-type]
+        order = await parts.vouchers.order({node.did: end - start})
+        try:
+            await parts.nodes.get(node, one.share, start, end, order[node.did], Flat(room), is_test=True)
+        except NodeProblem as problem:
+            newest = problem.egress_bytes
+            if newest is None or not await parts.vouchers.catch_up(node.did, newest):
+                raise
+            again = await parts.vouchers.order({node.did: end - start})
+            await parts.nodes.get(node, one.share, start, end, again[node.did], Flat(room), is_test=True)
+        return room
+
+
+def like_a_paid_read(layout: Layout, number: int, low: int, high: int, like_bytes: int) -> tuple[int, int]:
+    """Return the range of share `number` that a paid read asks for to get bytes `low` … `high` of it, of about `like_bytes`.
+
+    A paid read needs whole sealed chunks of the segment; a parity share is asked for the hull of what data shares are.
+    """
+    stripe = min(low // layout.block_bytes, layout.stripes - 1)
+    block = layout.block_bytes if stripe < layout.full_stripes else layout.last_block_bytes
+    at = stripe * layout.stripe_bytes + number % layout.k * block + low - stripe * layout.block_bytes
+    chunk = CHUNK_BYTES + TAG_BYTES
+    first = min(at, layout.size_bytes - 1) // chunk
+    count = 1
+    while True:
+        until = min((first + count) * chunk, layout.size_bytes)
+        need = need_of(layout, first * chunk, until)
+        start, end = need.by_share.get(number, need.hull)
+        if start <= low and high <= end and (end - start >= like_bytes or until == layout.size_bytes):
+            return start, end
+        if until == layout.size_bytes:
+            return min(start, low), max(end, high)  # the last stripe's padding
+        count *= 2

@@ -1,0 +1,149 @@
+"""The gateway's secret reads against providers: drawn as the network draws, read as customers' reads are, reported as they came."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fieldstone.errors import UsageError
+from fieldstone.services.storage import records
+from fieldstone.services.storage.codes.fast_tree import leaf_hash
+from fieldstone.services.storage.codes.stripes import Layout
+from fieldstone.services.storage.pool import LeaseReporter
+from fieldstone.services.storage.pool.secret_reader import SecretReader, like_a_paid_read
+from fieldstone.services.storage.rules.v1 import default_params, with_overrides
+from fieldstone.services.storage.secret_draw import is_drawn, leaf_drawn, link_before
+from tests.services.storage.pool.conftest import MakeNet, Net
+
+BODY = os.urandom(600_000)
+PARAMS = with_overrides(default_params(), {"secret_every_rounds": 1})
+
+
+class Network:
+    """What a gateway asks and tells."""
+
+    def __init__(self, n: Net) -> None:
+        self.n, self.number, self.seed = n, 0, b""
+        self.sent: list[tuple[str, bytes]] = []
+
+    def next_round(self) -> None:
+        self.n.later(60_000)
+        self.number += 1
+        self.seed = os.urandom(32)
+        self.issued_ms = self.n.clock.now_ms()
+
+    def get(self, path: str) -> dict[str, Any]:
+        if not self.number:
+            raise UsageError("nothing is asked")
+        return {"number": self.number, "seed": self.seed.hex(), "issued_ms": self.issued_ms}
+
+    def send(self, kind: str, body: bytes) -> None:
+        self.sent.append((kind, body))
+
+    def reader(self, file: Path) -> SecretReader:
+        async def at_once(seconds: float) -> None:
+            assert 0 <= seconds <= 900
+
+        return SecretReader(self.n.pool.parts, file, PARAMS, self.get, self.send, sleep=at_once)
+
+
+async def leased(n: Net) -> None:
+    for _ in range(3):
+        n.adopt(await n.put(BODY))
+    await LeaseReporter(n.pool.parts, lambda kind, body: None).once()
+
+
+async def test_a_round_is_read_once_and_revealed_with_its_link(net: MakeNet, tmp_path: Path) -> None:
+    async with net(8) as n:
+        await leased(n)
+        network = Network(n)
+        file = tmp_path / "chain.json"
+        reader = network.reader(file)
+        assert await reader.once() is None  # nothing was asked yet
+        network.next_round()
+        assert await reader.once() is None  # bound from the next round on
+        [(kind, body)] = network.sent
+        chain = records.decode(body, records.ReaderChain)
+        assert (kind, chain.first) == ("chain", 2) and file.stat().st_mode & 0o077 == 0
+        network.next_round()
+        count = await reader.once()
+        assert count and await reader.once() is None
+        said = records.decode(network.sent[1][1], records.CheckSet)
+        assert (network.sent[1][0], said.number, len(said.checks)) == ("check", 2, count)
+        assert link_before(said.secret) == chain.tip
+        by_did = {p.did: p for p in n.providers}
+        for check in said.checks:
+            holder = by_did[check.provider]
+            stored = bytes(holder.shares[check.share])
+            assert is_drawn(said.secret, network.seed, holder.did, check.share, len(holder.shares))
+            leaves = -(-len(stored) // holder.leaf_bytes)
+            assert check.leaf_index == leaf_drawn(said.secret, network.seed, holder.did, check.share, leaves)
+            low = check.leaf_index * holder.leaf_bytes
+            assert (check.outcome, check.answer) == ("ok", leaf_hash(stored[low : low + holder.leaf_bytes]))
+        again = network.reader(file)  # after a restart the chain goes on, also past the same round
+        network.next_round()
+        assert await again.once() is not None
+        later = records.decode(network.sent[-1][1], records.CheckSet)
+        assert link_before(later.secret) == said.secret
+
+
+async def test_the_order_looks_like_a_customers(net: MakeNet, tmp_path: Path) -> None:
+    async with net(8) as n:
+        await leased(n)
+        network = Network(n)
+        reader = network.reader(tmp_path / "chain.json")
+        network.next_round()
+        await reader.once()
+        stored = await n.put(BODY)
+        for start in range(0, 500_000, 50_000):
+            await n.get(stored, start, start + 40_000)
+        paid = [order for p in n.providers for order in p.orders if order.operation == "get"]
+        before = {p.did: len(p.orders) for p in n.providers}
+        network.next_round()
+        assert await reader.once()
+        tests = [order for p in n.providers for order in p.orders[before[p.did] :]]
+        assert tests and {order.gateway for order in tests} == {order.gateway for order in paid}
+        for provider in n.providers:  # one rising voucher for both
+            counts = [order.egress_bytes for order in provider.orders if order.operation == "get"]
+            assert counts == sorted(set(counts))
+        known = {order.end - order.start for order in paid}
+        assert all(min(known) <= order.end - order.start for order in tests)
+        assert sum(order.end - order.start in known for order in tests) >= len(tests) // 3
+
+
+@pytest.mark.parametrize(("switch", "outcome"), [("down", "refused"), ("forget", "refused"), ("lies", "ok")])
+async def test_what_does_not_come_is_said(net: MakeNet, tmp_path: Path, switch: str, outcome: str) -> None:
+    async with net(8) as n:
+        await leased(n)
+        network = Network(n)
+        reader = network.reader(tmp_path / "chain.json")
+        network.next_round()
+        await reader.once()
+        for provider in n.providers:
+            if switch == "forget":
+                provider.shares.clear()
+            else:
+                setattr(provider, switch, True)
+        network.next_round()
+        assert await reader.once()
+        said = records.decode(network.sent[-1][1], records.CheckSet)
+        assert {check.outcome for check in said.checks} == {outcome}
+
+
+@given(
+    st.integers(1, 3_000_000), st.integers(1, 20), st.integers(0, 20), st.integers(1_000, 300_000),
+    st.integers(0, 10**9), st.integers(0, 500_000), st.integers(0, 10**9),
+)  # fmt: skip
+def test_a_range_covers_its_leaf_and_stays_in_the_share(
+    size: int, k: int, more: int, block: int, place: int, like: int, who: int
+) -> None:
+    layout = Layout(size, k, k + more, block)
+    low = place % layout.share_bytes
+    high = min(low + 1 + place % 16_384, layout.share_bytes)
+    start, end = like_a_paid_read(layout, who % layout.n, low, high, like)
+    assert 0 <= start <= low < high <= end <= layout.share_bytes
