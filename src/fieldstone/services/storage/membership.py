@@ -26,6 +26,7 @@ from fieldstone.identity import entries
 from fieldstone.identity.keys import Signer
 from fieldstone.identity.wallet import Wallet
 from fieldstone.services.storage.permanence import CoverReporter
+from fieldstone.services.storage.permanence import CoverReporter
 from fieldstone.services.storage.pool import Directory, LeaseReporter, Pool, Repair, RepairRules, Sweeper, Watch
 from fieldstone.services.storage.pool.secret_reader import SecretReader
 from fieldstone.services.storage.pool.watch import Absence
@@ -125,6 +126,12 @@ class Upkeep:
             lambda kind, body: agent.send_document(SERVICE, kind, body),
         )
 
+        covers = CoverReporter(
+            self._pool.parts.database,
+            self._pool.parts.clock,
+            lambda kind, body: agent.send_document(SERVICE, kind, body),
+        )
+
         async def look() -> None:
             self._pool.directory.renew(await asyncio.to_thread(listing, door))
             await repair.heed_audits()
@@ -140,6 +147,7 @@ class Upkeep:
         loops += [
             _again("directory", look, self._pace.directory_s),
             _again("leases", reporter.once, self._pace.leases_s),
+            _again("covers", covers.once, self._pace.leases_s),
             _again("covers", covers.once, self._pace.leases_s),
             _again("secret_reads", secrets.once, self._pace.rounds_s),
         ]

@@ -25,7 +25,13 @@ from sqlalchemy import (
 
 from fieldstone.errors import EnvironmentProblem
 
-VERSION = 1
+VERSION = 2
+
+# COMPLIANCE until the year 9999: a lock that nobody can lift, and that has no end. Written out, so that both databases
+# see that the partial index below answers it.
+PERMANENT_FROM_MS = 253_370_764_800_000
+IS_PERMANENT = text(f"s3_version.retain_mode = 'COMPLIANCE' AND s3_version.retain_until_ms >= {PERMANENT_FROM_MS}")
+_PERMANENT = text(f"retain_mode = 'COMPLIANCE' AND retain_until_ms >= {PERMANENT_FROM_MS}")
 
 metadata = MetaData()
 
@@ -121,7 +127,16 @@ version = Table(
         sqlite_where=text("version_id <> 'null'"),
         postgresql_where=text("version_id <> 'null'"),
     ),
+    Index("ix_s3_version_permanent", "id", sqlite_where=_PERMANENT, postgresql_where=_PERMANENT),
     sqlite_autoincrement=True,
+)
+
+# Permanent versions whose segments the network was told, so that what was paid once pays for them.
+permanent = Table(
+    "s3_permanent",
+    metadata,
+    Column("version", BigInteger, ForeignKey("s3_version.id"), primary_key=True),
+    Column("reported_ms", BigInteger, nullable=False),
 )
 
 content = Table(
@@ -166,7 +181,10 @@ part = Table(
 
 
 def create_tables(engine: Engine) -> None:
-    """Create what is missing. Raises EnvironmentProblem when the tables are of a newer version than this program."""
+    """Create what is missing, or bring older tables up to date.
+
+    Raises EnvironmentProblem when the tables are of a newer version than this program.
+    """
     with engine.begin() as connection:
         if engine.dialect.name == "postgresql":
             # two gateways that start together must not both create
@@ -176,6 +194,12 @@ def create_tables(engine: Engine) -> None:
             first = {"schema": VERSION, "accounts": 0, "buckets": 0}
             connection.execute(state.insert(), [{"name": name, "value": value} for name, value in first.items()])
         found = connection.execute(select(state.c.value).where(state.c.name == "schema")).scalar_one()
+        if found < VERSION:  # 1 → 2: permanent versions
+            permanent.create(connection, checkfirst=True)
+            next(one for one in version.indexes if one.name == "ix_s3_version_permanent").create(
+                connection, checkfirst=True
+            )
+            connection.execute(state.update().where(state.c.name == "schema").values(value=VERSION))
     if found > VERSION:
         raise EnvironmentProblem(
             f"the catalogue has schema {found}, newer than this program's {VERSION}; install the version that wrote it"
