@@ -148,7 +148,8 @@ def delete_current(
     """
     versioning, _ = hold_bucket(connection, bucket_id)
     lock_key(connection, bucket_id, key)
-    before = current_of(connection, bucket_id, key)
+    # held, as in `delete_version`: locks and tags must not change between the check and the deletion
+    before = find_version(connection, bucket_id, key, lock=True)
     exists = before is not None and not before.marker
     if check is not None:
         check(_object(before))
@@ -187,7 +188,8 @@ def delete_version(
     """
     hold_bucket(connection, bucket_id)
     lock_key(connection, bucket_id, key)
-    found = find_version(connection, bucket_id, key, version_id)
+    # held: a legal hold or retention that is acknowledged meanwhile would not keep the version
+    found = find_version(connection, bucket_id, key, version_id, lock=True)
     if found is None:
         return Deleted(version_id, False, existed=False)
     if check is not None:
