@@ -164,6 +164,24 @@ def with_the_time_they_were_made(door: Door) -> None:
     assert now - datetime.timedelta(minutes=1) < latest < now + datetime.timedelta(minutes=1)
 
 
+@case("buckets")
+def in_pages_where_that_is_asked(door: Door) -> None:
+    client, head = door.client("third"), fresh(door, "page")
+    made = [f"{head}-{number}" for number in range(5)]
+    for bucket in made:
+        client.create_bucket(Bucket=bucket)
+    seen: list[str] = []
+    words: dict[str, Any] = {}
+    while True:
+        page = client.list_buckets(Prefix=head, MaxBuckets=2, **words)
+        assert page["Prefix"] == head
+        seen += [entry["Name"] for entry in page["Buckets"]]
+        if "ContinuationToken" not in page:
+            break
+        words = {"ContinuationToken": page["ContinuationToken"]}
+    assert seen == made
+
+
 @case("buckets", "test_list_buckets_anonymous")
 def strangers_have_no_buckets_to_list(door: Door) -> None:
     refused("AccessDenied", door.client(None).list_buckets, status=403)

@@ -74,3 +74,50 @@ _write("ifnonmatch_good", "if-none-match", OTHER, "")
 _write("ifnonmatch_failed", "if-none-match", None, "PreconditionFailed")
 _write("ifnonmatch_nonexisted_good", "if-none-match", "*", "", exists=False)
 _write("ifnonmatch_overwrite_existed_failed", "if-none-match", "*", "PreconditionFailed")
+
+
+# ---- copies and deletions --------------------------------------------------------------------------------------------
+
+
+@case("conditions")
+def copies_ask_about_their_source(door: Door, bucket: str) -> None:
+    client = door.client()
+    etag = client.put_object(Bucket=bucket, Key="k", Body=OLD)["ETag"]
+    words = {"Bucket": bucket, "Key": "copy", "CopySource": f"{bucket}/k"}
+    for good in (
+        {"CopySourceIfMatch": etag},
+        {"CopySourceIfNoneMatch": OTHER},
+        {"CopySourceIfModifiedSince": LONG_AGO},
+    ):
+        client.copy_object(**words, **good)
+        client.delete_object(Bucket=bucket, Key="copy")
+    for bad in (
+        {"CopySourceIfMatch": OTHER},
+        {"CopySourceIfNoneMatch": etag},
+        {"CopySourceIfUnmodifiedSince": LONG_AGO},
+    ):
+        refused("PreconditionFailed", client.copy_object, status=412, **words, **bad)
+    refused("404", client.head_object, Bucket=bucket, Key="copy")
+
+
+@case("conditions")
+def deletions_ask_about_what_they_delete(door: Door, bucket: str) -> None:
+    client = door.client()
+    etag = client.put_object(Bucket=bucket, Key="k", Body=OLD)["ETag"]
+    refused("PreconditionFailed", client.delete_object, Bucket=bucket, Key="k", IfMatch=OTHER, status=412)
+    client.delete_object(Bucket=bucket, Key="k", IfMatch=etag)
+    refused("404", client.head_object, Bucket=bucket, Key="k")
+
+
+@case("conditions")
+def completions_ask_before_they_replace(door: Door, bucket: str) -> None:
+    client = door.client()
+    client.put_object(Bucket=bucket, Key="k", Body=OLD)
+    named = {"Bucket": bucket, "Key": "k"}
+    named["UploadId"] = client.create_multipart_upload(**named)["UploadId"]
+    etag = client.upload_part(**named, PartNumber=1, Body=NEW)["ETag"]
+    words = {**named, "MultipartUpload": {"Parts": [{"PartNumber": 1, "ETag": etag}]}}
+    refused("PreconditionFailed", client.complete_multipart_upload, status=412, **words, IfNoneMatch="*")
+    refused("PreconditionFailed", client.complete_multipart_upload, status=412, **words, IfMatch=OTHER)
+    client.complete_multipart_upload(**words, IfMatch=client.head_object(Bucket=bucket, Key="k")["ETag"])
+    assert client.get_object(Bucket=bucket, Key="k")["Body"].read() == NEW

@@ -156,6 +156,27 @@ def an_empty_date_beside_it_is_none(door: Door, bucket: str) -> None:
     assert send(door, "PUT", f"/{bucket}/k", {"date": "", "x-amz-date": basic_now()}).status == 200
 
 
+@case("headers")
+def an_answer_is_not_lost_to_what_stands_behind_its_request(door: Door, bucket: str) -> None:
+    reply = send(door, "PUT", f"/{bucket}/k", {"content-length": "3"}, b"all\0 the rest is no request")
+    assert reply.status == 200
+    assert reply.headers.get("connection") == "close"
+    assert door.client().get_object(Bucket=bucket, Key="k")["Body"].read() == b"all"
+
+
+@case("headers")
+def what_is_no_http_is_told_so_in_xml(door: Door) -> None:
+    reply = send(door, "PUT", "/b/k", {"content-length": "many"}, account=None)
+    assert (reply.status, reply.code) == (400, "BadRequest")
+
+
+@case("headers")
+def boto3_signs_by_version_2_when_told_to(door: Door, bucket: str) -> None:
+    client = door.client(signature_version="s3")
+    client.put_object(Bucket=bucket, Key="a key?&+", Body=BODY, Metadata={"leaf": "lobed"})
+    assert client.get_object(Bucket=bucket, Key="a key?&+")["Body"].read() == BODY
+
+
 def _typed(name: str, sent: str | None, kept: str) -> None:
     def try_type(door: Door, bucket: str) -> None:
         assert send(door, "PUT", f"/{bucket}/k", {"content-type": sent}, BODY).status == 200

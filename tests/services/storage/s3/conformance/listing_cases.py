@@ -236,6 +236,15 @@ def a_prefix_that_is_not_above_the_marker_is_done(door: Door) -> None:
     assert prefixes_of(ask(door, 1, bucket, Delimiter="/", Marker="herbs")) == ["herbs/", "trees/"]
 
 
+@case("listing")
+def limits_fit_32_bits(door: Door) -> None:
+    bucket = shelf(door, *PLAIN)
+    assert ask(door, 1, bucket, MaxKeys=2**31 - 1)["MaxKeys"] == 1000
+    for version in (1, 2):
+        call = door.client().list_objects if version == 1 else door.client().list_objects_v2
+        refused("InvalidArgument", call, Bucket=bucket, MaxKeys=2**31, status=400)
+
+
 @case("listing", "test_bucket_list_maxkeys_invalid")
 def limits_are_numbers(door: Door, bucket: str) -> None:
     client = door.client(user_agent_extra="limits")

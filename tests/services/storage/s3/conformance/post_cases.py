@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import hmac
 import json
 import time
+import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,7 +44,9 @@ def post(
 ) -> Reply:
     """Send a form, without the fields that are None."""
     body = b"".join(
-        b'--edge\r\nContent-Disposition: form-data; name="%b"\r\n\r\n%b\r\n' % (name.encode(), value.encode())
+        # with a file's name on every field, as some HTTP libraries send them
+        b'--edge\r\nContent-Disposition: form-data; name="%b"; filename="%b"\r\n\r\n%b\r\n'
+        % (name.encode(), name.encode(), value.encode())
         for name, value in fields.items()
         if value is not None
     )
@@ -165,8 +169,11 @@ def the_files_name_may_be_the_key(door: Door, bucket: str) -> None:
 def an_answer_in_xml(door: Door, bucket: str) -> None:
     door.client().put_bucket_acl(Bucket=bucket, ACL="public-read-write")
     reply = post(door, bucket, {"key": KEY, "success_action_status": "201"})
-    assert reply.status == 201
-    assert f"<Bucket>{bucket}</Bucket><Key>{KEY}</Key>".encode() in reply.body
+    found = {node.tag: node.text for node in ElementTree.fromstring(reply.body)}  # no namespace
+    etag = door.client().head_object(Bucket=bucket, Key=KEY)["ETag"]
+    where = f"{door.endpoint}/{bucket}/up%2Fleaf.txt"
+    assert found == {"Location": where, "Bucket": bucket, "Key": KEY, "ETag": etag}
+    assert (reply.status, reply.headers["location"]) == (201, where)
 
 
 @case("forms", "test_post_object_set_invalid_success_code")
@@ -194,3 +201,21 @@ def a_dollar_may_be_escaped_in_the_policy(door: Door, bucket: str) -> None:
         '"$up"', '"\\$up"'
     )
     assert post(door, bucket, {**FORM, "key": "$up.txt", **signed(door, text)}).status == 204
+
+
+@case("forms")
+def a_policy_is_for_its_bucket_alone(door: Door, bucket: str) -> None:
+    fields = signed(door, {"expiration": moment(900), "conditions": conditions("another-bucket")})
+    for more in ({}, {"bucket": "another-bucket"}):  # a field cannot say which bucket the form was sent to
+        reply = post(door, bucket, {**FORM, **more, **fields})
+        assert (reply.status, reply.code) == (403, "AccessDenied")
+
+
+@case("forms")
+def a_checksum_in_a_field_is_checked(door: Door, bucket: str) -> None:
+    name, digest = "x-amz-checksum-sha256", hashlib.sha256(DATA).digest()
+    policy = {"expiration": moment(900), "conditions": conditions(bucket, ["starts-with", f"${name}", ""])}
+    for value, status in ((digest, 204), (digest[::-1], 400)):
+        form = {**FORM, **signed(door, policy), name: base64.b64encode(value).decode()}
+        assert post(door, bucket, form).status == status
+    assert len(door.client().list_objects_v2(Bucket=bucket)["Contents"]) == 1

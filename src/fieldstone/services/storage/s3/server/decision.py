@@ -159,9 +159,9 @@ def allowed(
     if decision == "deny" and not (owns_bucket and asked in _OWNER_KEEPS):
         return False
     enforced = bucket.ownership == "BucketOwnerEnforced"
-    if owns_bucket and (where != "object" or enforced or object_acl is None or object_acl.owner == bucket.owner):
-        if where != "bucket" or not bucket.binds_owner:
-            return True
+    owned = owns_bucket and (where != "object" or enforced or object_acl is None or object_acl.owner == bucket.owner)
+    if owned and not (where == "bucket" and bucket.binds_owner):
+        return True
     if decision == "allow":
         restricted = bucket.block.restrict_buckets and bucket.policy is not None and policies.is_public(bucket.policy)
         if not restricted or owns_bucket:

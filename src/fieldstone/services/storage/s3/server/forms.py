@@ -19,7 +19,7 @@ from fieldstone.services.storage.s3.customer_keys import CustomerKey, stated_key
 from fieldstone.services.storage.s3.errors import S3Error
 from fieldstone.services.storage.s3.post_form import Form, FormReader
 from fieldstone.services.storage.s3.server.access import allowed
-from fieldstone.services.storage.s3.server.exchange import Answer, Call
+from fieldstone.services.storage.s3.server.exchange import XML_TYPE, Answer, Call
 from fieldstone.services.storage.s3.server.reception import store_source
 from fieldstone.services.storage.s3.server.writes import etag_of, stated_attributes, written_headers
 from fieldstone.services.storage.s3.wire import Request, percent_encode
@@ -124,7 +124,10 @@ async def _store(
 
 def _answer(call: Call, form: Form, key: str, etag: str, headers: list[tuple[bytes, bytes]]) -> Answer:
     bucket = call.bucket.row.name
-    where = f"{'https' if call.secure else 'http'}://{call.header('host') or ''}/{bucket}/{key}"
+    path = percent_encode(key.encode()).decode()
+    if call.target.style == "path":
+        path = f"{bucket}/{path}"
+    where = f"{'https' if call.secure else 'http'}://{call.header('host') or ''}/{path}"
     target = form.fields.get("success_action_redirect") or form.fields.get("redirect")
     if target and target.startswith(("http://", "https://")) and target.isprintable():
         joint = "&" if "?" in target else "?"
@@ -137,7 +140,7 @@ def _answer(call: Call, form: Form, key: str, etag: str, headers: list[tuple[byt
     status = form.fields.get("success_action_status", "204")
     if status == "201":
         document: list[xml.Pair] = [("Location", where), ("Bucket", bucket), ("Key", key), ("ETag", f'"{etag}"')]
-        answer = Answer.document("PostResponse", document, status=201)
-        answer.headers += [*headers, (b"location", percent_encode(where.encode(), keep_slash=True))]
-        return answer
+        # the one document of S3 without a namespace
+        answer = xml.write("PostResponse", document, namespace="")
+        return Answer(201, [XML_TYPE, *headers, (b"location", where.encode("latin-1", "replace"))], answer)
     return Answer(200 if status == "200" else 204, headers)

@@ -22,6 +22,12 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 EXTENSION = "fieldstone.straight"
 LEAST_BYTES = 256 << 10
 _SCRATCH_BYTES = 256 << 10
+_REFUSAL = b"""<?xml version="1.0" encoding="UTF-8"?>
+<Error><Code>BadRequest</Code><Message>An error occurred when parsing the HTTP request.</Message></Error>"""
+_NO_HTTP = (
+    b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/xml\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
+    % (len(_REFUSAL), _REFUSAL)
+)
 # above this, a second buffer in the same system call is cheaper than a copy
 _JOINED_BYTES = 64 << 10
 
@@ -52,7 +58,8 @@ class BodyLane(HttpToolsProtocol):
         client could take a refusal for it and believe that nothing was written."""
         cycle = self.cycle
         if cycle is None or cycle.response_complete or cycle.more_body or self.pipeline:
-            super().send_400_response(msg)
+            self.transport.write(_NO_HTTP)
+            self.transport.close()
             return
         cycle.keep_alive = False
         self.flow.pause_reading()

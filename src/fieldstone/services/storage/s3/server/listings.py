@@ -24,7 +24,7 @@ def _limit(call: Call, name: str) -> int:
     value = call.request.parameter(name)
     if value is None or value == "":
         return PAGE_LIMIT
-    if not (value.isascii() and value.isdigit()) or len(value) > 10:
+    if not (value.isascii() and value.isdigit()) or len(value) > 10 or int(value) > 2**31 - 1:
         raise S3Error(
             "InvalidArgument",
             f"Provided {name} not an integer or within integer range",
