@@ -111,6 +111,13 @@ def test_deletes(headers: dict[str, str], expected: str) -> None:
     assert outcome(check, headers) == expected
 
 
+def test_what_is_not_there_is_deleted_whatever_was_expected_of_it() -> None:
+    conditions.check_delete('"a"', 5, 5, None)
+    with pytest.raises(S3Error, match="PreconditionFailed"):  # a delete marker is there
+        conditions.check_delete('"a"', None, None, ("", 5, 0))
+    conditions.check_delete("*", None, None, ("", 5, 0))
+
+
 @pytest.mark.parametrize(
     ("value", "size", "expected"),
     [

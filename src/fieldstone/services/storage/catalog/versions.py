@@ -32,7 +32,8 @@ from fieldstone.services.storage.pool import Stored
 _OLDER, _CURRENT, _CURRENT_MARKER = 0, 1, 2
 
 
-# Decides in the writing transaction whether to go on, given the key's current object (None: there is none).
+# Decides in the writing transaction whether to go on, given the key's current object (None: there is none); a deletion
+# shows it the current delete marker too.
 Check = Callable[[Version | None], None]
 
 
@@ -152,7 +153,7 @@ def delete_current(
     before = find_version(connection, bucket_id, key, lock=True)
     exists = before is not None and not before.marker
     if check is not None:
-        check(_object(before))
+        check(before)
     if not versioning:
         if before is not None:
             check_deletable(before, now_ms, bypass=False)

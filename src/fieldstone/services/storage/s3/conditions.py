@@ -90,12 +90,11 @@ def check_delete(
 ) -> None:
     """DELETE with If-Match, x-amz-if-match-last-modified-time and -size; `current`: etag, modified ms, size in bytes.
 
-    No conditions: no check. Errors: PreconditionFailed; NoSuchKey where nothing is there to compare with.
+    Where nothing is there, nothing is to be deleted, and that is no error; a delete marker is something, without an ETag.
+    Errors: PreconditionFailed.
     """
-    if etag is None and modified_ms is None and size_bytes is None:
-        return
     if current is None:
-        raise S3Error("NoSuchKey")
+        return
     if etag is not None and not etag_matches(etag, current[0]):
         raise _failed("If-Match")
     if modified_ms is not None and modified_ms // 1000 != current[1] // 1000:

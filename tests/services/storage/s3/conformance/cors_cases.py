@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.services.storage.s3.conformance.raw import send
-from tests.services.storage.s3.conformance.table import case, refused
+from tests.services.storage.s3.conformance.table import case, enter, refused
 from tests.services.storage.s3.conftest import Door
 
 Rule = dict[str, Any]
@@ -96,3 +96,22 @@ def headers_must_be_allowed(door: Door, bucket: str) -> None:
     ask = {"origin": "whoever", "access_control_request_method": "GET"}
     assert _asked(door, "OPTIONS", f"/{bucket}/k", **ask, access_control_request_headers="x-amz-meta-b")[0] == 403
     assert _asked(door, "OPTIONS", f"/{bucket}/k", **ask)[0] == 200
+
+
+def _presigned(method: str, operation: str, **words: str) -> Any:
+    def run(door: Door, bucket: str) -> None:
+        """A preflight of a presigned URL asks the rules alone."""
+        client = door.client(signature_version="s3v4")
+        url = client.generate_presigned_url(operation, Params={"Bucket": bucket, "Key": "k", **words})
+        path = url.split(str(door.port), 1)[1]
+        assert _asked(door, "OPTIONS", path)[0] == 400
+        _set(door, bucket, {"AllowedMethods": [method], "AllowedOrigins": ["here"]})
+        asked = {"origin": "here", "access_control_request_method": method}
+        assert _asked(door, "OPTIONS", path, **asked) == (200, "here", method)
+
+    return run
+
+
+enter("cross-origin", "test_cors_presigned_get_object", _presigned("GET", "get_object"))
+enter("cross-origin", "test_cors_presigned_put_object", _presigned("PUT", "put_object"))
+enter("cross-origin", "test_cors_presigned_put_object_with_acl", _presigned("PUT", "put_object", ACL="private"))

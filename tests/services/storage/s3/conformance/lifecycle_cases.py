@@ -146,6 +146,10 @@ def writes_tell_the_end(door: Door, bucket: str) -> None:
     _ends(client.put_object(Bucket=bucket, Key="b", Body=b"abc", Tagging="t=1"), "two")
     _ends(client.copy_object(Bucket=bucket, Key="a/c", CopySource=f"{bucket}/a/k"))
     assert "Expiration" not in client.put_object(Bucket=bucket, Key="b", Body=b"abc")
+    at = {"Bucket": bucket, "Key": "a/m"}
+    at["UploadId"] = client.create_multipart_upload(**at)["UploadId"]
+    part = client.upload_part(**at, PartNumber=1, Body=b"abc")["ETag"]
+    _ends(client.complete_multipart_upload(**at, MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": part}]}))
 
 
 @case("lifecycle", "test_lifecycle_expiration_header_head")

@@ -330,3 +330,30 @@ def an_upload_in_parts_brings_its_lock(door: Door) -> None:
     version = client.complete_multipart_upload(**at, UploadId=begun, MultipartUpload=named)["VersionId"]
     refused("AccessDenied", client.delete_object, **at, VersionId=version, status=403)
     client.delete_object(**at, VersionId=version, BypassGovernanceRetention=True)
+
+
+@case("locks", "test_object_lock_delete_multipart_object_with_legal_hold_on")
+def an_upload_in_parts_brings_its_hold(door: Door) -> None:
+    client, name = door.client(), locked(door)
+    at = {"Bucket": name, "Key": "k"}
+    begun = client.create_multipart_upload(**at, ObjectLockLegalHoldStatus="ON")["UploadId"]
+    part = client.upload_part(**at, UploadId=begun, PartNumber=1, Body=b"abc")["ETag"]
+    named = {"Parts": [{"PartNumber": 1, "ETag": part}]}
+    version = client.complete_multipart_upload(**at, UploadId=begun, MultipartUpload=named)["VersionId"]
+    words = {**at, "VersionId": version, "BypassGovernanceRetention": True}
+    refused("AccessDenied", client.delete_object, status=403, **words)
+    client.put_object_legal_hold(**at, LegalHold={"Status": "OFF"})
+    client.delete_object(**words)
+
+
+@case("locks", "test_object_lock_put_obj_lock_enable_after_create")
+def a_lock_comes_later(door: Door, bucket: str) -> None:
+    client, wanted = door.client(), default(Mode="GOVERNANCE", Days=3)
+    call, words = client.put_object_lock_configuration, {"Bucket": bucket, "ObjectLockConfiguration": wanted}
+    refused("InvalidBucketState", call, status=409, **words)
+    for status in ("Suspended", "Enabled"):
+        client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": status})
+        if status == "Suspended":
+            refused("InvalidBucketState", call, status=409, **words)
+    call(**words)
+    assert client.get_object_lock_configuration(Bucket=bucket)["ObjectLockConfiguration"] == wanted

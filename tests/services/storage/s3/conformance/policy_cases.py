@@ -282,3 +282,42 @@ for _name, _words in (
     ("kms_s3", ("aws:kms", "AES256", 403)),
 ):
     enter("policies", f"test_bucket_policy_put_obj_{_name}", _encrypted(*_words))
+
+
+@case("policies", "test_encryption_sse_c_enforced_with_bucket_policy")
+def uploads_only_under_a_customers_key(door: Door, bucket: str) -> None:
+    missing = {"Null": {"s3:x-amz-server-side-encryption-customer-algorithm": "true"}}
+    _put(door, bucket, policy(bucket, "s3:PutObject", effect="Deny", Condition=missing))
+    call, words = door.client().put_object, {"Bucket": bucket, "Key": "k", "Body": b"abc"}
+    refused(**NO_ACCESS, call=call, **words)
+    call(**words, SSECustomerAlgorithm="AES256", SSECustomerKey=bytes(32))
+
+
+@case("policies", "test_encryption_sse_c_deny_algo_with_bucket_policy")
+def uploads_only_under_one_algorithm(door: Door, bucket: str) -> None:
+    header = "x-amz-server-side-encryption-customer-algorithm"
+    wrong = {"StringNotEquals": {f"s3:{header}": "AES256"}}
+    _put(door, bucket, policy(bucket, "s3:PutObject", effect="Deny", Condition=wrong))
+    assert send(door, "PUT", f"/{bucket}/k", {header: "AES192"}, b"abc").code == "AccessDenied"
+    words = {"Bucket": bucket, "Key": "k", "Body": b"abc"}
+    door.client().put_object(**words, SSECustomerAlgorithm="AES256", SSECustomerKey=bytes(32))
+
+
+@case("policies")
+def a_policy_never_sees_a_customers_key(door: Door, bucket: str) -> None:
+    guess = {"StringLike": {"s3:x-amz-server-side-encryption-customer-key": "A*"}}
+    _put(door, bucket, policy(bucket, "s3:PutObject", effect="Deny", Condition=guess))
+    words = {"Bucket": bucket, "Key": "k", "Body": b"abc"}
+    door.client().put_object(**words, SSECustomerAlgorithm="AES256", SSECustomerKey=bytes(32))
+
+
+@case("policies", "test_bucket_policy_multipart")
+def an_upload_in_parts_is_a_write_of_its_key(door: Door, bucket: str) -> None:
+    call, at = door.client("alt").create_multipart_upload, {"Bucket": bucket, "Key": "k"}
+    refused(**NO_ACCESS, call=call, **at)
+    for resource, may in ((f"arn:aws:s3:::{bucket}", False), (f"arn:aws:s3:::{bucket}/k", True)):
+        _put(door, bucket, document({**statement(bucket, "s3:PutObject"), "Resource": resource}))
+        if may:
+            call(**at)
+        else:
+            refused(**NO_ACCESS, call=call, **at)

@@ -160,3 +160,42 @@ def keys_are_utf_8(door: Door, bucket: str) -> None:
     assert (reply.status, reply.code) == (400, "InvalidURI")
     assert b"Couldn't parse the specified URI." in reply.body
     refused("NoSuchKey", door.client().get_object, Bucket=bucket, Key="\xae\x8a-", status=404)
+
+
+# ---- of the suite as it stands today ---------------------------------------------------------------------------------
+
+
+@case("access", "test_get_undefined_public_block")
+def a_block_taken_back_is_none(door: Door, bucket: str) -> None:
+    client = door.client()
+    done = client.delete_public_access_block(Bucket=bucket)
+    assert done["ResponseMetadata"]["HTTPStatusCode"] == 204
+    refused("NoSuchPublicAccessBlockConfiguration", client.get_public_access_block, Bucket=bucket, status=404)
+
+
+@case("access", "test_get_public_block_deny_bucket_policy")
+def a_policy_may_hide_the_block(door: Door, bucket: str) -> None:
+    client = door.client()
+    block(door, bucket, *FLAGS[:3])
+    text = policy(bucket, "s3:GetBucketPublicAccessBlock", effect="Deny")
+    client.put_bucket_policy(Bucket=bucket, Policy=text)
+    refused("AccessDenied", client.get_public_access_block, Bucket=bucket, status=403)
+    client.delete_bucket_policy(Bucket=bucket)
+    assert client.get_public_access_block(Bucket=bucket)
+
+
+@case("access", "test_block_public_policy_with_principal")
+def policies_for_one_account_are_not_blocked(door: Door, bucket: str) -> None:
+    block(door, bucket, "BlockPublicPolicy")
+    one = {"AWS": f"arn:aws:iam::{door.accounts['alt'].id}:root"}
+    door.client().put_bucket_policy(Bucket=bucket, Policy=policy(bucket, "s3:GetObject", principal=one))
+
+
+@case("access", "test_get_nonpublicpolicy_principal_bucket_policy_status")
+def a_policy_for_one_account_is_not_public(door: Door, bucket: str) -> None:
+    one = {"AWS": f"arn:aws:iam::{door.accounts['alt'].id}:root"}
+    door.client().put_bucket_policy(Bucket=bucket, Policy=policy(bucket, "s3:ListBucket", principal=one))
+    assert not _public(door, bucket)
+
+
+enter("access", "test_bucket_policy_allow_notprincipal", all_but_one_cannot_be_allowed)

@@ -298,3 +298,18 @@ def _in_parts(client: Any, bucket: str) -> str | None:
 
 enter("versions", "test_versioning_bucket_atomic_upload_return_version_id", _named(_whole))
 enter("versions", "test_versioning_bucket_multipart_upload_return_version_id", _named(_in_parts))
+
+
+@case("versions", "test_versioning_obj_suspended_copy")
+def copies_of_a_version_null_stay(door: Door, bucket: str) -> None:
+    stack = Stack(door, bucket)
+    stack.put()
+    stack.switch("Suspended")
+    stack.put(null=True)
+    with another(door) as other:
+        targets = [{"Bucket": bucket, "Key": "copy"}, {"Bucket": other, "Key": "k"}]
+        for target in targets:
+            stack.client.copy_object(**target, CopySource=stack.at)
+        stack.mark(null=True)
+        for target in targets:
+            assert stack.client.get_object(**target)["Body"].read() == b"state 2"

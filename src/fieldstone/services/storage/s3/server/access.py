@@ -213,7 +213,14 @@ async def acl_for_write(call: Call) -> bytes | None:
     Errors: AccessControlListNotSupported, AccessDenied (public, while that is blocked), InvalidArgument, InvalidRequest.
     """
     found = await acl_of_headers(call, call.account_id)
-    return None if found is None else acl.write(found)
+    return None if found is None or owner_of_write(call) != call.account_id else acl.write(found)
+
+
+def owner_of_write(call: Call) -> str:
+    """Return who owns what a request writes: the writer, or the bucket's owner where its ownership controls say so."""
+    wanted = ownership_of(call.bucket)
+    given = wanted == "BucketOwnerPreferred" and call.header("x-amz-acl") == "bucket-owner-full-control"
+    return call.bucket.row.owner if given or wanted == "BucketOwnerEnforced" else call.account_id
 
 
 async def acl_of_headers(call: Call, owner: str) -> Acl | None:
@@ -242,8 +249,8 @@ def check_acl_accepted(call: Call, wanted: Acl) -> None:
     view = call.bucket
     if ownership_of(view) == "BucketOwnerEnforced":
         owner = view.row.owner
-        harmless = {(owner, "FULL_CONTROL"), (wanted.owner, "FULL_CONTROL")}
-        if not {(grant.grantee, grant.permission) for grant in wanted.grants} <= harmless:
+        grants = {(grant.grantee, grant.permission) for grant in wanted.grants}
+        if not {(owner, "FULL_CONTROL")} <= grants <= {(owner, "FULL_CONTROL"), (wanted.owner, "FULL_CONTROL")}:
             raise S3Error("AccessControlListNotSupported")
     if wanted.is_public and block_of(view).block_acls:
         raise S3Error("AccessDenied")

@@ -28,7 +28,7 @@ from fieldstone.services.storage.s3.dates import iso_date
 from fieldstone.services.storage.s3.errors import S3Error
 from fieldstone.services.storage.s3.metadata import directive, object_headers, response_headers
 from fieldstone.services.storage.s3.ranges import copy_range
-from fieldstone.services.storage.s3.server.access import acl_for_write, authorise_object, may_list
+from fieldstone.services.storage.s3.server.access import acl_for_write, authorise_object, may_list, owner_of_write
 from fieldstone.services.storage.s3.server.exchange import Answer, Call, Headers
 from fieldstone.services.storage.s3.server.multipart import part_key, part_number
 from fieldstone.services.storage.s3.server.reads import proof_of, stream
@@ -163,7 +163,7 @@ async def _attributes(call: Call, found: Version, replace_metadata: bool) -> Att
         asked = response_headers(stated)
         kept += [(n, asked[n]) for n in ("x-amz-storage-class", "x-amz-website-redirect-location") if n in asked]
         attributes = Attributes(
-            owner=call.account_id,
+            owner=owner_of_write(call),
             headers=tuple(kept),
             storage_class=stated.storage_class,
             acl=await acl_for_write(call),

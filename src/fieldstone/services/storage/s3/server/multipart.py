@@ -28,7 +28,7 @@ from fieldstone.services.storage.s3.errors import S3Error
 from fieldstone.services.storage.s3.server.access import allowed
 from fieldstone.services.storage.s3.server.document import read_document
 from fieldstone.services.storage.s3.server.exchange import Answer, Call
-from fieldstone.services.storage.s3.server.reads import checksum_headers
+from fieldstone.services.storage.s3.server.reads import checksum_headers, expiration_headers
 from fieldstone.services.storage.s3.server.reception import take_in
 from fieldstone.services.storage.s3.server.writes import (
     check_early,
@@ -130,7 +130,10 @@ async def list_parts_of(call: Call) -> Answer:
     found = await call.gateway.store.read(lambda c: list_parts(c, upload, after=after, limit=limit + 1))
     page, truncated = found[:limit], len(found) > limit
     names, _ = await call.gateway.account_names()
-    owner: list[xml.Pair] = [("ID", upload.initiator), ("DisplayName", names.get(upload.initiator, ""))]
+    initiator, owner = (
+        [("ID", account), ("DisplayName", names.get(account, ""))]
+        for account in (upload.initiator, upload.attributes.owner)
+    )
     parts: list[xml.Pair] = []
     for part in page:
         checksum: xml.Pair = (f"Checksum{upload.checksum_algorithm}", part.checksum)
@@ -146,7 +149,7 @@ async def list_parts_of(call: Call) -> Answer:
         ("Bucket", call.bucket.row.name),
         ("Key", call.target.key),
         ("UploadId", upload.upload_id),
-        ("Initiator", owner),
+        ("Initiator", initiator),
         ("Owner", owner),
         ("StorageClass", upload.attributes.storage_class),
         ("PartNumberMarker", after),
@@ -181,7 +184,9 @@ async def complete_multipart_upload(call: Call) -> Answer:
     def write(connection: Connection) -> Written:
         return complete_upload(connection, gateway.pool, upload, chosen, Whole(etag, checksum), now_ms, check)
 
-    return _completed(call, await gateway.store.write(write))
+    answer = _completed(call, written := await gateway.store.write(write))
+    answer.headers += expiration_headers(call, written.modified_ms, written.size_bytes, upload.attributes.tags or {})
+    return answer
 
 
 def _named_part(part: CompletedPart, upload: Upload) -> NamedPart:

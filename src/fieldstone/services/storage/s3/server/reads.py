@@ -152,7 +152,7 @@ def _described(call: Call, version: Version, key: CustomerKey | None) -> tuple[A
     status, start, end = 200, 0, size
     part_number = request.parameter("partNumber")
     if part_number is not None:
-        start, end = _part(request.header("range"), part_number, version)
+        start, end, checksum = _part(request.header("range"), part_number, version)
         status = 206
         if version.parts_packed:
             headers.append((b"x-amz-mp-parts-count", b"%d" % len(version.parts())))
@@ -160,11 +160,12 @@ def _described(call: Call, version: Version, key: CustomerKey | None) -> tuple[A
         wanted = ranges.range_of(request, size, version.etag, version.modified_ms)
         if wanted is not None:
             status, (start, end) = 206, wanted
+        # a checksum of the whole is no use to who reads a range of it
+        checksum = version.checksum if end - start == size else ""
     if status == 206 and size:
         headers.append((b"content-range", ranges.content_range(start, end, size).encode()))
-    if version.checksum and (request.header("x-amz-checksum-mode") or "").upper() == "ENABLED" and end - start == size:
-        # a checksum of the whole is no use to who reads a part of it
-        headers += checksum_headers(version.checksum)
+    if checksum and (request.header("x-amz-checksum-mode") or "").upper() == "ENABLED":
+        headers += checksum_headers(checksum)
     if request.raw_query and b"response-" in request.raw_query:
         chosen = overrides(request, anonymous=call.account is None)
         names = {name.encode() for name in chosen}
@@ -173,7 +174,8 @@ def _described(call: Call, version: Version, key: CustomerKey | None) -> tuple[A
     return Answer(status, headers), start, end
 
 
-def _part(range_header: str | None, value: str, version: Version) -> tuple[int, int]:
+def _part(range_header: str | None, value: str, version: Version) -> tuple[int, int, str]:
+    """Return which bytes a part has, and its checksum as the whole's is stored."""
     if range_header is not None:
         raise S3Error("InvalidRequest", "Cannot specify both Range header and partNumber query parameter")
     if not (value.isascii() and value.isdigit()) or not 1 <= int(value) <= 10_000:
@@ -187,12 +189,14 @@ def _part(range_header: str | None, value: str, version: Version) -> tuple[int, 
     if not parts:
         if number != 1:
             raise S3Error("InvalidPartNumber", detail={"ActualPartCount": "1", "PartNumberRequested": value})
-        return 0, version.size_bytes
+        return 0, version.size_bytes, version.checksum
     if number > len(parts):
         raise S3Error("InvalidPartNumber", detail={"ActualPartCount": str(len(parts)), "PartNumberRequested": value})
     # the n-th part of the object, whatever number it was uploaded under
     start = sum(size for _, size, _ in parts[: number - 1])
-    return start, start + parts[number - 1][1]
+    _, size, own = parts[number - 1]
+    algorithm, kind = version.checksum.split(":")[:2] if version.checksum else ("", "")
+    return start, start + size, f"{algorithm}:{kind}:{own}" if own and algorithm else ""
 
 
 async def gather(call: Call, content: Content, start: int, end: int, key: CustomerKey | None = None) -> bytes:

@@ -84,10 +84,7 @@ async def put_ownership(call: Call) -> Answer:
     if wanted == "BucketOwnerEnforced":
         owner = call.bucket.row.owner
         if {(g.grantee, g.permission) for g in bucket_acl(call.bucket).grants} - {(owner, "FULL_CONTROL")}:
-            raise S3Error(
-                "InvalidRequest",
-                "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting",
-            )
+            raise S3Error("InvalidBucketAclWithObjectOwnership")
     await _store(call, "ownership", public_access.write_ownership(wanted))
     return Answer(200)
 

@@ -13,7 +13,7 @@ from fieldstone.services.storage.s3.conditions import check_write
 from fieldstone.services.storage.s3.customer_keys import STORED_NAME, CustomerKey, stated_key
 from fieldstone.services.storage.s3.errors import S3Error
 from fieldstone.services.storage.s3.metadata import object_headers, response_headers
-from fieldstone.services.storage.s3.server.access import acl_for_write
+from fieldstone.services.storage.s3.server.access import acl_for_write, owner_of_write
 from fieldstone.services.storage.s3.server.exchange import Answer, Call, Headers
 from fieldstone.services.storage.s3.server.reads import checksum_headers, expiration_headers
 from fieldstone.services.storage.s3.server.reception import take_in
@@ -31,7 +31,7 @@ async def stated_attributes(call: Call) -> Attributes:
     tags = request.header("x-amz-tagging")
     mode, until_ms, hold = lock_of(call)
     return Attributes(
-        owner=call.account_id,
+        owner=owner_of_write(call),
         headers=(*response_headers(stated).items(), *proof_header(stated_key(request))),
         storage_class=stated.storage_class,
         tags=(tagging.parse_header(tags) or None) if tags is not None else None,
