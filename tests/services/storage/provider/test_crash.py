@@ -73,7 +73,11 @@ def test_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
             writers = [threading.Thread(target=write, args=(kill * 100 + number,)) for number in range(4)]
             for writer in writers:
                 writer.start()
-            time.sleep(draw.uniform(0.1, 0.7))
+            wanted = len(held) + draw.randrange(6, 40)  # by progress: a busy machine stores little in half a second
+            for _ in range(2_000):
+                if len(held) >= wanted:
+                    break
+                time.sleep(0.01)
             process.send_signal(signal.SIGKILL)
             process.wait()
             stop.set()

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import msgspec
 
@@ -33,6 +33,7 @@ MOST_CHALLENGES = 5_000
 LARGEST_CHALLENGE = 262_144
 
 _PIECE_BYTES = 4_194_304
+_STRAIGHT_BYTES = 1_048_576  # that are hashed while the cache has them, and written while more come
 _SPARE_BYTES = 262_144  # behind a piece: room for the trailer, so that it goes out in the same write
 _SLOWEST_BYTES_S = 32_768
 _PATIENCE_S = 15.0
@@ -45,6 +46,28 @@ class Body(Protocol):
 
     async def fill(self, view: memoryview) -> None:
         """Fill all of `view`. Raises Gone when the client leaves or the body is shorter."""
+        ...
+
+
+@runtime_checkable
+class Straight(Body, Protocol):
+    """A body that a thread can read from the socket itself."""
+
+    @property
+    def is_long(self) -> bool:
+        """Whether that pays."""
+        ...
+
+    def receive(self, view: memoryview, patience_s: float) -> None:
+        """Fill all of `view`, from a thread. Raises Gone, TimeoutError."""
+        ...
+
+    def received(self) -> None:
+        """End what `receive` began."""
+        ...
+
+    def stop(self) -> None:
+        """Make `receive` raise at once; the connection is lost."""
         ...
 
 
@@ -129,6 +152,7 @@ class Door:
         self.threads = ThreadPoolExecutor(threads, thread_name_prefix="disk")
         self._gate = Gate(self.provider, gateways, store.clock)
         self._largest = largest_share_bytes
+        self._receivers = ThreadPoolExecutor(most_pieces, thread_name_prefix="receive")
         self._pieces = asyncio.Semaphore(most_pieces)
         self._spare: list[mmap.mmap] = []  # page-aligned, as writing and reading past the page cache want it
         self._challenging = asyncio.Semaphore(2)
@@ -141,6 +165,7 @@ class Door:
 
     def close(self) -> None:
         """Wait for the threads. The store is closed by whoever opened it."""
+        self._receivers.shutdown()
         self.threads.shutdown()
 
     def buffer(self) -> mmap.mmap:
@@ -167,17 +192,10 @@ class Door:
             raise refuse("WRONG_LENGTH", name, f"{length} bytes announced")
         incoming = self.store.begin(share, order.record.gateway, length, order.digest)
         try:
-            left = length
-            while True:
-                async with self._pieces:
-                    buffer = self.buffer()
-                    view, size = memoryview(buffer), min(left, _PIECE_BYTES)
-                    await _in_time(body.fill(view[:size]), size, name)
-                    left -= size
-                    future = await self.run(_take, incoming, view, size, left == 0)
-                    self.give_back(buffer)  # not after a failure: a thread may still look at it
-                if future is not None:
-                    break
+            if isinstance(body, Straight) and body.is_long:
+                future = await self._take_straight(incoming, body, length, name)
+            else:
+                future = await self._take_pieces(incoming, body, length, name)
             row = await asyncio.wrap_future(future)
         finally:
             incoming.abort()
@@ -187,6 +205,47 @@ class Door:
         )  # fmt: skip
         self.metrics.stored(length, time.perf_counter() - started_s)
         return Answer(201, records.sign(self.key, receipt, RECEIPT), "application/cose")
+
+    async def _take_pieces(self, incoming: Incoming, body: Body, left: int, name: str) -> Future[Row]:
+        while True:
+            async with self._pieces:
+                buffer = self.buffer()
+                view, size = memoryview(buffer), min(left, _PIECE_BYTES)
+                await _in_time(body.fill(view[:size]), size, name)
+                left -= size
+                future = await self.run(_take, incoming, view, size, left == 0)
+                self.give_back(buffer)  # not after a failure: a thread may still look at it
+            if future is not None:
+                return future
+
+    async def _take_straight(self, incoming: Incoming, body: Straight, length: int, name: str) -> Future[Row]:
+        async with self._pieces:
+            loop = asyncio.get_running_loop()
+            work = loop.run_in_executor(self._receivers, self._receive, incoming, body, length, name)
+            try:
+                return await asyncio.shield(work)
+            except asyncio.CancelledError:
+                body.stop()  # the thread must let go of the socket before that is closed
+                await asyncio.gather(work, return_exceptions=True)
+                raise
+
+    def _receive(self, incoming: Incoming, body: Straight, left: int, name: str) -> Future[Row]:
+        """Read, hash and write a body piece by piece; in a thread of its own, which a slow sender holds up."""
+        buffer = self.buffer()
+        view = memoryview(buffer)
+        try:
+            while True:
+                size = min(left, _STRAIGHT_BYTES)
+                body.receive(view[:size], _PATIENCE_S + size / _SLOWEST_BYTES_S)
+                left -= size
+                if not left:
+                    return incoming.finish(view, size)
+                incoming.take(view[:size])
+        except TimeoutError:
+            raise refuse("TOO_SLOW", name) from None
+        finally:
+            body.received()
+            self.give_back(buffer)
 
     async def get(self, name: str, authorization: bytes | None) -> Answer:
         """Open the bytes that the order names. Raises Rejected."""

@@ -1,11 +1,11 @@
 """Share bytes straight between socket and file: a fast lane through uvicorn for plain PUT and GET of shares.
 
 Through ASGI each byte of a body is copied four times before it is hashed, and each 64 KiB costs several turns of the
-event loop. Here a PUT's bytes are read by the kernel into the buffer that is hashed and written, woken up once per
-quarter MiB (`SO_RCVLOWAT`). A GET's go out by `sendfile` where they are in memory; what is read from the disk for the
-first time goes past the page cache, which costs less and pushes nothing else out. Only requests that are complete, plain and have nothing
-but well-known headers go this way; everything else, and everything over TLS, is handed to httptools unchanged. Both
-ways ask the same `Door`.
+event loop. Here a PUT's bytes are read by the kernel into the buffer that is hashed and written (`lane_body`). A GET's
+go out by `sendfile` where they are in memory; what is read from the disk for the first time goes past the page cache,
+which costs less and pushes nothing else out. Only requests that are complete, plain and have nothing but well-known
+headers go this way; everything else, and everything over TLS, is handed to httptools unchanged. Both ways ask the same
+`Door`.
 
 Slow clients: a request's head has 15 s, a body the Door's patience, an answer 30 s without progress.
 """
@@ -27,6 +27,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from fieldstone.errors import Rejected
 from fieldstone.services.storage.provider.door import Answer, Asked, Door, FileRange, Gone
+from fieldstone.services.storage.provider.lane_body import LaneBody
 from fieldstone.services.storage.provider.reading import LEAST_DIRECT_BYTES
 
 HEAD_PATIENCE_S = 15.0
@@ -35,7 +36,6 @@ SEND_PATIENCE_S = 30.0
 _PUT, _GET = b"PUT /v1/shares/", b"GET /v1/shares/"
 _VERSION = b" HTTP/1.1"
 _LONGEST_HEAD = 8_192
-_WAKE_BYTES = 262_144
 _SEND_BYTES = 1_048_576
 _MOST_DROPPED_BYTES = 16_777_216  # of a refused body: closing at once would destroy the answer on its way (RST)
 _DIRECT_BYTES = 1_048_576
@@ -111,7 +111,7 @@ def lane(door: Door) -> type[asyncio.Protocol]:
                     if data.startswith(_GET):
                         self._get(head[0], head[1])
                         return
-                    body = _Body(self, rest, head[2] or 0)  # made now: it stops the reading before more comes
+                    body = LaneBody(self, rest, head[2] or 0)  # made now: it stops the reading before more comes
                     self._start(self._put(*head, body))
                     return
             super().data_received(data)
@@ -167,7 +167,7 @@ def lane(door: Door) -> type[asyncio.Protocol]:
             self.tasks.add(task)
             task.add_done_callback(self.tasks.discard)
 
-        async def _put(self, name: str, order: bytes | None, length: int | None, body: _Body) -> None:
+        async def _put(self, name: str, order: bytes | None, length: int | None, body: LaneBody) -> None:
             try:
                 answer = await door.put(name, order, length, body)
             except Rejected as error:
@@ -314,102 +314,6 @@ def lane(door: Door) -> type[asyncio.Protocol]:
                 self._head_timer = None
 
     return ShareLane
-
-
-class _Body(asyncio.BufferedProtocol):
-    """A request's body: takes the connection's reading over while a buffer is filled."""
-
-    def __init__(self, owner: Any, first: bytes, length: int) -> None:
-        self._owner, self._transport = owner, owner.transport
-        self._first = memoryview(first)
-        self._view = memoryview(b"")
-        self._at = 0
-        self._has_mark = False
-        self._filled: asyncio.Future[None] | None = None
-        self.left = length
-        if length > len(first):
-            owner.flow.pause_reading()
-
-    async def fill(self, view: memoryview) -> None:
-        """Fill `view`. Raises Gone."""
-        part = self._first[: len(view)]
-        view[: len(part)] = part
-        self._first = self._first[len(part) :]
-        self._at = len(part)
-        if self._at < len(view):
-            self._view = view
-            self._filled = asyncio.get_running_loop().create_future()
-            self._has_mark = len(view) - self._at > _WAKE_BYTES
-            if self._has_mark:
-                self._wake_at(_WAKE_BYTES)
-            self._transport.set_protocol(self)
-            self._owner.flow.resume_reading()
-            try:
-                await self._filled
-            finally:
-                self._owner.flow.pause_reading()
-                self._transport.set_protocol(self._owner)
-                self._view, self._filled = memoryview(b""), None
-                if self._has_mark and not self._transport.is_closing():
-                    self._wake_at(1)
-        self.left -= len(view)
-
-    async def drop(self) -> bool:
-        """Read the rest and forget it; say whether it came in time."""
-        scratch = memoryview(bytearray(min(self.left, _WAKE_BYTES)))
-        try:
-            async with asyncio.timeout(HEAD_PATIENCE_S):
-                while self.left:
-                    await self.fill(scratch[: min(self.left, len(scratch))])
-        except (Gone, TimeoutError):
-            return False
-        return True
-
-    def get_buffer(self, sizehint: int) -> memoryview:
-        """Return where the next bytes go: never more than is asked for, so a next request stays in the socket."""
-        return self._view[self._at :]
-
-    def buffer_updated(self, nbytes: int) -> None:
-        """Take note of bytes that came."""
-        self._at += nbytes
-        left = len(self._view) - self._at
-        if left == 0:
-            self._owner.flow.pause_reading()
-            if self._filled is not None and not self._filled.done():
-                self._filled.set_result(None)
-        elif self._has_mark and left < _WAKE_BYTES:
-            self._wake_at(left)
-
-    def eof_received(self) -> bool:
-        """The client will send no more: the body is short."""
-        self._fail()
-        return False
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Tell whoever fills, and the protocol that owns the connection."""
-        self._fail()
-        self._owner.connection_lost(exc)
-
-    def pause_writing(self) -> None:
-        """Hand on."""
-        self._owner.pause_writing()
-
-    def resume_writing(self) -> None:
-        """Hand on."""
-        self._owner.resume_writing()
-
-    def shutdown(self) -> None:
-        """Hand on."""
-        self._owner.shutdown()
-
-    def _fail(self) -> None:
-        if self._filled is not None and not self._filled.done():
-            self._filled.set_exception(Gone())
-
-    def _wake_at(self, count: int) -> None:
-        """Be woken when so many bytes have come, not for each packet; only a hint, so failures do not matter."""
-        with contextlib.suppress(OSError):
-            self._owner.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, count)
 
 
 def _send_first(door: Door, connection: socket.socket, head: bytes, file: FileRange) -> int:

@@ -1,0 +1,68 @@
+"""A long body read by a thread: what was sent arrives, and whoever stops does not leave a thread on a closed socket."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from fieldstone.services.storage.provider.door import Gone, Straight
+from fieldstone.services.storage.provider.lane_body import LaneBody
+from tests.services.storage.provider.running import running, share_id
+
+Pair = tuple[LaneBody, socket.socket]
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    """A body of 400,000 bytes of which three came with the head, and the sender's end."""
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    owner = SimpleNamespace(socket=ours, transport=None, flow=SimpleNamespace(pause_reading=lambda: None))
+    with ours, theirs:
+        yield LaneBody(owner, b"abc", 400_000), theirs
+
+
+def test_a_thread_reads_what_came_with_the_head_and_what_follows(pair: Pair) -> None:
+    body, sender = pair
+    assert isinstance(body, Straight) and body.is_long
+    sent = bytes(range(250)) * 400
+    threading.Thread(target=sender.sendall, args=(sent,)).start()
+    room = bytearray(60_003)
+    body.receive(memoryview(room)[:2], 5)
+    body.receive(memoryview(room)[2:], 5)
+    assert bytes(room) == b"abc" + sent[:60_000]
+    assert body.left == 400_000 - 60_003
+
+
+def test_silence_ends_in_time_and_a_sender_who_leaves_at_once(pair: Pair) -> None:
+    body, sender = pair
+    with pytest.raises(TimeoutError):
+        body.receive(memoryview(bytearray(100)), 0.02)
+    sender.close()
+    with pytest.raises(Gone):
+        body.receive(memoryview(bytearray(100)), 5)
+
+
+def test_a_cancelled_upload_waits_for_its_thread(pair: Pair, tmp_path: Path) -> None:
+    body, _ = pair
+    with running(tmp_path / "disk") as provider:
+        door, store = provider.door, provider.store
+        incoming = store.begin(share_id(1), "did:key:x", 400_000, bytes(32))
+
+        async def cancel() -> None:
+            task = asyncio.create_task(door._take_straight(incoming, body, 400_000, share_id(1).hex()))
+            await asyncio.sleep(0.05)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+        asyncio.run(cancel())
+        assert len(door._spare) == 1  # the thread has given its memory back: it is done
+        incoming.abort()
+        assert store.used_bytes == 0
