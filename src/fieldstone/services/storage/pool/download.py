@@ -91,6 +91,10 @@ class Scatter:
         """See wire.Sink."""
         return self._room
 
+    def buffers(self) -> list[memoryview]:
+        """See wire.Sink."""
+        return [self._room]
+
     def advance(self, count: int) -> None:
         """See wire.Sink."""
         self._left -= count
@@ -140,6 +144,10 @@ class Flat:
     def buffer(self) -> memoryview:
         """See wire.Sink."""
         return self._room
+
+    def buffers(self) -> list[memoryview]:
+        """See wire.Sink."""
+        return [self._room]
 
     def advance(self, count: int) -> None:
         """See wire.Sink."""

@@ -79,7 +79,7 @@ class _Opener:
     async def open(self, download: Download, stream: Stream, at: int) -> tuple[int, memoryview]:
         """Return plain bytes from `at` on, a piece of them, and where they end. Raises NotReadable, NotAuthentic."""
         stripe = stream.layout.stripe_bytes
-        most = min(PIECE_BYTES // cipher.CHUNK_BYTES, (stream.ring_bytes - stripe) // _SEALED_CHUNK)
+        most = min(PIECE_BYTES // cipher.CHUNK_BYTES, (stream.span - 1) * stripe // _SEALED_CHUNK)
         first = at // cipher.CHUNK_BYTES
         stop = min(first + max(most, 1), -(-self._end // cipher.CHUNK_BYTES))
         low, high = first * _SEALED_CHUNK, min(stop * _SEALED_CHUNK, stream.layout.size_bytes)

@@ -26,6 +26,7 @@ MEMORY_BYTES = 128 * 2**20  # of rings, shared out among readers
 LARGEST_RING_BYTES = 16 * 2**20
 SMALLEST_RING_BYTES = 4 * 2**20
 _LEAST_STRIPES = 3
+_MOST_BLOCKS = 16  # taken in one system call
 _STARVED = 4  # times the patience: most shares are late together, so it is not they who are slow
 
 
@@ -97,14 +98,19 @@ class Feed:
         """See wire.Sink."""
         return self._room
 
+    def buffers(self) -> list[memoryview]:
+        """See wire.Sink."""
+        stop = min(self._stream.limit, self.stripe + _MOST_BLOCKS)
+        return [self._room, *(self._stream.block(self.number, stripe) for stripe in range(self.stripe + 1, stop))]
+
     def advance(self, count: int) -> None:
         """See wire.Sink."""
-        if count < len(self._room):
-            self._room = self._room[count:]
-            return
-        self.stripe += 1
-        self._room = self._stream.room(self)
-        self._stream.arrived(self)
+        while count >= len(self._room) > 0:
+            count -= len(self._room)
+            self.stripe += 1
+            self._room = self._stream.room(self)
+            self._stream.arrived(self)
+        self._room = self._room[count:]
 
     def wait(self, resume: Callable[[], None]) -> bool:
         """See wire.Sink."""
@@ -151,7 +157,11 @@ class Stream:
         self.ring_bytes = self.rows * stripe
         self._ring = memoryview(self._memory)[: self.ring_bytes]
         self._parity: dict[int, memoryview] = {}
-        self._low = first  # stripes below are not needed any more
+        self._low = first
+        # a third of the ring is let go of at a time: waking all feeds for every stripe costs more than reading it
+        self._step = max(1, self.rows // 3)
+        self.span = self.rows - self._step + 1  # so many stripes can be ready before the first of them is released
+        self.limit = first + self.rows  # stripes from here on have no room yet, or are not wanted
         self._arrived = [0] * (last - first)
         self._waiter: tuple[int, asyncio.Future[None]] | None = None
         self._loop = asyncio.get_running_loop()
@@ -177,7 +187,7 @@ class Stream:
 
     def room(self, feed: Feed) -> memoryview:
         """Return where the next bytes of a feed go; empty while the ring is full, or at the end."""
-        if feed.stripe >= self.last or feed.stripe >= self._low + self.rows:
+        if feed.stripe >= self.limit:
             return memoryview(b"")
         return self.block(feed.number, feed.stripe)
 
@@ -213,8 +223,10 @@ class Stream:
 
     def release(self, stripe: int) -> None:
         """Give the room of all stripes before `stripe` to those that come."""
-        if stripe > self._low:
-            self._low = stripe
+        self._low = max(self._low, stripe)
+        limit = min(self._low + self.rows, self.last)
+        if limit - self.limit >= min(self._step, self.last - self.limit) > 0:
+            self.limit = limit
             for feed in self.feeds:
                 if feed.is_full:
                     feed.go_on()
@@ -261,7 +273,7 @@ class Stream:
                 continue
             now = self.time()
             stuck = [feed for feed in late if now - feed.moved_s > LEAST_TIME_S]
-            await self._drop(stuck)
+            await self._drop(stuck, for_good=True)
             for feed in stuck:
                 self._too_late(feed.share)
             lacking = self.layout.k - self._arrived[place]
@@ -290,10 +302,12 @@ class Stream:
                 self._forget(feed)
             await self._ask(len(failed), stripe)
 
-    async def _drop(self, feeds: Sequence[Feed]) -> None:
+    async def _drop(self, feeds: Sequence[Feed], *, for_good: bool = False) -> None:
         await self._stop(feeds)
         for feed in feeds:
             self._forget(feed)
+            if not for_good:
+                self._shares.append(feed.share)  # it was only slow: better than nothing when the others fail
 
     def _forget(self, feed: Feed) -> None:
         """Leave a feed out; what it has brought of stripes that are not complete counts no more: others rebuild it."""

@@ -8,9 +8,12 @@ blocks are handed to the transport as they are. TLS works the same way. No redir
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol, cast
 from urllib.parse import urlsplit
@@ -22,6 +25,8 @@ IDLE_CONNECTIONS = 8  # kept open per provider
 _HEAD_BYTES = 16_384
 _SMALL_BODY_BYTES = 65_536
 _WRITE_HIGH_BYTES = 1_048_576
+_LONG_BODY_BYTES = 262_144
+_WAKE_BYTES = 262_144
 
 Blocks = AsyncIterator[Sequence[memoryview]]
 
@@ -37,13 +42,15 @@ class WireProblem(Retryable):
 class Sink(Protocol):
     """Where the bytes of an answer go. `buffer`: room for the next ones (empty: full); `advance`: so many came.
 
-    `wait`, asked when it is full: call `resume` once there is room again; False where there never will be. `waited_s`: for
+    `buffers`: all the room that there is for the next bytes, in order, in a few pieces. `wait`, asked when it is full: call `resume` once there is room again; False where there never will be. `waited_s`: for
     how long it was full.
     """
 
     waited_s: float
 
     def buffer(self) -> memoryview: ...
+
+    def buffers(self) -> list[memoryview]: ...
 
     def advance(self, count: int) -> None: ...
 
@@ -74,6 +81,8 @@ class Connection(asyncio.BufferedProtocol):
         self._left = 0
         self._sink: Sink | None = None
         self._into_sink = False
+        self._socket: socket.socket | None = None  # for long bodies: read past the transport
+        self._is_reading = False
         self._small = bytearray()
         self._is_chunked = False
         self._keep = True
@@ -111,6 +120,10 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._keep = False
+        self._stop_reading()
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
         self._writable.set()
         if not self.closed.done():
             self.closed.set_result(None)
@@ -136,8 +149,9 @@ class Connection(asyncio.BufferedProtocol):
         return self._current is not None
 
     def abort(self) -> None:
-        """Break the connection off now."""
+        """Break the connection off now: nothing is written to a sink any more."""
         self._keep = False
+        self._stop_reading()
         if self._transport is not None:
             self._transport.abort()
 
@@ -232,20 +246,86 @@ class Connection(asyncio.BufferedProtocol):
         return None
 
     def _fill(self, count: int) -> None:
-        assert self._sink is not None
+        assert self._sink is not None and self._transport is not None
         self._sink.advance(count)
         self._left -= count
         if self._left == 0:
             self._finish()
         elif not len(self._sink.buffer()):
-            if not self._sink.wait(self._resume):
-                self._fail("protocol", f"sent {self._left} bytes more than were asked for")
-            elif self._transport is not None:
-                self._transport.pause_reading()
+            self._pause()
+        elif self._left >= _LONG_BODY_BYTES and not self._is_reading and self._can_read_past():
+            self._transport.pause_reading()
+            self._start_reading()
+
+    def _pause(self) -> None:
+        assert self._sink is not None and self._transport is not None
+        if not self._sink.wait(self._resume):
+            self._fail("protocol", f"sent {self._left} bytes more than were asked for")
+        elif self._is_reading:
+            self._stop_reading()
+        else:
+            self._transport.pause_reading()
 
     def _resume(self) -> None:
-        if self._transport is not None and not self._transport.is_closing():
+        if self._transport is None or self._transport.is_closing() or self._answer is None:
+            return
+        if self._socket is not None and self._left and self._can_read_past():
+            self._start_reading()
+        else:
             self._transport.resume_reading()
+
+    # ---- long bodies: several blocks a system call, and one wake-up for many packets ----
+
+    def _can_read_past(self) -> bool:
+        """Open a second descriptor of the socket, unless TLS stands between."""
+        if self._socket is None and self._transport is not None and not self._transport.get_extra_info("sslcontext"):
+            self._socket = socket.socket(fileno=os.dup(self._transport.get_extra_info("socket").fileno()))
+        return self._socket is not None
+
+    def _start_reading(self) -> None:
+        assert self._socket is not None
+        self._is_reading = True
+        self._wake_at(min(self._left, _WAKE_BYTES))
+        self._loop.add_reader(self._socket.fileno(), self._readable)
+
+    def _stop_reading(self) -> None:
+        if self._is_reading:
+            assert self._socket is not None
+            self._is_reading = False
+            self._loop.remove_reader(self._socket.fileno())
+            self._wake_at(1)
+
+    def _wake_at(self, count: int) -> None:
+        assert self._socket is not None
+        with suppress(OSError):  # only a hint
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, count)
+
+    def _readable(self) -> None:
+        assert self._sink is not None and self._socket is not None and self._transport is not None
+        rooms, left = self._sink.buffers(), self._left
+        for place, room in enumerate(rooms):
+            left -= len(room)
+            if left <= 0:
+                rooms[place:] = [room[: len(room) + left]]
+                break
+        try:
+            count = self._socket.recvmsg_into(rooms)[0]
+        except BlockingIOError:
+            return
+        except OSError as error:
+            return self._fail("broken", f"the connection broke off: {error}")
+        if count == 0:
+            return self._fail("broken", "the connection broke off: closed")
+        self._sink.advance(count)
+        self._left -= count
+        if self._left == 0:
+            self._stop_reading()
+            self._transport.resume_reading()
+            self._finish()
+        elif not len(self._sink.buffer()):
+            self._pause()
+        elif self._left < _WAKE_BYTES:
+            self._wake_at(self._left)
 
     def _gather(self, part: memoryview) -> None:
         self._small += part
