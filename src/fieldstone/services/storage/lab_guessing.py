@@ -1,7 +1,7 @@
 """What a provider gains by guessing which reads are tests, from what is left to see: how hot a share is, how reads cluster.
 
 Orders, keys, addresses, vouchers and sizes of secret test reads are those of paid reads. Left are their *statistics*: a
-test hits every share alike and comes alone; customers read some objects often, and in bursts. A provider that refuses
+test hits every share alike; customers read some objects often. (They also read in bursts, so tests go beside paid reads.) A provider that refuses
 what looks like a customer keeps its tests, and refuses the customers that it has most of. Every rule here is played
 against the same reads, from one seed:
 
@@ -46,9 +46,11 @@ def play(
     burst: float = 8.0,
     memory: int = 4_000,
     days: int = 60,
+    beside: bool = True,
     seed: int = 1,
 ) -> Gain:
-    """Play one rule. Objects' popularity is Zipf(1); `burst`: mean reads of a session; tests are uniform, at any moment."""
+    """Play one rule. Objects' popularity is Zipf(1); `burst`: mean reads of a session. Tests hit shares alike; `beside`:
+    sent beside the next paid read after a random moment, as gateways do, and not at the moment itself."""
     dice = np.random.default_rng(seed)
     weights = 1.0 / np.arange(1, shares + 1)
     popular = dice.permutation(shares)
@@ -64,6 +66,9 @@ def play(
         at = np.repeat(starts, sizes) + dice.uniform(0, 0.8, int(sizes.sum()))
         what = popular[dice.choice(shares, int(sizes.sum()), p=weights / weights.sum())]
         test_at = dice.uniform(0, 86_400, tests_per_day)
+        if beside:
+            paid = np.sort(at)
+            test_at = paid[np.searchsorted(paid, test_at) % paid.size] + dice.uniform(0, 0.2, tests_per_day)
         moments = np.concatenate((at, test_at))
         targets = np.concatenate((what, dice.integers(0, shares, tests_per_day)))
         is_test = np.concatenate((np.zeros(at.size, bool), np.ones(tests_per_day, bool)))
@@ -84,10 +89,11 @@ def play(
                 bad, good = bad + refuses, good + (not refuses)
             else:
                 refused, served = refused + refuses, served + (not refuses)
+        good, bad = int(good), int(bad)
         failed, passed = failed + bad, passed + good
         score = score.after_reads(good, bad, day * 86_400_000, params)
         if suspended is None and score.state != "good":
             suspended = day + 1.0
     share_bad = failed / (failed + passed)
     income = 1_000_000 - round(int(params["read_income_ppm"]) * share_bad)
-    return Gain(rule, refused / (refused + served), share_bad, suspended, income)
+    return Gain(rule, float(refused / (refused + served)), float(share_bad), suspended, income)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ from hypothesis import strategies as st
 
 from fieldstone.errors import UsageError
 from fieldstone.services.storage import records
+from fieldstone.services.storage.codes.cipher import CHUNK_BYTES, TAG_BYTES
 from fieldstone.services.storage.codes.fast_tree import leaf_hash
 from fieldstone.services.storage.codes.stripes import Layout
 from fieldstone.services.storage.pool import LeaseReporter
+from fieldstone.services.storage.pool.download import need_of
 from fieldstone.services.storage.pool.secret_reader import SecretReader, like_a_paid_read
 from fieldstone.services.storage.rules.v1 import default_params, with_overrides
 from fieldstone.services.storage.secret_draw import is_drawn, leaf_drawn, link_before
@@ -49,7 +52,10 @@ class Network:
         async def at_once(seconds: float) -> None:
             assert 0 <= seconds <= 900
 
-        return SecretReader(self.n.pool.parts, file, PARAMS, self.get, self.send, sleep=at_once)
+        async def alone(device: str, seconds: float) -> bool:
+            return False
+
+        return SecretReader(self.n.pool.parts, file, PARAMS, self.get, self.send, sleep=at_once, beside=alone)
 
 
 async def leased(n: Net) -> None:
@@ -111,9 +117,21 @@ async def test_the_order_looks_like_a_customers(net: MakeNet, tmp_path: Path) ->
         for provider in n.providers:  # one rising voucher for both
             counts = [order.egress_bytes for order in provider.orders if order.operation == "get"]
             assert counts == sorted(set(counts))
-        known = {order.end - order.start for order in paid}
-        assert all(min(known) <= order.end - order.start for order in tests)
-        assert sum(order.end - order.start in known for order in tests) >= len(tests) // 3
+
+
+async def test_a_read_waits_for_a_paid_one_beside_it(net: MakeNet) -> None:
+    async with net(8) as n:
+        stored = await n.put(BODY)
+        nodes = n.pool.parts.nodes
+        assert not await nodes.beside_a_read("somebody", 0.0)
+        found = await n.pool.parts.segment(stored.segments[0].id)
+        waiting = [asyncio.create_task(nodes.beside_a_read(s.device, 60.0)) for s in found.shares.values()]
+        await asyncio.sleep(0)
+        await n.get(stored)
+        done, late = await asyncio.wait(waiting, timeout=0.1)
+        assert len(done) >= 4 and all(task.result() for task in done)
+        for task in late:
+            task.cancel()
 
 
 @pytest.mark.parametrize(("switch", "outcome"), [("down", "refused"), ("forget", "refused"), ("lies", "ok")])
@@ -133,6 +151,21 @@ async def test_what_does_not_come_is_said(net: MakeNet, tmp_path: Path, switch: 
         assert await reader.once()
         said = records.decode(network.sent[-1][1], records.CheckSet)
         assert {check.outcome for check in said.checks} == {outcome}
+
+
+@pytest.mark.parametrize("number", [0, 3, 5])
+def test_a_range_is_one_that_paid_reads_ask_for(number: int) -> None:
+    layout = Layout(3_000_000, 4, 8, 65_536)
+    chunk = CHUNK_BYTES + TAG_BYTES
+    paid = set()
+    for first in range(0, 46):
+        for count in (1, 2, 4, 8, 16, 32):
+            until = min((first + count) * chunk, layout.size_bytes)
+            if first * chunk < until:
+                need = need_of(layout, first * chunk, until)
+                paid.add(need.by_share.get(number, need.hull))
+    for low in range(0, layout.share_bytes - 16_384, 16_384):
+        assert like_a_paid_read(layout, number, low, low + 16_384, low % 100_000) in paid
 
 
 @given(

@@ -91,6 +91,7 @@ class Nodes:
         self._lines: dict[str, Line] = {}
         self._health: dict[str, Health] = {}
         self.gateway = key.public.device_id
+        self._waiting: dict[str, asyncio.Event] = {}  # who wants to know of the next paid read, by node
         self.read_sizes: deque[int] = deque(maxlen=256)  # of the latest paid reads: secret test reads look like them
 
     def health(self, device: str) -> Health:
@@ -132,10 +133,22 @@ class Nodes:
         """
         if not is_test:
             self.read_sizes.append(end - start)
+            if waiting := self._waiting.pop(node.did, None):
+                waiting.set()
         order = self._order("get", node, share, start=start, end=end, egress_bytes=egress_bytes)
         answer = await self._ask(node, "GET", share, order, end - start, sink=sink, limited=limited)
         if answer.length != end - start:
             raise self._failed(node, "broken", f"it sent {answer.length} bytes of {end - start}")
+
+    async def beside_a_read(self, device: str, patience_s: float) -> bool:
+        """Wait until a paid read is sent to a node, or for `patience_s`; tell whether there was one."""
+        event = self._waiting.setdefault(device, asyncio.Event())
+        try:
+            async with asyncio.timeout(patience_s):
+                await event.wait()
+                return True
+        except TimeoutError:
+            return False
 
     async def delete(self, node: Node, share: bytes) -> None:
         """Delete a share; one that the node does not hold counts as deleted. Raises NodeProblem."""

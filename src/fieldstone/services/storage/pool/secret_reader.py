@@ -1,8 +1,9 @@
 """The gateway's side of secret test reads: commit, draw, read like a paid read, report.
 
 An order for a drawn leaf is signed by the same key, counted in the same voucher, sent from the same address over the
-same connections as customers' reads, at a random moment of the round, for a range that a paid read would ask for: whole
-sealed chunks, as many as one of the latest paid reads. What comes is reported as it came. See `services.storage.secret_reads`.
+same connections as customers' reads: from a random moment of the round on beside the next paid read of the same provider
+(customers read in bursts, a lone read would be told apart), alone only where none comes. It asks for a range that a paid
+read would ask for: whole sealed chunks, as many as one of the latest paid reads. What comes is reported as it came. See `services.storage.secret_reads`.
 """
 
 from __future__ import annotations
@@ -63,11 +64,13 @@ class SecretReader:
         send: Callable[[str, bytes], object],
         *,
         sleep: Callable[[float], Any] = asyncio.sleep,
+        beside: Callable[[str, float], Any] | None = None,
     ) -> None:
         """`file` keeps the chain: whoever reads it knows what will be tested. `params`: the network's storage rules."""
         self._parts = parts
         self._file = file
         self._get, self._send, self._sleep = get, send, sleep
+        self._beside = beside or parts.nodes.beside_a_read
         self._every = int(params["secret_every_rounds"])
         self._within_s = int(params["check_within_s"])
         self._links: Links | None = None
@@ -146,7 +149,9 @@ class SecretReader:
         return found
 
     async def _at_some_time(self, one: Wanted, left_s: float) -> records.RetrievalCheck:
-        await self._sleep(random.uniform(0, left_s))
+        pause_s = random.uniform(0, left_s)
+        await self._sleep(pause_s)
+        await self._beside(one.device, left_s - pause_s)
         sizes = self._parts.nodes.read_sizes
         start, end = like_a_paid_read(one.layout, one.number, one.low, one.high, random.choice(sizes) if sizes else 0)
         began = time.monotonic()
