@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from fieldstone.clock import SetClock
 from fieldstone.services.storage.catalog.accounts import SecretBox, create_account
@@ -18,7 +18,13 @@ from fieldstone.services.storage.catalog.rows import Attributes, NewVersion
 from fieldstone.services.storage.catalog.schema import create_tables
 from fieldstone.services.storage.catalog.store import Store
 from fieldstone.services.storage.catalog.uploads import create_upload
-from fieldstone.services.storage.catalog.versions import put_version
+from fieldstone.services.storage.catalog.versions import (
+    delete_current,
+    delete_version,
+    find_version,
+    put_version,
+    set_tags,
+)
 from fieldstone.services.storage.pool import Profile, Stored
 from fieldstone.services.storage.s3.errors import S3Error
 from fieldstone.services.storage.s3.server.gateway import Gateway, GatewayOptions
@@ -114,6 +120,33 @@ async def test_versions_end_in_two_steps_and_lone_markers_go(world: World) -> No
     assert world.left() == [("k", True)]
     await world.after(5.1)
     assert world.left() == []
+
+
+async def test_what_changes_while_the_rules_are_applied_stays(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page is read, then its versions are ended one by one: long enough to undelete an object, or to tag it `keep`."""
+    await world.store.write(lambda c: set_versioning(c, world.bucket, "Enabled"))
+    await world.rules(
+        "<Rule><Filter><Tag><Key>t</Key><Value>1</Value></Tag></Filter><Status>Enabled</Status>"
+        "<Expiration><Days>1</Days></Expiration></Rule>",
+        "<Rule><Filter><Prefix></Prefix></Filter><Status>Enabled</Status>"
+        "<NoncurrentVersionExpiration><NoncurrentDays>1</NoncurrentDays></NoncurrentVersionExpiration></Rule>",
+    )
+    await world.put("tagged", tags={"t": "1"})
+    await world.put("undeleted")
+    gone = await world.store.write(lambda c: delete_current(c, world.pool, world.bucket, b"undeleted", OWNER, START_MS))
+
+    def meanwhile(connection: Connection, *arguments: Any, **named: Any) -> Any:
+        page = list_versions(connection, *arguments, **named)
+        tagged = find_version(connection, world.bucket, b"tagged")
+        assert tagged is not None and gone.version_id is not None
+        marker = gone.version_id
+        world.store.write_now(lambda c: set_tags(c, tagged.id, {"t": "2"}))
+        world.store.write_now(lambda c: delete_version(c, world.pool, world.bucket, b"undeleted", marker, START_MS))
+        return page
+
+    monkeypatch.setattr("fieldstone.services.storage.s3.server.worker.list_versions", meanwhile)
+    assert await world.after(30) == 0
+    assert world.left() == [("tagged", False), ("undeleted", False)]
 
 
 async def test_uploads_nobody_finishes_are_aborted(world: World) -> None:

@@ -117,8 +117,9 @@ async def _end(gateway: Gateway, bucket: Bucket, version: Version, now_ms: int) 
     for_good = version.marker or not version.is_current
 
     def unchanged(found: Version | None) -> None:
-        if found is None or found.id != version.id:
-            raise CatalogFault("PreconditionFailed", "the object was written again meanwhile")
+        # an old version may have become the current one again, an object may have got a tag that keeps it
+        if found is None or (found.id, found.is_current, found.tags) != (version.id, version.is_current, version.tags):
+            raise CatalogFault("PreconditionFailed", "the object was changed meanwhile")
 
     try:
         if for_good:
