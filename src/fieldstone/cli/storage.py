@@ -11,6 +11,8 @@ VERBS: dict[str, str] = {
     "gateway": "storage_gateway",
     "report": "storage_report",
     "quote": "storage_quote",
+    "endow": "storage_endow",
+    "funds": "storage_funds",
     "coverage": "storage_coverage",
     "commp": "storage_commp",
     "root": "storage_root",

@@ -29,6 +29,9 @@ def command(
 ) -> None:
     """Say how many years your credits cover what your gateways store and read, at several yearly declines of cost.
 
+    Providers claim reads every ten minutes (`storage provide --claim-minutes`), so the newest reads may not be charged yet.
+    What was paid once is not in it: see `storage funds`.
+
     Ends with 1 when charges of the window were not paid in full: providers are leaving or will.
     """
     import os
@@ -71,6 +74,9 @@ def command(
             for one in found["years"]
         ]
         table(("costs fall a year", "years covered"), rows)
+        typer.echo(
+            "Reads are charged when providers claim them, every ten minutes by default: the newest are not in it yet."
+        )
     if found["unpaid_micro_usd"]:
         raise CheckFailed(
             f"{format_usd(found['unpaid_micro_usd'])} of the charges found no credits: top the account up, or what the "
@@ -103,7 +109,12 @@ def _periods(network: str, charges: Sequence[dict[str, Any]], days: int) -> list
         raise CheckFailed(f"{network} charged for epoch {min(missing)}, which it does not list as sealed")
     newest_ms = max(spans[one["epoch"]][1] for one in mine)
     return [
-        Period(one["epoch"], *spans[one["epoch"]], one["due_micro_usd"], one["paid_micro_usd"])
+        Period(
+            one["epoch"],
+            *spans[one["epoch"]],
+            one["due_micro_usd"] - one.get("from_funds_micro_usd", 0),
+            one["paid_micro_usd"] - one.get("from_funds_micro_usd", 0),
+        )
         for one in mine
         if spans[one["epoch"]][1] > newest_ms - days * DAY_MS
     ]

@@ -37,6 +37,9 @@ def command(
     leaf_bytes: Annotated[int, typer.Option(help="Leaf of the audit tree: 1024, 4096 or 16384.")] = 16_384,
     space: Annotated[str, typer.Option(help="Prove so much of the empty space (needs chiapos): 50GiB …")] = "",
     scrub: Annotated[str, typer.Option(help="Read shares again in the background at so much a second.")] = "8MiB",
+    claim_minutes: Annotated[
+        int, typer.Option(min=1, max=1_440, help="Claim what gateways read every so many minutes.")
+    ] = 10,
 ) -> None:
     """Store shares for gateways, prove them, and be paid for what is proven.
 
@@ -90,7 +93,14 @@ def command(
             if not gateway:
                 listed = known = RegistryGateways(HttpTransport(network).get, folder / "gateways.json")
             duties = Duties(
-                store, key.public.device_id, HttpTransport(network).get, agent, gateways=listed, url=here, say=_say
+                store,
+                key.public.device_id,
+                HttpTransport(network).get,
+                agent,
+                gateways=listed,
+                url=here,
+                claim_every_s=60.0 * claim_minutes,
+                say=_say,
             )
             duties.check_reads = Checker(key, HttpTransport(network).get, store.index, duties.note).report
             start(duties.run, "duties")

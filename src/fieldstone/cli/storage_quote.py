@@ -80,9 +80,9 @@ def command(
         assumed = Assumptions(
             k=chosen.k,
             n=chosen.n,
-            cost_decline_ppm=_ppm(decline, "--decline", 0, 999_999),
-            fund_return_ppm=_ppm(fund_return, "--fund-return", -999_999, 1_000_000),
-            purchasing_power_ppm=_ppm(purchasing_power, "--purchasing-power", 1, 1_000_000),
+            cost_decline_ppm=percent_ppm(decline, "--decline", 0, 999_999),
+            fund_return_ppm=percent_ppm(fund_return, "--fund-return", -999_999, 1_000_000),
+            purchasing_power_ppm=percent_ppm(purchasing_power, "--purchasing-power", 1, 1_000_000),
             years=years,
         )
         body["permanent"] = endowed(made, assumed, prices[STORAGE], seed=seed)
@@ -91,7 +91,7 @@ def command(
         return
     _show(made, body)
     if permanent:
-        _show_permanent(body["permanent"])
+        show_once(body["permanent"])
 
 
 def _prices(network: str | None) -> tuple[dict[str, int], int | None, str]:
@@ -133,7 +133,8 @@ def _profile(name: str, providers: int | None) -> Profile:
     return PROFILES["20/40"] if providers is None else automatic(providers)
 
 
-def _ppm(text: str, what: str, least: int, most: int) -> int:
+def percent_ppm(text: str, what: str, least: int, most: int) -> int:
+    """Return a percentage as ppm. Raises UsageError naming the option `what`."""
     from fieldstone.errors import UsageError
     from fieldstone.units import parse_amount
 
@@ -177,7 +178,8 @@ def _show(made: Quote, body: Mapping[str, Any]) -> None:
         )
 
 
-def _show_permanent(found: Mapping[str, Any]) -> None:
+def show_once(found: Mapping[str, Any], *, sells: bool = False) -> None:
+    """Print price, assumptions, years covered and stress test of paying once. `sells`: the network offers it as it stands."""
     from fieldstone.cli.show import facts, table
     from fieldstone.units import format_usd
 
@@ -231,6 +233,10 @@ def _show_permanent(found: Mapping[str, Any]) -> None:
         ],
     )
     typer.echo(f"At exhaustion: {found['at_exhaustion']}.")
+    if sells:
+        typer.echo(
+            "A fund is held in dollars and earns nothing. That the network's prices fall as assumed is not promised."
+        )
 
 
 def _percent(ppm: int) -> str:

@@ -72,7 +72,8 @@ def endow(product: str, wish: Mapping[str, Any], prices_micro_usd: Mapping[str, 
         wanted = msgspec.convert({name: value for name, value in wish.items() if value is not None}, Wish)
     except msgspec.ValidationError as error:
         raise UsageError(f"the wish is malformed: {error}") from None
-    if not 0 <= wanted.cost_decline_ppm < PPM or not 1 <= (wanted.years or 1) <= MOST_YEARS:
+    years_are_whole = wanted.years is None or 1 <= wanted.years <= MOST_YEARS
+    if not 0 <= wanted.cost_decline_ppm < PPM or not years_are_whole:
         raise UsageError(f"prices fall by 0 to 999,999 ppm a year, for 1 to {MOST_YEARS} years or for ever")
     profile = profile_named(f"{wanted.k}/{wanted.n}")
     prices = {name: prices_micro_usd[name] for name in (STORAGE, EGRESS)}
