@@ -136,6 +136,9 @@ KEY_CONDITIONS = [{"bucket": "b"}, ["starts-with", "$key", "a/"]]
         ({"key": "a/x", "acl": "private"}, [*KEY_CONDITIONS, {"ACL": "private"}], "ok"),
         ({"key": "a/x", "acl": "private"}, [*KEY_CONDITIONS, ["EQ", "$acl", "private"]], "ok"),
         ({"key": "a/x"}, [{"bucket": "other"}, ["starts-with", "$key", ""]], "AccessDenied"),
+        ({"key": "a/x"}, [["starts-with", "$key", "a/"]], "AccessDenied"),
+        ({"key": "a/x", "bucket": "b"}, [{"bucket": "other"}, ["starts-with", "$key", ""]], "AccessDenied"),
+        ({"acl": "private"}, [{"bucket": "b"}, {"acl": "public-read"}], "InvalidArgument"),
         (
             {"key": "a/x", "content-type": "image/a,text/b"},
             [*KEY_CONDITIONS, ["starts-with", "$Content-Type", "image/"]],
@@ -155,6 +158,22 @@ def test_conditions(fields: dict[str, str], conditions: list[Any], expected: str
         assert post_form.verify(form, "b", KEYS.get, time.time())[0].kind == "post"
     else:
         assert refused(post_form.verify, form, "b", KEYS.get, time.time()) == expected
+
+
+@pytest.mark.parametrize(
+    "expiration",
+    ["2100-01-01", "2100-01-01 00:00:00Z", "2100-01-01T00:00:00", "2100-01-01T00:00:00+00:00", "2100-13-01T00:00:00Z"],
+)
+def test_a_policy_ends_at_a_full_utc_time(expiration: str) -> None:
+    form = form_v2({"key": "a/x"}, KEY_CONDITIONS, expiration=expiration)
+    assert refused(post_form.verify, form, "b", KEYS.get, time.time()) == "InvalidPolicyDocument"
+
+
+@pytest.mark.parametrize(("text", "key"), [("$a", "$a"), ("\\$a", "$a"), ("\\\\$a", "\\$a"), ("\\\\\\$a", "\\$a")])
+def test_a_dollar_of_the_policy_may_be_escaped(text: str, key: str) -> None:
+    policy_text = base64.b64decode(policy([{"bucket": "b"}, ["eq", "$key", "@"]])).decode().replace("@", text)
+    encoded = base64.b64encode(policy_text.encode()).decode()
+    assert post_form.check_policy(encoded, {"key": key, "bucket": "b"}, 0) is None
 
 
 def test_sizes_are_bounded_by_the_strictest_range() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import itertools
 import threading
 from typing import Any
@@ -318,3 +319,22 @@ for _outer in ("private", "public-read", "public-read-write"):
         _both(f"{_stem}_{_inner.replace('-', '')}", _outer, _inner, 1)
         if _outer == "private":
             _both(f"{_stem}v2_{_inner.replace('-', '')}", _outer, _inner, 2)
+
+
+@case("locks")
+def who_may_write_may_not_therefore_lock(door: Door) -> None:
+    # bytes under COMPLIANCE cannot be deleted by anybody, and their bucket's owner pays for them
+    client, other, bucket = door.client(), door.client("alt"), f"locks-{door.port}-{next(NUMBERS)}"
+    client.create_bucket(Bucket=bucket, ACL="public-read-write", ObjectLockEnabledForBucket=True)
+    client.put_object(Bucket=bucket, Key="source", Body=b"", ACL="public-read")
+    until = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=30_000)
+    forever = {"ObjectLockMode": "COMPLIANCE", "ObjectLockRetainUntilDate": until}
+    for words in (forever, {"ObjectLockLegalHoldStatus": "ON"}):
+        for stranger in (other, door.client(None)):
+            refused("AccessDenied", stranger.put_object, Bucket=bucket, Key="k", Body=b"", status=403, **words)
+        refused("AccessDenied", other.create_multipart_upload, Bucket=bucket, Key="k", status=403, **words)
+        refused(
+            "AccessDenied", other.copy_object, Bucket=bucket, Key="k", CopySource=f"{bucket}/source", status=403, **words
+        )
+    assert [v["Key"] for v in client.list_object_versions(Bucket=bucket)["Versions"]] == ["source"]
+    client.put_object(Bucket=bucket, Key="k", Body=b"", ObjectLockLegalHoldStatus="ON")

@@ -13,7 +13,7 @@ from fieldstone.services.storage.s3.conditions import check_write
 from fieldstone.services.storage.s3.customer_keys import STORED_NAME, CustomerKey, stated_key
 from fieldstone.services.storage.s3.errors import S3Error
 from fieldstone.services.storage.s3.metadata import object_headers, response_headers
-from fieldstone.services.storage.s3.server.access import acl_for_write, owner_of_write
+from fieldstone.services.storage.s3.server.access import acl_for_write, allowed, owner_of_write
 from fieldstone.services.storage.s3.server.exchange import Answer, Call, Headers
 from fieldstone.services.storage.s3.server.reads import checksum_headers, expiration_headers
 from fieldstone.services.storage.s3.server.reception import take_in
@@ -48,13 +48,20 @@ def proof_header(key: CustomerKey | None) -> tuple[tuple[str, str], ...]:
 
 
 def lock_of(call: Call) -> tuple[str | None, int | None, bool]:
-    """Return (mode, until Unix ms, legal hold) of the request's headers or else of the bucket's default."""
+    """Return (mode, until Unix ms, legal hold) of the request's headers or else of the bucket's default.
+
+    To state one takes its own permission, which no ACL gives: else whoever may write could make the owner keep, and pay
+    for, bytes for ever. Errors: AccessDenied, InvalidRequest (the bucket has no lock).
+    """
     retention, hold = object_lock.of_headers(call.request, call.now_ms)
     row = call.bucket.row
     if not row.object_lock:
         if retention is not None or hold is not None:
             raise S3Error("InvalidRequest", "Bucket is missing Object Lock Configuration")
         return None, None, False
+    for stated, operation in ((retention, "PutObjectRetention"), (hold, "PutObjectLegalHold")):
+        if stated is not None and not allowed(call, operation, call.target.key):
+            raise S3Error("AccessDenied")
     if retention is None:
         default = call.bucket.setting("object-lock", object_lock.parse_configuration)
         retention = default.retention(call.now_ms) if default is not None else None
