@@ -13,6 +13,7 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -23,7 +24,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from storage_crash_load import Client
+from storage_crash_load import Client, reserved
 
 KEY, SECRET = "CRASHKEY", "crash-secret-crash"
 
@@ -122,9 +123,13 @@ class Host:
     def __init__(self, root: Path) -> None:
         command = [sys.executable, __file__, "--host", str(root)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._held: list[socket.socket] = []  # ports, also while their servers are dead
 
     def start(self, what: str, port: int = 0) -> tuple[int, str, int]:
         assert self._process.stdin is not None and self._process.stdout is not None
+        if not port:
+            held, port = reserved()
+            self._held.append(held)
         self._process.stdin.write(f"{what} {port}\n")
         self._process.stdin.flush()
         pid, name, found = self._process.stdout.readline().split()
@@ -135,6 +140,8 @@ class Host:
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait(30)
+        for held in self._held:
+            held.close()
 
 
 def _kill(pid: int) -> None:
