@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+from collections.abc import Callable, Coroutine
+from inspect import signature
 from pathlib import Path
+from typing import Any
 
 import cbor2
 import msgspec
@@ -14,6 +17,7 @@ from hypothesis import strategies as st
 
 from fieldstone.identity import entries
 from fieldstone.intake import lane
+from fieldstone.intake.loop import loop_factory
 from fieldstone.journal import EntryKind
 from fieldstone.journal.receipts import Receipt, verify_receipt
 from fieldstone.reasons import REASONS
@@ -243,6 +247,45 @@ async def test_the_lane_keeps_to_the_limit_of_connections(
                 opened.close()
 
 
+async def test_the_lane_takes_a_connection_again_after_an_odd_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It knows the head of the request before by heart; what came in between must not make it forget, or err."""
+    taken = []
+    start = lane.start_reports
+    monkeypatch.setattr(lane, "start_reports", lambda *args: (taken.append(args[1]), start(*args)))
+    reports = [message(DEVICE, seq) for seq in range(1, 10)]
+    same_head = post(reports[0], SINGLE)[: -len(reports[0])]
+    assert {len(report) for report in reports} == {len(reports[0])}
+    requests = [
+        (post(reports[0], SINGLE), 200, True),
+        (post(reports[1], SINGLE), 200, True),
+        (b"GET /v1/receipts/1 HTTP/1.1\r\nhost: x\r\n\r\n", 200, False),
+        (post(reports[2], SINGLE), 200, True),
+        (post(reports[3], SINGLE, user_agent="other"), 200, True),
+        (post(reports[4], SINGLE, x_odd="1"), 200, False),
+        (post(reports[5], SINGLE), 200, True),
+        (same_head.replace(b"cose", b"json") + reports[6], 415, True),
+        (post(reports[6], SINGLE), 200, True),
+    ]
+    with World(tmp_path) as world:
+        await world.enrol(DEVICE)
+        async with serve(world) as port, asyncio.timeout(10):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            for request, expected, by_lane in requests:
+                before = len(taken)
+                writer.write(request)
+                assert (await read_answer(reader))[0] == expected
+                assert len(taken) - before == by_lane
+            writer.write(same_head + reports[7] + same_head + reports[8])  # begins like a plain request, but is two
+            assert [(await read_answer(reader))[0] for _ in range(2)] == [200, 200]
+            writer.write(same_head + reports[8][:-1])
+            await asyncio.sleep(0.02)
+            writer.write(reports[8][-1:])
+            assert (await read_answer(reader))[0] == 409
+            writer.close()
+
+
 @BOTH
 async def test_enrolment_over_http(tmp_path: Path, kind: str) -> None:
     body = entries.enrol(DEVICE, WALLET, POLICY, model="sim", place=PLACE)
@@ -361,3 +404,20 @@ async def test_hostile_requests_never_break_the_server(tmp_path: Path, kind: str
 
             await asyncio.to_thread(fuzz)
             assert (await ask(port, post(message(DEVICE, 2), SINGLE)))[0] == 200
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        test_one_report_is_answered_by_its_own_result,
+        test_a_sequence_is_answered_in_order,
+        test_keep_alive_pipelining_and_split_packets,
+        test_the_lane_takes_a_connection_again_after_an_odd_request,
+    ],
+)
+def test_the_same_on_the_loop_that_the_doors_run_on(
+    check: Callable[..., Coroutine[Any, Any, None]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = {"tmp_path": tmp_path, "kind": "lane", "monkeypatch": monkeypatch}
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        runner.run(check(**{name: given[name] for name in signature(check).parameters}))

@@ -111,6 +111,7 @@ class Door:
         """Use another policy from the next message on."""
         self.policy = policy
         self.limits = Limits.of(policy.intake)
+        self._max_report_bytes = policy.intake.max_report_bytes
         self._aad = _bstr(cose.network_aad(policy.network_id, policy.chain_id, policy.schema_version))
         self._future_ms = policy.intake.future_tolerance_s * 1_000
         self._stale_ms = policy.intake.stale_after_s * 1_000
@@ -183,8 +184,8 @@ class Door:
 
     def _check(self, parts: glance.Parts, message: bytes, now_ms: int) -> Checked | Outcome:
         _, protected, payload_item, payload, signature = parts
-        if len(message) > self.policy.intake.max_report_bytes:
-            return refused("TOO_LARGE", f"{len(message)} bytes, allowed are {self.policy.intake.max_report_bytes}")
+        if len(message) > self._max_report_bytes:
+            return refused("TOO_LARGE", f"{len(message)} bytes, allowed are {self._max_report_bytes}")
         slot = self._by_protected.get(protected)
         if slot is None or self.registry.by_kid(slot.kid) is not slot.device:
             found = self._find_slot(protected, message, now_ms)

@@ -15,8 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import cbor2
 import msgspec
@@ -57,8 +56,7 @@ class RegistryAnswer(msgspec.Struct, frozen=True):
     receipt: Any
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """An HTTP answer, independent of the server that writes it."""
 
     status: int

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from fieldstone.intake.http import Answer, start_reports
+from fieldstone.intake.http import JSON, Answer, start_reports
 from fieldstone.intake.pipeline import Intake
 
 _REQUEST_LINE = b"POST /v1/reports HTTP/1.1\r\n"
@@ -57,7 +57,7 @@ def read_head(head: bytes) -> _Head | None:
 def lane(intake: Intake, *, head_timeout_s: float = 15.0) -> type[asyncio.Protocol]:
     """Return the protocol class for uvicorn's `http=`. `head_timeout_s`: how long a request's headers may take."""
     heads: dict[bytes, _Head | None] = {}
-    defaults: tuple[Any, bytes] = (None, b"")
+    defaults: tuple[Any, bytes, bytes] = (None, b"", b"")
 
     class ReportLane(H11Protocol):
         def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -66,11 +66,15 @@ def lane(intake: Intake, *, head_timeout_s: float = 15.0) -> type[asyncio.Protoc
             self._answering = False
             self._closing = False
             self._backlog = b""
+            self._address = "local"
+            self._last_head = b"\0"  # the last request's, with the blank line, and what it said
+            self._last_reading: _Head | None = None
             self._idle_since = 0.0
             self._head_timer: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
+            self._address = self.client[0] if self.client else "local"
             self._head_timer = self.loop.call_later(head_timeout_s, self.timeout_keep_alive_handler)
 
         def connection_lost(self, exc: Exception | None) -> None:
@@ -82,14 +86,16 @@ def lane(intake: Intake, *, head_timeout_s: float = 15.0) -> type[asyncio.Protoc
                 self._backlog += data
                 self.flow.pause_reading()
                 return
-            if self._open and data.startswith(_REQUEST_LINE) and not self._is_crowded():
-                start = len(_REQUEST_LINE)
-                end = data.find(b"\r\n\r\n", start, start + _LONGEST_HEAD)
-                if end > 0:
-                    head = _look_up(heads, data[start:end])
-                    if head is not None and len(data) == end + 4 + head.length:
-                        self._start(head, data[end + 4 :])
-                        return
+            if self._open and not self._is_crowded():
+                if not data.startswith(self._last_head):  # usually the very head of the connection's request before
+                    self._read_head(data)
+                head, start = self._last_reading, len(self._last_head)
+                if head is not None and len(data) == start + head.length:
+                    if self._head_timer is not None:
+                        self._stop_head_timer()
+                    self._answering = True
+                    start_reports(intake, data[start:], head.media_type, head.accept, self._address, self._reply)
+                    return
             self._open = False
             super().data_received(data)
             self._watch_head()
@@ -108,26 +114,34 @@ def lane(intake: Intake, *, head_timeout_s: float = 15.0) -> type[asyncio.Protoc
         def _is_crowded(self) -> bool:
             return self.limit_concurrency is not None and len(self.connections) >= self.limit_concurrency
 
-        def _start(self, head: _Head, body: bytes) -> None:
-            self._stop_head_timer()
-            self._answering = True
-            address = self.client[0] if self.client else "local"
-            start_reports(intake, body, head.media_type, head.accept, address, self._reply)
+        def _read_head(self, data: bytes) -> None:
+            """Note a report request's head and what it says; None in `_last_reading` for anything else."""
+            self._last_head, self._last_reading = b"\0", None
+            start = len(_REQUEST_LINE)
+            if data.startswith(_REQUEST_LINE):
+                end = data.find(b"\r\n\r\n", start, start + _LONGEST_HEAD)
+                if end > 0:
+                    self._last_head = data[: end + 4]
+                    self._last_reading = _look_up(heads, data[start:end])
 
         def _reply(self, answer: Answer) -> None:
             self._answering = False
             self.server_state.total_requests += 1
             if self.transport.is_closing():
                 return
-            lines = [_STATUS_LINE[answer.status], self._default_lines()]
-            if answer.retry_after_s:
-                lines.append(b"retry-after: %s\r\n" % answer.retry_after_s.encode())
-            if self._closing:
-                lines.append(b"connection: close\r\n")
             body = answer.body
-            lines.append(b"content-type: %s\r\ncontent-length: %d\r\n\r\n" % (answer.media_type.encode(), len(body)))
-            lines.append(body)
-            self.transport.write(b"".join(lines))
+            _, default_lines, usual = self._default_lines()
+            if answer.status == 200 and answer.media_type is JSON and not self._closing:
+                self.transport.write(b"%b%d\r\n\r\n%b" % (usual, len(body), body))
+            else:
+                lines = [_STATUS_LINE[answer.status], default_lines]
+                if answer.retry_after_s:
+                    lines.append(b"retry-after: %s\r\n" % answer.retry_after_s.encode())
+                if self._closing:
+                    lines.append(b"connection: close\r\n")
+                lines.append(b"content-type: %s\r\n" % answer.media_type.encode())
+                lines.append(b"content-length: %d\r\n\r\n" % len(body))
+                self.transport.write(b"".join([*lines, body]))
             if self._closing:
                 self.transport.close()
                 return
@@ -139,12 +153,15 @@ def lane(intake: Intake, *, head_timeout_s: float = 15.0) -> type[asyncio.Protoc
                 self.flow.resume_reading()
                 self.data_received(backlog)
 
-        def _default_lines(self) -> bytes:
+        def _default_lines(self) -> tuple[Any, bytes, bytes]:
+            """Return uvicorn's headers, the lines that every answer has, and the whole head of the usual answer up to its length."""
             nonlocal defaults
             headers = self.server_state.default_headers  # uvicorn makes a new list every second, for `date`
             if headers is not defaults[0]:
-                defaults = (headers, b"".join([b"%s: %s\r\n" % header for header in headers]))
-            return defaults[1]
+                lines = b"".join([b"%s: %s\r\n" % header for header in headers])
+                usual = b"%bcontent-type: %b\r\ncontent-length: " % (_STATUS_LINE[200] + lines, JSON.encode())
+                defaults = (headers, lines, usual)
+            return defaults
 
         def _close_if_idle(self) -> None:
             """Close a connection that was idle for the keep-alive time; one timer per connection, not per request."""
