@@ -226,3 +226,83 @@ def parts_copied_from_under_a_key(door: Door, bucket: str) -> None:
     named = [{"PartNumber": 1, "ETag": copied["CopyPartResult"]["ETag"]}]
     client.complete_multipart_upload(**at, MultipartUpload={"Parts": named})
     assert client.get_object(Bucket=bucket, Key="k", **words(OTHER))["Body"].read() == data[100:250_001]
+
+
+# how an object is encrypted → the parameters of its writer and of its readers
+KINDS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
+    "unencrypted": ({}, {}, {}),
+    "sse-s3": ({"ServerSideEncryption": "AES256"}, {}, {}),
+    "sse-c": (words(OTHER), words(OTHER), words(OTHER, "CopySource")),
+}
+
+
+def _copied_everyhow(copy: Any) -> Any:
+    """Copy from every kind of encryption to every other."""
+
+    def run(door: Door, bucket: str) -> None:
+        client, data = door.client(), _text(70_001)
+        for source, (written, _, read) in KINDS.items():
+            client.put_object(Bucket=bucket, Key=source, Body=data, **written)
+            for target, (wanted, shown, _) in KINDS.items():
+                at = {"Bucket": bucket, "Key": f"{source}-{target}"}
+                copy(client, at, {"CopySource": f"{bucket}/{source}", **read}, wanted)
+                assert client.get_object(**at, **shown)["Body"].read() == data
+
+    return run
+
+
+def _whole(client: Any, at: dict[str, str], source: dict[str, Any], wanted: dict[str, Any]) -> None:
+    client.copy_object(**at, **source, **wanted)
+
+
+def _as_part(client: Any, at: dict[str, str], source: dict[str, Any], wanted: dict[str, Any]) -> None:
+    upload = client.create_multipart_upload(**at, **wanted)["UploadId"]
+    key = {} if "ServerSideEncryption" in wanted else wanted
+    part = client.upload_part_copy(**at, UploadId=upload, PartNumber=1, **source, **key)["CopyPartResult"]
+    named = {"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
+    client.complete_multipart_upload(**at, UploadId=upload, MultipartUpload=named)
+
+
+enter("encryption", "test_copy_enc", _copied_everyhow(_whole))
+enter("encryption", "test_copy_part_enc", _copied_everyhow(_as_part))
+
+
+@case("encryption", "test_multipart_sse_c_get_part")
+def one_part_under_a_key(door: Door, bucket: str) -> None:
+    client = door.client()
+    data = _upload(client, bucket, words(ONE), words(ONE))
+    for number, start, end in ((1, 0, 5 * MIB), (2, 5 * MIB, len(data))):
+        at = {"Bucket": bucket, "Key": "k", "PartNumber": number}
+        head, got = client.head_object(**at, **words(ONE)), client.get_object(**at, **words(ONE))
+        assert (head["PartsCount"], got["PartsCount"], head["ContentLength"]) == (2, 2, end - start)
+        assert got["Body"].read() == data[start:end]
+        refused("InvalidRequest", client.get_object, **at, status=400)
+    refused("InvalidPartNumber", client.get_object, Bucket=bucket, Key="k", PartNumber=3, status=416, **words(ONE))
+
+
+@case("encryption", "test_encryption_sse_c_unaligned_multipart_upload")
+def parts_of_odd_sizes_under_a_key(door: Door, bucket: str) -> None:
+    client, at = door.client(), {"Bucket": bucket, "Key": "k"}
+    upload = client.create_multipart_upload(**at, **words(ONE))["UploadId"]
+    bodies, named = [_text(5 * MIB + 1), _text(5 * MIB + 13), _text(7)], []
+    for number, body in enumerate(bodies, 1):
+        part = client.upload_part(**at, UploadId=upload, PartNumber=number, Body=body, **words(ONE))
+        named.append({"PartNumber": number, "ETag": part["ETag"]})
+    client.complete_multipart_upload(**at, UploadId=upload, MultipartUpload={"Parts": named}, **words(ONE))
+    data = b"".join(bodies)
+    assert client.get_object(**at, **words(ONE))["Body"].read() == data
+    _ranges(client, bucket, data, **words(ONE))
+
+
+@case("encryption")
+def a_key_holds_for_one_version(door: Door, bucket: str) -> None:
+    """Versions of a key may each have a customer's key of their own, or none."""
+    client, at = door.client(), {"Bucket": bucket, "Key": "k"}
+    client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    kinds = [words(ONE), {}, words(OTHER)]
+    versions = [client.put_object(**at, Body=b"%d" % i, **kind)["VersionId"] for i, kind in enumerate(kinds)]
+    for i, kind in enumerate(kinds):
+        assert client.get_object(**at, VersionId=versions[i], **kind)["Body"].read() == b"%d" % i
+        for other in kinds:
+            if other != kind:
+                refused("InvalidRequest", client.get_object, **at, VersionId=versions[i], status=400, **other)

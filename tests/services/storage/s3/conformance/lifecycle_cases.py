@@ -373,3 +373,35 @@ def _by_size(element: str, left: str) -> Any:
 
 enter("lifecycle", "test_lifecycle_expiration_size_gt", _by_size("ObjectSizeGreaterThan", "greater"))
 enter("lifecycle", "test_lifecycle_expiration_size_lt", _by_size("ObjectSizeLessThan", "less"))
+
+
+@case("lifecycle", "test_delete_marker_expiration")
+def what_ended_lies_under_a_marker(door: Door) -> None:
+    with trial() as (world, run):
+        run(_versioned(world))
+        run(world.put("k"))
+        run(world.rules(_xml(_prefix(""), _days(1))))
+        run(world.after(3))
+        assert world.left() == [("k", True), ("k", False)]
+
+
+@case("lifecycle", "test_lifecycle_deletemarker_expiration_with_days_tag")
+def a_lone_marker_ends_by_days_too(door: Door) -> None:
+    with trial() as (world, run):
+        run(_versioned(world))
+        run(world.put("k"))
+        run(_delete(world, b"k"))
+        run(world.rules(_xml(_prefix(""), _days(5) + _NONCURRENT % (1, ""))))
+        for days, left in ((3, [("k", True)]), (4, [("k", True)]), (7, [])):
+            run(world.after(days))
+            assert world.left() == left
+
+
+@case("lifecycle", "test_lifecycle_delete")
+def rules_are_taken_back(door: Door, bucket: str) -> None:
+    client = door.client()
+    _set(door, bucket, rule(**_ONE_DAY))
+    for _ in range(2):
+        assert client.delete_bucket_lifecycle(Bucket=bucket)["ResponseMetadata"]["HTTPStatusCode"] == 204
+        call = client.get_bucket_lifecycle_configuration
+        refused("NoSuchLifecycleConfiguration", call, Bucket=bucket, status=404)

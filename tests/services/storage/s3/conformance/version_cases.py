@@ -313,3 +313,31 @@ def copies_of_a_version_null_stay(door: Door, bucket: str) -> None:
         stack.mark(null=True)
         for target in targets:
             assert stack.client.get_object(**target)["Body"].read() == b"state 2"
+
+
+def _hidden(status: str) -> Any:
+    def run(door: Door, bucket: str) -> None:
+        """A key under a marker is not found, and the answer says why."""
+        stack = Stack(door, bucket)
+        stack.put()
+        stack.switch(status)
+        stack.mark(null=status == "Suspended")
+        version = stack.have[-1][0]
+        for call in (stack.client.head_object, stack.client.get_object):
+            code = "404" if call == stack.client.head_object else "NoSuchKey"
+            answered = refused(code, call, **stack.at, status=404)["ResponseMetadata"]["HTTPHeaders"]
+            assert (answered["x-amz-delete-marker"], answered["x-amz-version-id"]) == ("true", version)
+
+    return run
+
+
+enter("versions", "test_delete_marker_versioned", _hidden("Enabled"))
+enter("versions", "test_delete_marker_suspended", _hidden("Suspended"))
+
+
+@case("versions", "test_delete_marker_nonversioned")
+def nothing_hides_what_is_gone(door: Door, bucket: str) -> None:
+    door.client().put_object(Bucket=bucket, Key="k", Body=b"")
+    door.client().delete_object(Bucket=bucket, Key="k")
+    answered = refused("404", door.client().head_object, Bucket=bucket, Key="k", status=404)
+    assert "x-amz-delete-marker" not in answered["ResponseMetadata"]["HTTPHeaders"]
