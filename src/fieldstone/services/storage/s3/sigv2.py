@@ -93,7 +93,7 @@ class Verifier:
         if match is None:
             raise S3Error("InvalidArgument", "AWS authorization header is invalid. Expected AwsAccessKeyId:signature")
         amz_date, date = request.header("x-amz-date"), request.header("date")
-        value = amz_date or date or ""
+        value = (date or "") if amz_date is None else amz_date  # an empty x-amz-date is no date, whatever Date says
         sent_s = parse_http_date(value)
         if sent_s is None:
             sent_s = parse_basic_date(value)
@@ -101,7 +101,7 @@ class Verifier:
             raise S3Error("AccessDenied", "AWS authentication requires a valid Date or x-amz-date header")
         if abs(now_s - sent_s) > MAX_SKEW_S:
             raise S3Error("RequestTimeTooSkewed", detail={"RequestTime": value})
-        strings = self._strings(request, "" if amz_date else date or "")
+        strings = self._strings(request, "" if amz_date is not None else date or "")
         return Claim("v2", match[1], match[2], strings, request.header("x-amz-security-token"))
 
     def check(self, claim: Claim, secret_key: str) -> None:
