@@ -56,6 +56,7 @@ def connect_state(url_or_path: str | Path) -> Engine:
             event.listen(engine, "begin", _begin_sqlite)
         elif backend == "postgresql":
             engine = create_engine(url, isolation_level="READ COMMITTED", pool_pre_ping=True)
+            event.listen(engine, "connect", _prepare_postgres)
         else:
             raise UsageError(f"state database {backend!r} is not supported; use a file path or a postgresql URL")
     except (ArgumentError, NoSuchModuleError) as error:
@@ -99,6 +100,15 @@ def _prepare_sqlite(dbapi_connection: Any, _record: Any) -> None:
     dbapi_connection.isolation_level = None
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         dbapi_connection.execute(f"PRAGMA {pragma}")
+
+
+def _prepare_postgres(dbapi_connection: Any, _record: Any) -> None:
+    # Answers go out when a commit returns; a server set to `off` for speed would return before it is on disk.
+    before, dbapi_connection.autocommit = dbapi_connection.autocommit, True
+    dbapi_connection.execute(
+        "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
+    )
+    dbapi_connection.autocommit = before
 
 
 def _begin_sqlite(connection: Connection) -> None:

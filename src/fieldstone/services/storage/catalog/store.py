@@ -184,7 +184,8 @@ class Store:
             outcomes = [(work, None, failure) for work in group]
         for work, result, problem in outcomes:
             if isinstance(problem, OperationalError):
-                problem = Retryable(f"the catalogue could not write: {problem.orig}; try again")
+                cause, problem = problem, Retryable(f"the catalogue could not write: {problem.orig}; try again")
+                problem.__cause__ = cause
             try:
                 work.loop.call_soon_threadsafe(_resolve, work.future, result, problem)
             except RuntimeError:  # the loop is gone: nobody waits any more

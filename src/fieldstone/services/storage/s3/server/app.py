@@ -139,7 +139,9 @@ class S3App:
             refusal = S3Error(code, message, detail=error.fields)
         elif isinstance(error, Retryable):
             _log.warning("slow_down", request_id=request_id, why=str(error))
-            refusal = S3Error("SlowDown", str(error), headers={"Retry-After": "1"})
+            # what a database says of itself (hosts, users, paths) is for the log
+            message = str(error) if error.__cause__ is None else None
+            refusal = S3Error("SlowDown", message, headers={"Retry-After": "1"})
         else:
             _log.error(
                 "request_failed",
