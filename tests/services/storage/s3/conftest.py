@@ -113,24 +113,24 @@ def bucket(door: Door) -> Iterator[str]:
 
 
 def empty(client: Any, name: str) -> None:
-    """Remove all versions, uploads and the bucket itself; a bucket that is gone is fine."""
+    """Remove all versions and the bucket with its uploads; one that is gone, or shut to its owner, is fine."""
     try:
-        while True:
+        while not _removed(client, name):
             page = client.list_object_versions(Bucket=name)
-            found = [
-                {"Key": v["Key"], "VersionId": v["VersionId"]}
-                for v in (*page.get("Versions", ()), *page.get("DeleteMarkers", ()))
-            ]
-            if not found:
-                break
-            answer = client.delete_objects(
-                Bucket=name, Delete={"Objects": found, "Quiet": True}, BypassGovernanceRetention=True
-            )
-            if answer.get("Errors"):
+            listed = (*page.get("Versions", ()), *page.get("DeleteMarkers", ()))
+            wanted = {"Objects": [{"Key": v["Key"], "VersionId": v["VersionId"]} for v in listed], "Quiet": True}
+            if client.delete_objects(Bucket=name, Delete=wanted, BypassGovernanceRetention=True).get("Errors"):
                 return  # locked on purpose
-        for upload in client.list_multipart_uploads(Bucket=name).get("Uploads", ()):
-            client.abort_multipart_upload(Bucket=name, Key=upload["Key"], UploadId=upload["UploadId"])
-        client.delete_bucket(Bucket=name)
     except client.exceptions.ClientError as error:
         if error.response["Error"]["Code"] not in ("NoSuchBucket", "AccessDenied"):
             raise
+
+
+def _removed(client: Any, name: str) -> bool:
+    try:
+        client.delete_bucket(Bucket=name)
+    except client.exceptions.ClientError as error:
+        if error.response["Error"]["Code"] != "BucketNotEmpty":
+            raise
+        return False
+    return True
