@@ -288,7 +288,8 @@ def _audit(
         if row["asked"]:
             presence = presence.after(issued_ms, is_heard=answers[number].heard, silent_ms=silent_ms)
         read = asking.tested_before(shelf, number)
-        if answers[number].heard and read in questions[number] and not answers[number].truth:
+        deleted = read is not None and until_ms[read[0]] <= issued_ms + within_ms
+        if answers[number].heard and read in questions[number] and not answers[number].truth and not deleted:
             answers[number].truth = NO_TRUTH
         if answers[number].truth:
             found.truths.append({"number": asking.before(number), "answer": answers[number].truth})

@@ -92,12 +92,15 @@ def read_checks(
     for checker, count in unasked.items():
         found.unasked[checker] = found.unasked.get(checker, 0) + count
     issued_ms = {one.asked.number: one.asked.issued_ms for one in judged}
+    ended = held.filter(pl.col("until_ms") != FOREVER).select("device", "share", "until_ms").iter_rows()
+    until_ms = {(device, share): moment for device, share, moment in ended}
     for one in findings:
         provider = one.task.provider
         for checker in one.silent:
             found.silent[checker] += 1
-        if one.good is None:
-            continue
+        given_up_ms = until_ms.get((provider, one.task.share), FOREVER)
+        if one.good is None or (not one.good and given_up_ms <= deadlines[one.task.number]):
+            continue  # nobody need serve what its gateway gave up before the reads were over
         if one.good:
             found.good[provider] += 1
             found.read_ms[provider, one.task.share] = issued_ms[one.task.number]

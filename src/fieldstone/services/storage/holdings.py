@@ -4,7 +4,9 @@ A line of a lease counts when the receipt in it verifies for the provider that i
 and commits to a leaf size and share size within the limits; when that provider was enrolled by then; and when neither
 the share nor the same bytes (root) are held by that provider already. A receipt makes one lease: it is worthless after
 `receipt_valid_s` and after the share's release, or a gateway could let a provider drop bytes and then have it asked for
-them. Both sides have signed then: the receipt is the
+them. A gateway that deletes at the provider and says nothing to the network does the same; against that the provider
+reports the signed order to delete (`deleted`): it ends the lease as a release does and voids receipts up to its expiry.
+A share id is used once, so no order to delete can meet a later share. Both sides have signed then: the receipt is the
 provider's word that it holds the bytes, the report the gateway's that it pays.
 
 Events are taken in journal order and each is judged by what came before it, so the fold up to a position is the same
@@ -26,7 +28,7 @@ from fieldstone.identity.keys import PublicKey, verify
 from fieldstone.reasons import reason
 from fieldstone.services.contract import EpochInput
 from fieldstone.services.storage import records
-from fieldstone.services.storage.schema import LEASE, RELEASE
+from fieldstone.services.storage.schema import DELETED, LEASE, RELEASE
 
 __all__ = ["FOREVER", "HOLDING_SCHEMA", "REFUSED_SCHEMA", "Fold", "device_keys", "fold", "opened"]
 
@@ -80,6 +82,8 @@ def fold(inp: EpochInput, devices: Collection[str] | None = None, before: int = 
     for kind, gateway, received_ms, position, body in _events(inp, before):
         if kind == LEASE:
             book.lease(gateway, received_ms, position, body)
+        elif kind == DELETED:
+            book.deleted(gateway, received_ms, position, body)
         else:
             book.release(gateway, received_ms, position, body)
     return book.close()
@@ -128,7 +132,7 @@ def _verified(public: PublicKey, message: bytes, signature: bytes) -> bool:
 def _events(inp: EpochInput, before: int) -> list[tuple[str, str, int, int, bytes]]:
     found = [
         (kind, *row)
-        for kind in (LEASE, RELEASE)
+        for kind in (LEASE, RELEASE, DELETED)
         if kind in inp.evidence
         for row in inp.evidence[kind]
         .filter(pl.col("position") < before)
@@ -218,6 +222,28 @@ class _Book:
         for provider, share in lines:
             if provider in self._mine and not self._end(gateway, provider, share, position, received_ms):
                 self._refuse(gateway, provider, share, position, "released, but not leased by this gateway")
+
+    def deleted(self, provider: str, received_ms: int, position: int, body: bytes) -> None:
+        if provider not in self._mine:
+            return
+        try:
+            orders = records.decode(body, records.Deletion).orders
+        except Rejected:
+            self._refuse("", provider, b"", position, "the report is not one of deletions")
+            return
+        for message in orders:
+            try:
+                claimed = records.decode(cose.parse(message).payload, records.AccessOrder)
+                order = opened(message, records.AccessOrder, claimed.gateway, records.ACCESS, self._keys)
+            except Rejected:
+                self._refuse("", provider, b"", position, "no order that a gateway signed")
+                continue
+            if order.provider != provider or order.operation != "delete":
+                self._refuse(order.gateway, provider, order.share, position, "no order to delete here")
+                continue
+            self._end(order.gateway, provider, order.share, position, received_ms)
+            key = provider, order.share
+            self._gone[key] = max(order.expires_ms, self._released_ms(*key))
 
     def _end(self, gateway: str, provider: str, share: bytes, position: int, received_ms: int) -> bool:
         row = self._live.get((provider, share))

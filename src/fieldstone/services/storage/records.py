@@ -9,6 +9,7 @@ device key of the network. The purpose in the signed context keeps one kind of r
     gateway  → network    Release         in a `release` report: from now on I do not
     gateway  → network    Cover           in a `cover` report: these segments are permanent, funds pay for them first
     provider → network    Announcement    in an `announce` report: where gateways reach me, and how much I can take
+    provider → network    Deletion        in a `deleted` report: delete orders of gateways that had it asked all the same
     provider → network    EgressClaim     in an `egress` report: the newest cumulative voucher of each gateway
     provider → network    ProofSet        in a `proof` report: the answer to a round
     checker  → network    RetrievalCheck  in a `check` report: what an assigned test read gave
@@ -98,6 +99,13 @@ class Announcement(_Record, frozen=True):
 
     url: Annotated[str, msgspec.Meta(pattern=r"^https?://[A-Za-z0-9.:\[\]_-]{1,200}$")]
     capacity_bytes: NotNegative
+
+
+class Deletion(_Record, frozen=True):
+    """Body of a `deleted` report: AccessOrders to delete that gateways signed for this provider. Each ends the gateway's
+    lease of that share and voids its older receipts: nobody is asked for what he was told to delete."""
+
+    orders: tuple[bytes, ...]
 
 
 class EgressClaim(_Record, frozen=True):

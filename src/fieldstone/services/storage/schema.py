@@ -19,12 +19,13 @@ STORAGE, EGRESS, PERMANENT, PERMANENT_STORAGE = "storage", "egress", "permanent"
 LEASE, RELEASE, COVER, EGRESS_CLAIM = "lease", "release", "cover", "egress"
 PROOF, CHECK, SPACE = "proof", "check", "space"
 CHAIN = "chain"
-ANNOUNCE = "announce"
+ANNOUNCE, DELETED = "announce", "deleted"
 
 DOCUMENTS: dict[str, Document] = {
     ANNOUNCE: Document(1_024, "Where gateways reach a provider, and how much it can take."),
     LEASE: Document(262_144, "A gateway pays for these shares from now on: the providers' signed receipts."),
     RELEASE: Document(262_144, "A gateway no longer pays for these shares."),
+    DELETED: Document(262_144, "Gateways' signed orders to delete shares that a provider was asked for all the same."),
     COVER: Document(
         262_144, "A gateway's segments that are permanent: funds that were paid once pay for their shares first."
     ),

@@ -86,6 +86,24 @@ def test_a_round_is_answered_once_and_honestly(store: Store) -> None:
     assert Duties(store, DEVICE, network.get, reports).answer() is None  # also after a restart
 
 
+def test_the_order_to_delete_is_shown_when_the_network_asks_all_the_same(store: Store) -> None:
+    for number in (1, 2, 3):
+        put(store, share_id(number), b"x" * 40_000, order=number)
+    store.delete(share_id(1), GATEWAY, b"d" * 32, b"signed by the gateway").result(10)
+    network, reports = Network(), Reports()
+    network.round = {"number": 7, "issued_ms": 1, "seed": "00" * 32}
+    network.asked = [[share_id(1).hex(), 0], [share_id(1).hex(), 1], [share_id(2).hex(), 0], [share_id(9).hex(), 0]]
+    duties = Duties(store, DEVICE, network.get, reports)
+    duties.answer()
+    (service, kind, document), proof = reports.sent
+    assert (service, kind) == ("storage", "deleted") and proof[1] == "proof"
+    assert records.decode(document, records.Deletion).orders == (b"signed by the gateway",)
+    put(store, share_id(1), b"y" * 40_000, order=9)  # it is held again: asked for it, it proves
+    network.round = {**network.round, "number": 8}
+    duties.answer()
+    assert [kind for _, kind, _ in reports.sent[2:]] == ["proof"]
+
+
 def test_having_lost_everything_is_said(store: Store) -> None:
     network, reports = Network(), Reports()
     network.round = {"number": 1, "seed": "00" * 32}

@@ -290,7 +290,7 @@ class Door:
         """Forget a share. Raises Rejected."""
         share = share_id(name)
         order = self._gate.admit(authorization, "delete", share)
-        await asyncio.wrap_future(self.store.delete(share, order.record.gateway, order.digest))
+        await asyncio.wrap_future(self.store.delete(share, order.record.gateway, order.digest, order.message))
         return Answer(204)
 
     async def challenge(self, authorization: bytes | None, body: bytes) -> Answer:

@@ -14,7 +14,7 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote
@@ -26,7 +26,7 @@ from fieldstone.services.storage.provider import index as index_
 from fieldstone.services.storage.provider.commit import Change
 from fieldstone.services.storage.provider.store import Store
 from fieldstone.services.storage.provider.vouchers import Vouchers
-from fieldstone.services.storage.records import Announcement, EgressClaim, LeafProof, ProofSet
+from fieldstone.services.storage.records import Announcement, Deletion, EgressClaim, LeafProof, ProofSet
 
 _LOG = logging.getLogger("fieldstone.storage")
 SERVICE = "storage"
@@ -169,6 +169,7 @@ class Duties:
         except UsageError:  # 404: nothing is asked
             return None
         asked = [(bytes.fromhex(row[0]), int(row[1])) for row in rows if len(row) == 2]
+        self._show_deletions(share for share, _ in asked)
         if asked:
             proofs = self._store.prove_all(asked)
             for part in _parts(proofs):  # none at all is said too: silence would look like hiding
@@ -181,6 +182,17 @@ class Duties:
         self.answered += 1
         self._check(number, [LeafRead(bytes.fromhex(row[0]), *row[1:]) for row in rows if len(row) == 5])
         return number
+
+    def _show_deletions(self, shares: Iterable[bytes]) -> None:
+        """Show the network the orders by which gateways deleted what it asks for: their leases end by that."""
+        index = self._store.index
+        found = (index.delete_order(share) for share in dict.fromkeys(shares) if index.get(share) is None)
+        orders = [message for message in found if message is not None]
+        for at in range(0, len(orders), _MOST_VOUCHERS):
+            part = tuple(orders[at : at + _MOST_VOUCHERS])
+            self._reporter.send_document(SERVICE, "deleted", records.encode(Deletion(orders=part)))
+        if orders:
+            self._say(f"asked for {len(orders)} shares that their gateway had deleted: its orders are reported")
 
     def _check(self, number: int, reads: list[LeafRead]) -> None:
         """Carry out the test reads of a round, after its own proofs are on their way: they have the shorter deadline."""

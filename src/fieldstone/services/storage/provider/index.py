@@ -27,6 +27,8 @@ CREATE TABLE IF NOT EXISTS vouchers (
   reported_bytes INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS deleted (
   order_digest BLOB PRIMARY KEY, share BLOB NOT NULL, deleted_ms INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS delete_orders (
+  share BLOB PRIMARY KEY, message BLOB NOT NULL, deleted_ms INTEGER NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS deleted_share ON deleted (share);
 CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
@@ -142,6 +144,11 @@ class Index:
         query = "SELECT coalesce(max(deleted_ms), 0) FROM deleted WHERE share = ?"
         return int(self._connection().execute(query, (share,)).fetchone()[0])
 
+    def delete_order(self, share: bytes) -> bytes | None:
+        """Return the signed order by which a share was deleted, if it is remembered."""
+        row = self._connection().execute("SELECT message FROM delete_orders WHERE share = ?", (share,)).fetchone()
+        return row[0] if row else None
+
     def vouchers(self) -> list[tuple[str, int, bytes, int]]:
         """Return (gateway, egress_bytes, order, bytes reported) per gateway."""
         query = "SELECT gateway, egress_bytes, message, reported_bytes FROM vouchers ORDER BY gateway"
@@ -163,8 +170,10 @@ def set_state(writer: sqlite3.Connection, share: bytes, state: State, now_ms: in
     writer.execute("UPDATE shares SET state = ?, checked_ms = ? WHERE share = ?", (state, now_ms, share))
 
 
-def delete_row(writer: sqlite3.Connection, row: Row, order_digest: bytes, now_ms: int) -> None:
-    """Remove a share and remember the orders that must not work again."""
+def delete_row(writer: sqlite3.Connection, row: Row, order_digest: bytes, now_ms: int, message: bytes = b"") -> None:
+    """Remove a share and remember the orders that must not work again; the signed one (`message`) is evidence."""
+    if message:
+        writer.execute("INSERT OR REPLACE INTO delete_orders VALUES (?, ?, ?)", (row.share, message, now_ms))
     writer.execute("DELETE FROM shares WHERE share = ?", (row.share,))
     used: Sequence[bytes] = (row.order_digest, order_digest)
     writer.executemany("INSERT OR REPLACE INTO deleted VALUES (?, ?, ?)", [(one, row.share, now_ms) for one in used])

@@ -29,6 +29,10 @@ class Recovered:
     lost: int = 0
 
 
+# A gateway that deletes and does not release is asked for within days; evidence against it is kept for a quarter.
+FORGET_ORDERS_MS = 90 * 86_400_000
+
+
 def recover(root: Path, index: Index, now_ms: int, forget_deleted_ms: int) -> Recovered:
     """Sweep `tmp/`; after a process that did not close, also compare all files with the index.
 
@@ -40,6 +44,7 @@ def recover(root: Path, index: Index, now_ms: int, forget_deleted_ms: int) -> Re
         writer = index.writer()
         index_.put_note(writer, "clean", "0")
         writer.execute("DELETE FROM deleted WHERE deleted_ms < ?", (now_ms - forget_deleted_ms,))
+        writer.execute("DELETE FROM delete_orders WHERE deleted_ms < ?", (now_ms - FORGET_ORDERS_MS,))
         if was_closed:
             return Recovered(swept)
         return _compare(root, index, writer, swept, now_ms)

@@ -211,8 +211,11 @@ class Store:
 
         return prove_all(self, asked)
 
-    def delete(self, share: bytes, gateway: str, order_digest: bytes) -> Future[None]:
-        """Forget a share; fine if it is not held. Raises Rejected: SHARE_CONFLICT (another gateway's), ORDER_USED."""
+    def delete(self, share: bytes, gateway: str, order_digest: bytes, message: bytes = b"") -> Future[None]:
+        """Forget a share; fine if it is not held. `message`: the signed order, kept as evidence.
+
+        Raises Rejected: SHARE_CONFLICT (another gateway's), ORDER_USED.
+        """
         done: Future[None] = Future()
         self._claim(share)
         try:
@@ -229,7 +232,7 @@ class Store:
             self.unclaim(share)
             raise
         now_ms, gone = self.clock.now_ms(), row
-        inner = self.committer.submit(Change(lambda writer: index_.delete_row(writer, gone, order_digest, now_ms)))
+        inner = self.committer.submit(Change(lambda writer: index_.delete_row(writer, gone, order_digest, now_ms, message)))
 
         def forgotten(result: Future[None]) -> None:
             error = result.exception()
