@@ -232,7 +232,9 @@ class Store:
             self.unclaim(share)
             raise
         now_ms, gone = self.clock.now_ms(), row
-        inner = self.committer.submit(Change(lambda writer: index_.delete_row(writer, gone, order_digest, now_ms, message)))
+        inner = self.committer.submit(
+            Change(lambda writer: index_.delete_row(writer, gone, order_digest, now_ms, message))
+        )
 
         def forgotten(result: Future[None]) -> None:
             error = result.exception()
