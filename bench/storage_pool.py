@@ -161,7 +161,7 @@ def alone(name: str, mib: int) -> None:
     def advance() -> None:
         coded = CodedSegment(layout, size, profile.leaf_bytes, seal)
         for at in range(0, size, STEP_BYTES):
-            coded.coded_stripes = coded.advance(body[at : at + STEP_BYTES])
+            coded.coded_stripes = coded.advance([body[at : at + STEP_BYTES]])
 
     def hash_all() -> None:
         for _ in range(profile.n):

@@ -11,7 +11,7 @@ sealed is coded and hashed while the cache still has it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -54,14 +54,13 @@ class CodedSegment:
         """Whether every stripe is coded."""
         return self.coded_stripes == self.layout.stripes
 
-    def advance(self, plain: memoryview) -> int:
+    def advance(self, plain: Sequence[memoryview]) -> int:
         """Seal and code the next bytes: whole chunks, or the rest of the segment. Returns how many stripes are coded."""
-        size = cipher.CHUNK_BYTES
         last = cipher.chunk_count(self._size_bytes) - 1
         stripe_bytes = self.layout.stripe_bytes
         stripe = self.coded_stripes
-        for at in range(0, len(plain), size):
-            self._seal_chunk(plain[at : at + size], self._chunks == last)
+        for chunk in _chunks(plain):
+            self._seal_chunk(chunk, self._chunks == last)
             self._chunks += 1
             while stripe < self.layout.full_stripes and self._sealed_bytes >= (stripe + 1) * stripe_bytes:
                 self._code_stripe(stripe)
@@ -142,3 +141,24 @@ class CodedSegment:
         slab, row = divmod(stripe, self._slab_stripes)
         start = row * layout.stripe_bytes + number * size
         return self._slabs[slab][start : start + size]
+
+
+def _chunks(pieces: Sequence[memoryview]) -> Iterator[memoryview]:
+    """Cut pieces into chunks of the cipher; only a chunk that lies in several pieces is copied."""
+    size = cipher.CHUNK_BYTES
+    part = bytearray()
+    for piece in pieces:
+        at = 0
+        if part:
+            at = min(size - len(part), len(piece))
+            part += piece[:at]
+            if len(part) < size:
+                continue
+            yield memoryview(part)
+            part = bytearray()
+        while len(piece) - at >= size:
+            yield piece[at : at + size]
+            at += size
+        part += piece[at:]
+    if part:
+        yield memoryview(part)

@@ -1,4 +1,7 @@
-"""The plain bytes of an object on their way in: gathered from an async source into pieces of the sizes that are wanted."""
+"""The plain bytes of an object on their way in: gathered from an async source into pieces of the sizes that are wanted.
+
+What a source has yielded it must not write to again: large pieces are not copied, but encrypted where they are.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ from collections.abc import AsyncIterator
 from fieldstone.errors import UsageError
 
 Buffer = bytes | bytearray | memoryview
+
+_SMALL_BYTES = 32_768  # below this, copying is cheaper than keeping the piece apart
 
 
 class Source:
@@ -18,18 +23,25 @@ class Source:
         self.is_ended = False
         self.taken_bytes = 0
 
-    async def read_into(self, room: memoryview) -> int:
-        """Fill `room`; return how many bytes there were (fewer only at the end)."""
-        at = 0
-        while at < len(room):
-            if not self._rest and not await self._pull():
-                break
-            part = self._rest[: len(room) - at]
-            room[at : at + len(part)] = part
-            self._rest = self._rest[len(part) :]
-            at += len(part)
-        self.taken_bytes += at
-        return at
+    async def pieces(self, count: int) -> list[memoryview]:
+        """Return views of the next `count` bytes (fewer only at the end), as the source gave them; small ones joined."""
+        found: list[memoryview] = []
+        joined = bytearray()
+        left = count
+        while left and (self._rest or await self._pull()):
+            part, self._rest = self._rest[:left], self._rest[left:]
+            left -= len(part)
+            if len(part) < _SMALL_BYTES:
+                joined += part
+            else:
+                if joined:
+                    found.append(memoryview(joined))
+                    joined = bytearray()
+                found.append(part)
+        if joined:
+            found.append(memoryview(joined))
+        self.taken_bytes += count - left
+        return found
 
     async def take(self, count: int) -> bytearray:
         """Return up to `count` bytes (fewer only at the end), without claiming memory for more than come."""

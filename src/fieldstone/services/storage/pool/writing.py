@@ -123,19 +123,19 @@ class SegmentWriter:
         began = time.monotonic()
         loop = asyncio.get_running_loop()
         left = self.segment.size_bytes
-        rooms = [memoryview(bytearray(min(left, STEP_BYTES))) for _ in range(2 if left > STEP_BYTES else 1)]
         working: asyncio.Future[int] | None = None
         try:
             for step in range(-(-left // STEP_BYTES)):
-                room = rooms[step % 2][: min(left, STEP_BYTES)]
-                if await plain.read_into(room) < len(room):
+                size = min(left, STEP_BYTES)
+                pieces = await plain.pieces(size)
+                if sum(map(len, pieces)) < size:
                     raise UsageError(f"the source ended after {plain.taken_bytes} bytes, more were announced")
-                left -= len(room)
+                left -= size
                 if step == 0 and time.monotonic() - began < SLOW_SOURCE_S:
                     upload.start()
                 if working is not None:
                     coded.publish(await working)
-                working = loop.run_in_executor(self._parts.threads, coded.advance, room)
+                working = loop.run_in_executor(self._parts.threads, coded.advance, pieces)
             if working is not None:
                 coded.publish(await working)
             upload.start()
