@@ -100,7 +100,7 @@ def command(
     """
     from fieldstone.errors import UsageError
     from fieldstone.node.logs import configure
-    from fieldstone.services.storage.catalog.accounts import SecretBox
+    from fieldstone.services.storage.catalog.accounts import SecretBox, load_credentials
     from fieldstone.services.storage.catalog.schema import create_tables
     from fieldstone.services.storage.catalog.store import Store
     from fieldstone.state.engine import connect_state
@@ -115,6 +115,8 @@ def command(
     store = Store(engine)
     box = SecretBox(master_key)
     try:
+        # before anything is served: objects written under a wrong master key would be lost to the other gateways
+        store.read_now(lambda c: load_credentials(c, box))
         if create_account is not None:
             secret = secret_file.read_text().strip() if secret_file else None
             made = _create(store, box, create_account, account_id, email, access_key, secret)

@@ -237,6 +237,11 @@ def write_secret_file(path: Path, body: bytes) -> None:
         file.write(body)
         file.flush()
         os.fsync(file.fileno())
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)  # else the name may go with the power, and with it all that is encrypted under the key
+    finally:
+        os.close(folder)
 
 
 def read_secret_file(path: Path, kind: str) -> dict[str, Any]:

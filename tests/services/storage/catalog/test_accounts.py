@@ -10,6 +10,7 @@ from fieldstone.services.storage.catalog.accounts import (
     SecretBox,
     add_access_key,
     create_account,
+    list_accounts,
     load_credentials,
     revoke_access_key,
 )
@@ -96,3 +97,11 @@ def test_prefixes_of_bucket_names_are_no_patterns(catalogue: Catalogue) -> None:
     found = catalogue.store.read_now(lambda c: list_buckets(c, OWNER, prefix="b_"))
     assert found == []
     assert [n for n, _ in catalogue.store.read_now(lambda c: list_buckets(c, OWNER, prefix="b"))] == ["b-1", "bucket"]
+
+
+def test_a_wrong_master_key_adds_no_key(catalogue: Catalogue) -> None:
+    """It would make every other gateway refuse everybody."""
+    with pytest.raises(EnvironmentProblem, match="another master key"):
+        catalogue.do(lambda c: create_account(c, SecretBox(b"w" * 32), "second"))
+    assert [a.name for a in catalogue.store.read_now(list_accounts)] == ["main"]
+    assert set(catalogue.store.read_now(lambda c: load_credentials(c, catalogue.box))) == {"KEY"}

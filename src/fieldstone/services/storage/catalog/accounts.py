@@ -83,7 +83,7 @@ def create_account(
 ) -> Credentials:
     """Create an account with one access key; without the key's two halves they are drawn at random.
 
-    Raises UsageError for a name, id or key that exists or cannot be one.
+    Raises UsageError for a name, id or key that exists or cannot be one, EnvironmentProblem for a wrong master key.
     """
     if not name or len(name) > 128 or any(ord(c) < 32 for c in name):
         raise UsageError(f"account name {name!r}: give 1 to 128 printable characters")
@@ -103,13 +103,17 @@ def add_access_key(
     access_key: str | None = None,
     secret: str | None = None,
 ) -> Credentials:
-    """Give an account one more access key. Raises UsageError for a key that exists or cannot be one."""
+    """Give an account one more access key.
+
+    Raises UsageError for a key that exists or cannot be one, EnvironmentProblem for a wrong master key.
+    """
     access_key = access_key or "FS" + "".join(secrets.choice(_ALPHABET) for _ in range(18))
     secret = secret or secrets.token_urlsafe(30)
     if not _ACCESS_KEY.match(access_key) or not 8 <= len(secret) <= 256:
         raise UsageError(
             f"access key {access_key!r}: use 3 to 128 letters, digits or -_.~+=/, and a secret of 8 to 256"
         )
+    load_credentials(connection, box)  # a key under another master key would lock all out of every gateway
     if connection.execute(select(keys.c.id).where(keys.c.id == access_key)).first():
         raise UsageError(f"access key {access_key} exists; choose another one")
     connection.execute(
