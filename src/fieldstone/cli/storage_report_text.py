@@ -33,9 +33,9 @@ def show(body: Mapping[str, Any], *, show_all: bool = False) -> None:
         lines |= {
             "margin": f"{report['margin']} more live shares than are needed, in the weakest of {count} segment(s); "
             f"{min(body['reachable'][one['segment']] - one['k'] for one in order)} more of holders that answered lately",
-            "loss in a year": f"{_chance(report['p_loss_1y_independent'])} if shares fail independently and nothing is repaired",
+            "loss in a year": f"{_chance(report['p_loss_1y_independent'])} if shares fail independently, with repair",
             "": f"{_chance(weakest['p_loss_1y_correlated'])} (95 %: at most {_chance(weakest['p_loss_1y_correlated_high'])}) "
-            "if operators and regions fail together and repair goes on"
+            "if operators and regions fail together, with the same repair"
             + (" – the weakest segment" if count > 1 else ""),
         }
         if count > 1:
@@ -43,7 +43,7 @@ def show(body: Mapping[str, Any], *, show_all: bool = False) -> None:
                 f"at most {_chance(report['p_loss_1y_correlated_high'])} for all {count} segments, if they were "
                 "independent of each other; they fail together, so it is less"
             )
-        lines["model"] = report["model"]["correlated"]
+        lines["model"] = f"{report['model']['horizon']}; {report['model']['correlated']}"
     if order:
         lines |= {
             "spent so far": f"{format_usd(report['spent_micro_usd'])} for proven time of the present holders, "

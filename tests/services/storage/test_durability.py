@@ -12,6 +12,7 @@ from fieldstone.services.storage.durability import (
     Rates,
     group_cap,
     independent_loss,
+    independent_loss_over,
     loss_order,
     plan_repair,
     repair_cost,
@@ -108,3 +109,21 @@ def test_what_a_repair_costs() -> None:
 def test_the_queue_is_by_danger_not_by_missing_shares() -> None:
     """One share missing of 4/6 is worse than ten of 20/40."""
     assert loss_order({"big": (20, 30), "small": (4, 5), "whole": (20, 40)}, 0.01) == ["small", "big", "whole"]
+
+
+@pytest.mark.parametrize(("k", "alive", "n"), [(4, 6, 6), (4, 5, 6), (3, 10, 10)])
+def test_the_independent_figure_over_a_year_is_the_simulation_without_groups(k: int, alive: int, n: int) -> None:
+    """Rates high enough to be seen in 20,000 trials; then both models must give one figure."""
+    rates = Rates(disk=3.0, operator=4.0, prefix=0.0, region=0.0, maker=0.0, source="test")
+    exact = independent_loss_over(k, alive, n, rates=rates)
+    shares = [Placement(f"operator {number}") for number in range(alive)]
+    found = simulate(k, shares, n=n, rates=rates, trials=20_000)
+    assert found.low <= exact <= found.high and 0.0001 < exact < 0.9
+
+
+def test_repairs_count_in_the_independent_figure() -> None:
+    assert independent_loss_over(4, 3, 6) == 1.0
+    assert independent_loss_over(4, 5, 6) < independent_loss(4, 5, 0.07) / 1_000  # 4 % a year without any repair
+    assert independent_loss_over(20, 40, 40) < 1e-30
+    with pytest.raises(UsageError):
+        independent_loss_over(5, 5, 4)

@@ -45,7 +45,7 @@ def test_the_report_says_who_holds_what_and_how_safe_it_is(played: tuple[World, 
     assert [by_index[index]["device"] for index in range(6)] == [one.device for one in world.providers]
     assert all(by_index[index]["last_proof_ms"] for index in range(5))
     assert by_index[5]["last_proof_ms"] is None and by_index[5]["last_failed_ms"] and not by_index[5]["alive"]
-    assert found["p_loss_1y_independent"] == pytest.approx(0.0425, abs=0.0001)  # 4 of 5, 7 % a year
+    assert found["p_loss_1y_independent"] == pytest.approx(3.76437e-6, rel=1e-4)  # 4 of 5, repaired in 3 days
     assert 0 < found["p_loss_1y_correlated"] <= found["p_loss_1y_correlated_high"] < 0.1
     assert (found["stored_bytes"], found["expansion_ppm"]) == (6 * 16_384, 1_500_000)
 

@@ -3,6 +3,10 @@
 Independent: each of n shares is lost with probability p within one repair interval; an object is lost when fewer than k
 are left: P = Σ_{i<k} C(n, i) (1−p)^i p^(n−i)   (reference 2.1's table). Every published "eleven nines" is this number.
 
+Over a year with repairs (`independent_loss_over`): every step disks and operators fail independently; as soon as at most
+`repair_at` shares are left, all missing ones are made anew. The same steps, rates and repairs as the simulation below, so
+that the two figures of a report differ by correlation alone.
+
 Correlated: shares share operators, network prefixes, regions and hardware makers, and whole groups fail at once. The
 simulation draws group failures and single failures over the placement as it is, so two objects of one profile differ
 when their shares stand differently. A result is hits of trials with Wilson's interval, never a bare zero (0 of 5,000 means
@@ -16,6 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +36,7 @@ __all__ = [
     "RepairPlan",
     "group_cap",
     "independent_loss",
+    "independent_loss_over",
     "plan_repair",
     "repair_cost",
     "simulate",
@@ -48,6 +54,8 @@ class Rates:
     maker: float
     source: str
 
+
+REPAIR_DAYS = 3.0
 
 DEFAULT_RATES = Rates(
     disk=0.02,
@@ -98,13 +106,54 @@ def independent_loss(k: int, alive: int, p: float) -> float:
     return float(sum(math.comb(alive, i) * (1 - p) ** i * p ** (alive - i) for i in range(k)))
 
 
+@lru_cache(maxsize=512)
+def independent_loss_over(
+    k: int,
+    alive: int,
+    n: int,
+    *,
+    repair_at: int | None = None,
+    repair_days: float = REPAIR_DAYS,
+    years: float = 1.0,
+    rates: Rates = DEFAULT_RATES,
+) -> float:
+    """Return P(loss within `years`) of `alive` shares that fail independently and are repaired as in `simulate`.
+
+    Exact: the distribution of the number of live shares, step by step; a share fails with its disk or its operator.
+    """
+    repair_at = (k + n) // 2 if repair_at is None else repair_at
+    if not 1 <= k <= n or alive < 0 or repair_days <= 0:
+        raise UsageError(f"no loss probability for k={k}, n={n}, {alive} shares, repair every {repair_days} days")
+    if alive < k:
+        return 1.0
+    step = repair_days / 365.0
+    p = -math.expm1(-(rates.disk + rates.operator) * step)
+    most = max(n, alive)
+    # chances[m][f]: f of m shares fail in a step
+    chances = [[math.comb(m, f) * p**f * (1 - p) ** (m - f) for f in range(m + 1)] for m in range(most + 1)]
+    now = [0.0] * (most + 1)
+    now[alive] = 1.0
+    lost = 0.0
+    for _ in range(max(1, round(years / step))):
+        then = [0.0] * (most + 1)
+        for m in range(k, most + 1):
+            if now[m]:
+                for f, chance in enumerate(chances[m]):
+                    then[m - f] += now[m] * chance
+        lost += sum(then[:k])
+        repaired = sum(then[k : repair_at + 1])
+        now = [0.0] * k + [0.0 if m <= repair_at else then[m] for m in range(k, most + 1)]
+        now[n] += repaired
+    return min(1.0, lost)
+
+
 def simulate(
     k: int,
     shares: Sequence[Placement],
     *,
     n: int | None = None,
     repair_at: int | None = None,
-    repair_days: float = 3.0,
+    repair_days: float = REPAIR_DAYS,
     years: float = 1.0,
     rates: Rates = DEFAULT_RATES,
     trials: int = 20_000,

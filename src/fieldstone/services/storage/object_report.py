@@ -18,7 +18,13 @@ from fieldstone.errors import CheckFailed, Rejected, UsageError
 from fieldstone.identity import cose
 from fieldstone.identity.keys import PublicKey, Signer, verify
 from fieldstone.reasons import reason
-from fieldstone.services.storage.durability import DEFAULT_RATES, Placement, independent_loss, simulate
+from fieldstone.services.storage.durability import (
+    DEFAULT_RATES,
+    REPAIR_DAYS,
+    Placement,
+    independent_loss_over,
+    simulate,
+)
 from fieldstone.services.storage.holdings import FOREVER
 from fieldstone.services.storage.schema import GIB, KIB_S_PER_GIB_MONTH
 
@@ -81,8 +87,10 @@ def report(
         "gateway": facts.gateway,
         "margin": None if safest is None else safest["margin"],
         "model": {
-            "correlated": f"{TRIALS} trials, seed {SEED}, one year, repair every 3 days; simulated are the {MOST_SIMULATED} "
+            "correlated": f"{TRIALS} trials, seed {SEED}; simulated are the {MOST_SIMULATED} "
             "segments with the least margin, the others take the lowest figure of these",
+            "horizon": f"both figures: one year, a look every {REPAIR_DAYS:g} days, repair when half of the parity is left",
+            "independent": "exact, disks and operators failing one by one",
             "rates_per_year": msgspec.to_builtins(DEFAULT_RATES),
             "region": f"{REGION_DEGREES}° × {REGION_DEGREES}° of latitude and longitude",
         },
@@ -162,7 +170,7 @@ def _segment(segment: Segment, mine: pl.DataFrame, places: Mapping[str, Placemen
         if is_alive:
             alive.setdefault(row["index"], place)  # two holders of one index are one share
     standing: Sequence[Placement] = list(alive.values())
-    loss = independent_loss(segment.k, len(standing), DEFAULT_RATES.disk + DEFAULT_RATES.operator)
+    loss = independent_loss_over(segment.k, len(standing), segment.n)
     return {
         "_paid_units": int(mine["paid_units"].sum()),
         "_placements": standing,
