@@ -1,6 +1,7 @@
 """PUT and GET through the S3 gateway and its providers, beside SeaweedFS and `rclone serve s3` in the same run.
 
-    python bench/storage_s3.py [--profile 20/40] [--rounds 3] [--memory-gib 4] [--only ours] [--etag opaque]
+    python bench/storage_s3.py [--profile 20/40] [--rounds 3] [--only ours] [--etag opaque]
+    python bench/storage_s3.py --memory-gib 10 --profile 4/6 [--minutes 15]    the memory of gateway and providers, nothing else
 
 One provider process per share, everything on this machine: the peers store one copy, ours k-of-n shares of encrypted
 bytes. Peers are the programs `weed` and `rclone`, found in the folder that FIELDSTONE_PEERS names or on the PATH.
@@ -29,16 +30,15 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-from boto3.s3.transfer import TransferConfig
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.credentials import Credentials
+from storage_memory import check_room, measure_memory
 
 MIB, GIB = 1 << 20, 1 << 30
 KEY, SECRET = "BENCHKEY", "bench-secret-bench"
 _TICKS = os.sysconf("SC_CLK_TCK")
-_PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 @dataclass
@@ -62,10 +62,6 @@ class Server:
 def _cpu_s(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
-
-
-def _rss(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
 
 
 def _free_port() -> int:
@@ -300,49 +296,6 @@ def _lean(server: Server, keys: int, count: int, connections: int = 4) -> tuple[
     return count / wall, (sum(server.cpu_s().values()) - before) / count * 1e6
 
 
-def memory(server: Server, gib: int) -> tuple[int, int, int]:
-    """Stream an object of `gib` GiB in and out; return the gateway's RSS before, its peak while in and while out."""
-    pid = server.pids["gateway"][0]
-    peak = 0
-    going = True
-
-    def watch() -> None:
-        nonlocal peak
-        while going:
-            peak = max(peak, _rss(pid))
-            time.sleep(0.05)
-
-    before = _rss(pid)
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    block = os.urandom(MIB)
-    client = server.client()
-    parts = TransferConfig(multipart_threshold=GIB, multipart_chunksize=128 * MIB, max_concurrency=2)
-    client.upload_fileobj(_Endless(block, gib * GIB), "bench", "huge", Config=parts)
-    peak_in, peak = peak, 0
-    got = client.get_object(Bucket="bench", Key="huge")["Body"]
-    total = 0
-    for chunk in got.iter_chunks(MIB):
-        total += len(chunk)
-    going = False
-    watcher.join()
-    assert total == gib * GIB
-    return before, peak_in, peak
-
-
-class _Endless:
-    """A file of so many bytes that takes no memory."""
-
-    def __init__(self, block: bytes, size: int) -> None:
-        self._block, self._left = block, size
-
-    def read(self, count: int = -1) -> bytes:
-        count = self._left if count < 0 else min(count, self._left)
-        self._left -= count
-        whole, rest = divmod(count, len(self._block))
-        return self._block * whole + self._block[:rest]
-
-
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--profile", default="20/40")
@@ -352,11 +305,19 @@ def main() -> None:
     arguments.add_argument("--memory-gib", type=int, default=0)
     arguments.add_argument("--only", choices=["ours", "peers"])
     arguments.add_argument("--etag", choices=["md5", "opaque"], default="md5", help="opaque: ours does without the MD5")
+    arguments.add_argument("--minutes", type=float, default=15, help="for --memory-gib; then it is given up")
     given = arguments.parse_args()
     os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")
     rows: dict[str, Figures] = {}
     with tempfile.TemporaryDirectory(prefix="fieldstone-bench-") as folder:
         root = Path(folder)
+        if given.memory_gib:
+            check_room(root, given.memory_gib * GIB, given.profile)
+            with ours(root, given.profile, given.etag) as server:
+                client = server.client()
+                client.create_bucket(Bucket="bench")
+                measure_memory(client, server.pids, given.memory_gib, given.minutes)
+            return
         if given.only != "ours":
             for name, run in (("weed", seaweedfs), ("rclone", rclone)):
                 program = _find(name)
@@ -370,10 +331,6 @@ def main() -> None:
             (root / "ours").mkdir()
             with ours(root / "ours", given.profile, given.etag) as server:
                 rows[server.name] = measure(server, given.rounds, given.small, given.lean)
-                if given.memory_gib:
-                    before, peak_in, peak_out = (round(value / MIB) for value in memory(server, given.memory_gib))
-                    print(f"gateway's memory, {given.memory_gib} GiB object: {before} MiB before, "
-                          f"peak {peak_in} MiB in, {peak_out} MiB out")  # fmt: skip
     _print(rows)
 
 
