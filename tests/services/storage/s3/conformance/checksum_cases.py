@@ -7,6 +7,7 @@ import hashlib
 from typing import Any
 
 from fieldstone.services.storage.codes import checksums as codes
+from tests.services.storage.s3.conformance.post_cases import moment, post, signed
 from tests.services.storage.s3.conformance.table import case, enter, fill, refused
 from tests.services.storage.s3.conftest import Door
 
@@ -37,6 +38,19 @@ def _of_an_object(algorithm: str) -> Any:
 
 enter("checksums", "test_object_checksum_sha256", _of_an_object("SHA256"))
 enter("checksums", "test_object_checksum_crc64nvme", _of_an_object("CRC64NVME"))
+
+
+@case("checksums", "test_post_object_upload_checksum")
+def a_form_states_a_checksum(door: Door, bucket: str) -> None:
+    data = b"leaf" * 90
+    for key, stated, status in (("k", checksum("SHA256", data), 204), ("wrong", checksum("SHA256", b"other"), 400)):
+        form = {"key": key, "x-amz-checksum-sha256": stated}
+        conditions = [{"bucket": bucket}, *({name: value} for name, value in form.items())]
+        fields = {**form, **signed(door, {"expiration": moment(600), "conditions": conditions})}
+        assert post(door, bucket, fields, data).status == status
+    head = door.client().head_object(Bucket=bucket, Key="k", ChecksumMode="ENABLED")
+    assert head["ChecksumSHA256"] == checksum("SHA256", data)
+    refused("404", door.client().head_object, Bucket=bucket, Key="wrong")
 
 
 class Upload:
@@ -172,3 +186,21 @@ def attributes_of_parts_by_the_page(door: Door, bucket: str) -> None:
         assert (shown["TotalPartsCount"], shown["MaxParts"], shown["PartNumberMarker"]) == (3, most, after)
         assert (shown["IsTruncated"], shown["NextPartNumberMarker"]) == (truncated, numbers[-1])
         assert [p["PartNumber"] for p in shown["Parts"]] == numbers
+
+
+@case("checksums", "test_get_versioned_object_attributes")
+def attributes_of_a_version(door: Door, bucket: str) -> None:
+    client, at = door.client(), {"Bucket": bucket, "Key": "k"}
+    client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    puts = [client.put_object(**at, Body=b"x" * size, ChecksumAlgorithm="CRC32C") for size in (3, 5)]
+    for size, put in zip((3, 5), puts, strict=True):
+        named = {"VersionId": put["VersionId"]} if size == 3 else {}
+        found = client.get_object_attributes(**at, ObjectAttributes=ALL, **named)
+        assert (found["VersionId"], found["ObjectSize"]) == (put["VersionId"], size)
+        assert found["ETag"] == put["ETag"].strip('"')
+        assert found["Checksum"]["ChecksumCRC32C"] == put["ChecksumCRC32C"]
+        assert not found.get("DeleteMarker")
+    marker = client.delete_object(**at)["VersionId"]
+    call = client.get_object_attributes
+    refused("NoSuchKey", call, **at, ObjectAttributes=ALL, status=404)
+    refused("MethodNotAllowed", call, **at, ObjectAttributes=ALL, VersionId=marker, status=405)

@@ -98,10 +98,10 @@ def headers_must_be_allowed(door: Door, bucket: str) -> None:
     assert _asked(door, "OPTIONS", f"/{bucket}/k", **ask)[0] == 200
 
 
-def _presigned(method: str, operation: str, **words: str) -> Any:
+def _presigned(method: str, operation: str, version: str = "s3v4", **words: str) -> Any:
     def run(door: Door, bucket: str) -> None:
         """A preflight of a presigned URL asks the rules alone."""
-        client = door.client(signature_version="s3v4")
+        client = door.client(signature_version=version)
         url = client.generate_presigned_url(operation, Params={"Bucket": bucket, "Key": "k", **words})
         path = url.split(str(door.port), 1)[1]
         assert _asked(door, "OPTIONS", path)[0] == 400
@@ -115,3 +115,5 @@ def _presigned(method: str, operation: str, **words: str) -> Any:
 enter("cross-origin", "test_cors_presigned_get_object", _presigned("GET", "get_object"))
 enter("cross-origin", "test_cors_presigned_put_object", _presigned("PUT", "put_object"))
 enter("cross-origin", "test_cors_presigned_put_object_with_acl", _presigned("PUT", "put_object", ACL="private"))
+enter("cross-origin", "test_cors_presigned_get_object_v2", _presigned("GET", "get_object", "s3"))
+enter("cross-origin", "test_cors_presigned_put_object_v2", _presigned("PUT", "put_object", "s3"))

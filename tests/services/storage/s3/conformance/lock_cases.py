@@ -357,3 +357,15 @@ def a_lock_comes_later(door: Door, bucket: str) -> None:
             refused("InvalidBucketState", call, status=409, **words)
     call(**words)
     assert client.get_object_lock_configuration(Bucket=bucket)["ObjectLockConfiguration"] == wanted
+
+
+@case("locks", "test_object_lock_delete_object_with_retention_and_marker")
+def a_marker_over_a_retained_version_comes_and_goes(door: Door) -> None:
+    kept = Kept(door)
+    kept.retain(governance())
+    marker = kept.client.delete_object(**kept.at)
+    assert marker["DeleteMarker"] is True
+    refused("AccessDenied", kept.client.delete_object, **kept.at, VersionId=kept.version, status=403)
+    kept.client.delete_object(**kept.at, VersionId=marker["VersionId"])  # markers are never locked
+    assert kept.client.get_object(**kept.at)["VersionId"] == kept.version
+    assert kept.remove(BypassGovernanceRetention=True) == 204

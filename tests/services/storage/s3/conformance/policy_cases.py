@@ -280,6 +280,7 @@ for _name, _words in (
     ("s3_noenc", ("AES256", "AES256", 200)),
     ("s3_kms", ("AES256", "aws:kms", 403)),
     ("kms_s3", ("aws:kms", "AES256", 403)),
+    ("s3_incorrect_algo_sse_s3", ("AES256", "AES192", 403)),
 ):
     enter("policies", f"test_bucket_policy_put_obj_{_name}", _encrypted(*_words))
 

@@ -117,7 +117,7 @@ def public_acls_are_ignored(door: Door, bucket: str) -> None:
     refused("AccessDenied", other.get_object, Bucket=bucket, Key="k", status=403)
 
 
-@case("access")
+@case("access", "test_block_public_restrict_public_buckets")
 def public_buckets_are_restricted(door: Door, bucket: str) -> None:
     fill(door.client(), bucket, "k")
     door.client().put_bucket_policy(Bucket=bucket, Policy=policy(bucket, "s3:GetObject"))
@@ -125,6 +125,8 @@ def public_buckets_are_restricted(door: Door, bucket: str) -> None:
     block(door, bucket, "RestrictPublicBuckets")
     refused("AccessDenied", door.client("alt").get_object, Bucket=bucket, Key="k", status=403)
     assert door.client().get_object(Bucket=bucket, Key="k")["Body"].read() == b"k"
+    door.client().delete_public_access_block(Bucket=bucket)
+    assert door.client("alt").get_object(Bucket=bucket, Key="k")["Body"].read() == b"k"
 
 
 # ---- copies upon conditions, keys that are none ----------------------------------------------------------------------
@@ -171,6 +173,9 @@ def a_block_taken_back_is_none(door: Door, bucket: str) -> None:
     done = client.delete_public_access_block(Bucket=bucket)
     assert done["ResponseMetadata"]["HTTPStatusCode"] == 204
     refused("NoSuchPublicAccessBlockConfiguration", client.get_public_access_block, Bucket=bucket, status=404)
+
+
+enter("access", "test_put_get_delete_public_block", nothing_is_blocked_unless_said)
 
 
 @case("access", "test_get_public_block_deny_bucket_policy")

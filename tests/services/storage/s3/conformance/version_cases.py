@@ -341,3 +341,14 @@ def nothing_hides_what_is_gone(door: Door, bucket: str) -> None:
     door.client().delete_object(Bucket=bucket, Key="k")
     answered = refused("404", door.client().head_object, Bucket=bucket, Key="k", status=404)
     assert "x-amz-delete-marker" not in answered["ResponseMetadata"]["HTTPHeaders"]
+
+
+@case("versions", "test_versioning_stack_delete_merkers")
+def markers_lie_upon_markers(door: Door, bucket: str) -> None:
+    stack = Stack(door, bucket)
+    stack.put()
+    for _ in range(3):
+        stack.mark()
+    stack.check()
+    for _ in range(3):
+        stack.remove(-1)
