@@ -108,16 +108,22 @@ async def test_pending_segments_of_an_earlier_start_go_at_once_and_live_ones_sta
         await again.close()
 
 
-async def test_ones_own_pending_segments_have_an_hour(net: MakeNet) -> None:
+async def test_pending_segments_of_an_upload_under_way_have_a_day(net: MakeNet) -> None:
+    """A client with a slow line takes hours over an object; another gateway's sweeper must not take its beginning."""
     async with net() as n:
-        stored = await n.put(BODY)
+        stored, forgotten = await n.put(BODY), await n.put(BODY)
+        other = n.again()
         sweeper = Sweeper(n.pool.parts, is_alone=True)
-        n.later(HOUR_MS)
-        assert (await sweeper.once()).abandoned == 0
+        n.later(20 * HOUR_MS)
+        for each in (sweeper, Sweeper(other.parts)):
+            assert (await each.once()).abandoned == 0
+        await other.close()
         n.adopt(stored)
-        n.later(HOUR_MS)
-        assert (await sweeper.once()).abandoned == 0
+        n.later(5 * HOUR_MS)
+        assert (await sweeper.once()).abandoned == 1
         assert await n.get(stored) == BODY
+        with pytest.raises(SegmentGone):
+            n.adopt(forgotten)
 
 
 async def test_shares_on_nodes_that_are_away_are_deleted_when_they_are_back(net: MakeNet) -> None:

@@ -1,8 +1,10 @@
 """Delete what nobody uses: dropped segments, uploads that a crash or a hung-up client left behind, replaced shares.
 
 A pending segment is swept when its writer is gone: at once after a restart of a gateway that is alone under its
-identity, otherwise after an hour. A dropped one is kept for ten minutes, so that reads under way can end. A share's
-row stays until its node has deleted the bytes and, if a lease was reported, the release was too.
+identity, otherwise after a day. A slow client may take hours over an object, whose first segments wait that long to be
+adopted, and another gateway on the same database cannot see it at work. A dropped one is kept for ten minutes, so that
+reads under way can end. A share's row stays until its node has deleted the bytes and, if a lease was reported, the
+release was too.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from fieldstone.services.storage.pool.nodes import NodeProblem
 from fieldstone.services.storage.pool.parts import Parts
 from fieldstone.services.storage.pool.tables import segment, share
 
-PENDING_MS = 3_600_000
+PENDING_MS = 86_400_000
 DROPPED_MS = 600_000
 GIVE_UP_MS = 30 * 86_400_000  # a node that has not answered for so long keeps what it has
 _PAGE = 1_000
