@@ -18,7 +18,7 @@ import msgspec
 from fieldstone.identity.keys import DeviceKey
 from fieldstone.services.storage import records
 from fieldstone.services.storage.provider.door import Door
-from fieldstone.services.storage.provider.orders import Listed, header
+from fieldstone.services.storage.provider.orders import Gateways, Listed, header
 from fieldstone.services.storage.provider.server import Server
 from fieldstone.services.storage.provider.store import Store
 from fieldstone.services.storage.records import ACCESS, AccessOrder
@@ -118,14 +118,16 @@ class Running:
 
 
 @contextmanager
-def running(folder: Path, capacity: int = 200 * MIB, *, use_lane: bool = True, **options: Any) -> Iterator[Running]:
-    """Serve a provider that knows one gateway."""
+def running(
+    folder: Path, capacity: int = 200 * MIB, *, use_lane: bool = True, gateways: Gateways | None = None, **options: Any
+) -> Iterator[Running]:
+    """Serve a provider that knows one gateway, or those that `gateways` knows."""
     store = Store(folder, capacity)
     key, gateway_key = DeviceKey.generate(), DeviceKey.generate()
     doors: list[Door] = []
 
     def make() -> Door:
-        doors.append(Door(store, key, Listed([gateway_key.public.device_id]), **options))
+        doors.append(Door(store, key, gateways or Listed([gateway_key.public.device_id]), **options))
         return doors[0]
 
     server = Server(make, "127.0.0.1", 0, use_lane=use_lane)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from fieldstone.errors import Retryable, UsageError
+from fieldstone.identity import DeviceKey
 from fieldstone.services.storage import records
 from fieldstone.services.storage.codes import fast_tree
 from fieldstone.services.storage.provider.duties import Duties, RegistryGateways
@@ -191,6 +192,33 @@ def test_gateways_are_those_of_the_registry_and_kept_for_the_next_start(tmp_path
     assert RegistryGateways(network.get, file).key_of("d") == "d-key"
     file.write_text("[")
     assert RegistryGateways(network.get, file).key_of("d") is None
+
+
+def test_a_gateway_that_enrolled_a_moment_ago_is_asked_for_and_a_flood_is_not(tmp_path: Path) -> None:
+    def stranger() -> str:
+        return DeviceKey.generate().public.device_id
+
+    asked: list[str] = []
+    enrolled: dict[str, dict[str, Any]] = {}
+
+    def get(path: str) -> Any:
+        asked.append(path)
+        name = path.removeprefix("/v1/devices/")
+        if name not in enrolled:
+            raise UsageError("404")
+        return enrolled[name]
+
+    known = RegistryGateways(get, tmp_path / "gateways.json")
+    new, sensor, gone = stranger(), stranger(), stranger()
+    enrolled.update({new: device(new), sensor: device(sensor, "WS2000"), gone: device(gone, revoked_ms=5)})
+    assert known.look_up(new) and known.key_of(new) == f"{new}-key"
+    assert not known.look_up(sensor) and not known.look_up(gone)
+    assert not known.look_up("did:key:zNonsense") and not known.look_up("../../admin")
+    before = len(asked)
+    assert before == 3  # what is no device id never leaves the house
+    assert not known.look_up(sensor)  # nor does a stranger's name twice
+    assert not any(known.look_up(stranger()) for _ in range(50))
+    assert len(asked) == 10
 
 
 def test_assigned_reads_are_reported_after_the_proofs(store: Store) -> None:

@@ -56,6 +56,31 @@ def test_what_is_stored_comes_back_and_the_receipt_commits_to_it(provider: Runni
     assert gateway.delete(SHARE).status == 204
 
 
+def test_a_gateway_that_the_list_does_not_know_yet_is_looked_up_while_it_waits(tmp_path: Path) -> None:
+    class Registry:
+        def __init__(self) -> None:
+            self.enrolled: set[str] = set()
+            self.known: set[str] = set()
+            self.looks = 0
+
+        def key_of(self, gateway: str) -> str | None:
+            return gateway if gateway in self.known else None
+
+        def look_up(self, gateway: str) -> bool:
+            self.looks += 1
+            self.known |= self.enrolled & {gateway}
+            return gateway in self.known
+
+    registry = Registry()
+    with running(tmp_path, gateways=registry) as provider:
+        gateway = provider.gateway
+        assert gateway.put(SHARE, some_bytes(1000)).code == "UNKNOWN_GATEWAY"
+        registry.enrolled.add(gateway.name)
+        assert gateway.put(SHARE, some_bytes(1000)).status == 201
+        assert gateway.delete(SHARE).status == 204
+    assert registry.looks == 2
+
+
 def test_orders_are_for_one_thing_from_one_gateway(provider: Running) -> None:
     gateway, other = provider.gateway, DeviceKey.generate().public.device_id
     data = some_bytes(1000)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 import msgspec
 
@@ -21,7 +21,7 @@ from fieldstone.services.storage import records
 from fieldstone.services.storage.provider.incoming import Incoming
 from fieldstone.services.storage.provider.index import Row
 from fieldstone.services.storage.provider.metrics import Metrics
-from fieldstone.services.storage.provider.orders import Gate, Gateways, Order, challenge_subject
+from fieldstone.services.storage.provider.orders import Gate, Gateways, LooksUp, Order, challenge_subject
 from fieldstone.services.storage.provider.reading import OpenShare
 from fieldstone.services.storage.provider.refusals import refuse
 from fieldstone.services.storage.provider.store import Store
@@ -151,6 +151,7 @@ class Door:
         self.vouchers = Vouchers(store.index, store.committer)
         self.threads = ThreadPoolExecutor(threads, thread_name_prefix="disk")
         self._gate = Gate(self.provider, gateways, store.clock)
+        self._gateways = gateways
         self._largest = largest_share_bytes
         self._receivers = ThreadPoolExecutor(most_pieces, thread_name_prefix="receive")
         self._pieces = asyncio.Semaphore(most_pieces)
@@ -179,11 +180,24 @@ class Door:
         """Keep memory for the next who needs it: mapping it anew costs more than what is done in it."""
         self._spare.append(buffer)
 
+    async def _admit(
+        self, authorization: bytes | None, operation: Literal["put", "get", "delete"], share: bytes
+    ) -> Order:
+        """Check an order; ask the network about a gateway that enrolled a moment ago. Raises Rejected."""
+        try:
+            return self._gate.admit(authorization, operation, share)
+        except Rejected as error:
+            if error.reason.code != "UNKNOWN_GATEWAY" or not isinstance(self._gateways, LooksUp):
+                raise
+            if not await asyncio.to_thread(self._gateways.look_up, error.subject):
+                raise
+        return self._gate.admit(authorization, operation, share)
+
     async def put(self, name: str, authorization: bytes | None, length: int | None, body: Body) -> Answer:
         """Store a share; the answer is the signed receipt. Raises Rejected, Gone."""
         started_s = time.perf_counter()
         share = share_id(name)
-        order = self._gate.admit(authorization, "put", share)
+        order = await self._admit(authorization, "put", share)
         if length is None:
             raise refuse("LENGTH_NEEDED", name)
         if length > self._largest:
@@ -289,7 +303,7 @@ class Door:
     async def delete(self, name: str, authorization: bytes | None) -> Answer:
         """Forget a share. Raises Rejected."""
         share = share_id(name)
-        order = self._gate.admit(authorization, "delete", share)
+        order = await self._admit(authorization, "delete", share)
         await asyncio.wrap_future(self.store.delete(share, order.record.gateway, order.digest, order.message))
         return Answer(204)
 
@@ -298,7 +312,7 @@ class Door:
 
         The order is one to `get` `challenge_subject(body)`, of no bytes.
         """
-        self._gate.admit(authorization, "get", challenge_subject(body))
+        await self._admit(authorization, "get", challenge_subject(body))
         try:
             challenge = msgspec.msgpack.decode(body, type=_Challenge)
         except msgspec.DecodeError as error:

@@ -14,12 +14,14 @@ import logging
 import sqlite3
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote
 
-from fieldstone.errors import FieldstoneError, Retryable, UsageError
+from fieldstone.errors import FieldstoneError, Rejected, Retryable, UsageError
+from fieldstone.identity.keys import PublicKey
 from fieldstone.services.storage import records
 from fieldstone.services.storage.challenge import LeafRead
 from fieldstone.services.storage.provider import index as index_
@@ -33,6 +35,9 @@ SERVICE = "storage"
 _MOST_PROOF_BYTES = 3_900_000
 _MOST_VOUCHERS = 500
 _ROUND = "answered_round"
+_LOOK_UPS, _LOOK_UP_S = 10, 10.0  # questions about strangers that anybody can cause, and in which time
+_STRANGER_S = 30.0  # a stranger is not asked about again so soon
+_MOST_STRANGERS = 1_000
 _MODELS = ("storage-gateway", "storage-provider", "storage-checker")
 
 
@@ -57,6 +62,9 @@ class RegistryGateways:
         self._read_s = -1e9
         self._missed = False
         self._keys: dict[str, str] = {}
+        self._looking = threading.Lock()
+        self._looked: deque[float] = deque(maxlen=_LOOK_UPS)
+        self._strangers: dict[str, float] = {}
         try:
             kept = json.loads(file.read_text())
             self._keys = {str(name): str(key) for name, key in kept.items()}
@@ -69,6 +77,41 @@ class RegistryGateways:
         if key is None:
             self._missed = True
         return key
+
+    def look_up(self, gateway: str) -> bool:
+        """Ask the network about one device that is not in the list: it may have enrolled a moment ago.
+
+        A flood of invented names costs the network ten questions in ten seconds, one at a time, and no name two.
+        """
+        try:
+            PublicKey.from_device_id(gateway)
+        except Rejected:
+            return False
+        if not self._looking.acquire(timeout=2.0):
+            return False
+        try:
+            now_s = time.monotonic()
+            if gateway in self._keys:
+                return True
+            if now_s - self._strangers.get(gateway, -1e9) < _STRANGER_S:
+                return False
+            if len(self._looked) == _LOOK_UPS and now_s - self._looked[0] < _LOOK_UP_S:
+                return False
+            self._looked.append(now_s)
+            if len(self._strangers) >= _MOST_STRANGERS:
+                self._strangers.clear()
+            self._strangers[gateway] = now_s
+            found = self._get(f"/v1/devices/{quote(gateway, safe=':')}")
+            if found["model"] not in _MODELS or found.get("revoked_ms"):
+                return False
+            self._keys = {**self._keys, gateway: str(found["key"])}
+            del self._strangers[gateway]
+            return True
+        except (FieldstoneError, KeyError, TypeError, ValueError) as error:
+            _LOG.info("the network does not vouch for %s now: %s", gateway[:80], error)
+            return False
+        finally:
+            self._looking.release()
 
     def refresh(self) -> None:
         """Read the list again when it is time. Raises what `get` raises."""

@@ -11,7 +11,7 @@ import base64
 import binascii
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from blake3 import blake3
 
@@ -35,6 +35,15 @@ class Gateways(Protocol):
 
     def key_of(self, gateway: str) -> str | None:
         """Return the did:key of the key that device `gateway` signs with now; None: it is not served."""
+        ...
+
+
+@runtime_checkable
+class LooksUp(Protocol):
+    """Gateways that can be asked for while a request waits."""
+
+    def look_up(self, gateway: str) -> bool:
+        """Ask now whether a device may order; False also when too many asked lately. May block; never raises."""
         ...
 
 
@@ -88,7 +97,7 @@ class Gate:
             raise refuse("ORDER_MALFORMED", "", f"{error.reason.code} {error.detail}") from None
         key = self._gateways.key_of(order.gateway)
         if key is None:
-            raise refuse("UNKNOWN_GATEWAY", order.gateway[:64])
+            raise refuse("UNKNOWN_GATEWAY", order.gateway[:128])
         public = PublicKey.from_device_id(key)
         if envelope.kid != public.kid or not verify(public, envelope.signed_bytes(ACCESS), envelope.signature):
             raise refuse("BAD_SIGNATURE", order.gateway)
