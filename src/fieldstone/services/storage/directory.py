@@ -58,6 +58,7 @@ def directory(so_far: EpochInput) -> Mapping[str, Mapping[str, Any]]:
     standings = from_table(so_far.carry.get("reputation"))
     silences = presences(so_far.carry.get(PRESENCE))
     failed = _failed(so_far)
+    shared = _shared(so_far)
     found: dict[str, dict[str, Any]] = {}
     for row in announced(so_far).iter_rows(named=True):
         device = row["device"]
@@ -72,6 +73,7 @@ def directory(so_far: EpochInput) -> Mapping[str, Mapping[str, Any]]:
             "score_ppm": 0 if silent_ms else score_ppm(standing),
             "heard_ms": presence.heard_ms if presence else 0,
             "silent_ms": silent_ms,
+            "shares_disk_with": shared.get(device, ""),
             "failed_count": len(shares),
             "failed": [share.hex() for share in shares[:MOST_FAILED]],
         }
@@ -85,6 +87,17 @@ def score_ppm(standing: Standing | None) -> int:
     if standing.state != GOOD:
         return 0
     return standing.audit.ppm * standing.online.ppm // PPM * standing.read.ppm // PPM
+
+
+def _shared(so_far: EpochInput) -> Mapping[str, str]:
+    """Return device → the device that earns for the disk which it shares (`live_rounds`)."""
+    table = so_far.carry.get("suspicions")
+    if table is None or not table.height:
+        return {}
+    from fieldstone.services.storage.live_rounds import groups_of
+
+    enrolled = dict(so_far.registry.select("device", "enrolled_ms").iter_rows())
+    return groups_of(table, enrolled, int(so_far.params["live_quorum"]))
 
 
 def _failed(so_far: EpochInput) -> dict[str, list[bytes]]:

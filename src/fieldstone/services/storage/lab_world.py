@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import msgspec
 import numpy as np
 import polars as pl
 from blake3 import blake3
@@ -20,8 +21,9 @@ from fieldstone.services.contract import DOCUMENT_SCHEMA, REGISTRY_SCHEMA, Epoch
 from fieldstone.services.storage import records, service
 from fieldstone.services.storage.challenge import Asked, LeafRead, decode_body
 from fieldstone.services.storage.codes.fast_tree import Tree, leaf_hash, leaf_range
+from fieldstone.services.storage.live_draw import ALONE, TOGETHER, challenge_seed, group
 from fieldstone.services.storage.rules.v1 import default_params, with_overrides
-from fieldstone.services.storage.schema import CHAIN, CHECK, DOCUMENTS, EGRESS_CLAIM, LEASE, PROOF, RELEASE
+from fieldstone.services.storage.schema import CHAIN, CHECK, DOCUMENTS, EGRESS_CLAIM, LEASE, LIVE, PROOF, RELEASE
 from fieldstone.services.storage.secret_draw import Links, is_drawn, leaf_drawn, pair_is_drawn
 from fieldstone.units import DAY_MS
 
@@ -80,6 +82,9 @@ class Provider:
     latency_ms: int
     shares: dict[bytes, Share] = field(default_factory=dict)
     label: str = "honest"
+    disk: str = ""  # who names the same one shares it
+    jitter_ms: float = 4.0  # of its line: mean of the noise of an answer
+    seek_ms: float = 0.3  # 8 for a hard disk
 
     @property
     def device(self) -> str:
@@ -127,6 +132,8 @@ class World:
         self.egress_bytes: dict[str, int] = {}
         self.customers: list[Customer] = []
         self.leased: dict[tuple[str, str], dict[bytes, None]] = {}  # (gateway, provider) → shares
+        self.is_live = False  # whether customers ask at the same moment
+        self.jams = 0.1  # how often a customer's own line is jammed then
         self.reader = ""  # who signed the order of the read that a provider sees now
         self.open_tests: frozenset[tuple[str, bytes, int]] = frozenset()  # what anybody works out of the round's seed
         self.carry: Mapping[str, pl.DataFrame] = {}
@@ -285,6 +292,8 @@ class World:
                 self._ask(due, device, asked, questions)
             for customer in self.customers:
                 self._read_in_secret(due, customer, asked)
+                if self.is_live:
+                    self._measure(due, customer, asked)
             rounds.append(asked)
         self.now_ms = end_ms
         self._deliver(due, end_ms)
@@ -333,6 +342,41 @@ class World:
             checks = [check for check in checks if check.outcome == "ok"]
         body = records.encode(records.CheckSet(number=asked.number, checks=tuple(checks), secret=secret))
         due.append((asked.issued_ms + 900_000, len(due), CHECK, one.device, body))
+
+    def _measure(self, due: list[tuple[int, int, str, str, bytes]], one: Customer, asked: Round) -> None:
+        """Let a customer ask two providers and a control alone and at once; times follow from lines and disks."""
+        paid = sorted(device for gateway, device in self.leased if gateway == one.device)
+        places = {device: ("", "+50+0") for device in paid}
+        drawn = group(asked.seed, one.device, places, int(self.params["live_every_rounds"]))
+        if drawn is None:
+            return
+        jam_ms = float(self.dice.gamma(2.0, 60.0)) if self.dice.random() < self.jams else 0.0
+        three = [self.provider(device) for device in drawn]
+        disks = [one.disk or one.name for one in three]
+        measures = []
+        for provider, disk in zip(three, disks, strict=True):
+            work_ms = int(self.params["live_questions"]) * provider.seek_ms
+            base_ms = provider.latency_ms + work_ms
+            alone_ms = base_ms + self.dice.gamma(2.0, provider.jitter_ms / 2)
+            together_ms = base_ms + self.dice.gamma(2.0, provider.jitter_ms / 2) + jam_ms
+            together_ms += work_ms * (disks.count(disk) - 1)
+            receipts = []
+            for phase in (ALONE, TOGETHER):
+                challenge = challenge_seed(asked.seed, one.device, provider.device, phase)
+                said = records.LiveReceipt(provider=provider.device, seed=challenge, proofs=bytes(32))
+                receipts.append(records.sign(provider.key, said, records.LIVE_RECEIPT))
+            measures.append(
+                records.LiveMeasure(
+                    provider=provider.device,
+                    alone_us=int(1_000 * alone_ms),
+                    together_us=int(1_000 * (together_ms if not one.lies else 9 * alone_ms)),
+                    receipts=(receipts[0], receipts[1]),
+                )
+            )
+        if one.lies:  # about the two, not about the control
+            measures[2] = msgspec.structs.replace(measures[2], together_us=measures[2].alone_us)
+        body = records.encode(records.LiveSet(number=asked.number, measures=tuple(measures)))
+        due.append((asked.issued_ms + 300_000, len(due), LIVE, one.device, body))
 
     def _secret_read(
         self, one: Customer, secret: bytes, asked: Round, device: str, share: bytes

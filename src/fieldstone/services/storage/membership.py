@@ -2,7 +2,7 @@
 
     join          enrol the gateway's key once, owned by its operator's wallet
     Upkeep        until cancelled: ask who lives, repair, sweep; in a network also look for providers, report leases, and
-                  test-read in secret what is paid for
+                  test-read in secret what is paid for, and ask providers at the same moment
 
 Every loop goes on after a failure; nothing here is lost on kill -9, since what is due is a state in the gateway's database
 (`pool.lease`) or a message in the agent's buffer.
@@ -26,8 +26,8 @@ from fieldstone.identity import entries
 from fieldstone.identity.keys import Signer
 from fieldstone.identity.wallet import Wallet
 from fieldstone.services.storage.permanence import CoverReporter
-from fieldstone.services.storage.permanence import CoverReporter
 from fieldstone.services.storage.pool import Directory, LeaseReporter, Pool, Repair, RepairRules, Sweeper, Watch
+from fieldstone.services.storage.pool.live_checker import LiveChecker
 from fieldstone.services.storage.pool.secret_reader import SecretReader
 from fieldstone.services.storage.pool.watch import Absence
 from fieldstone.services.storage.rules.v1 import default_params, with_overrides
@@ -126,12 +126,6 @@ class Upkeep:
             lambda kind, body: agent.send_document(SERVICE, kind, body),
         )
 
-        covers = CoverReporter(
-            self._pool.parts.database,
-            self._pool.parts.clock,
-            lambda kind, body: agent.send_document(SERVICE, kind, body),
-        )
-
         async def look() -> None:
             self._pool.directory.renew(await asyncio.to_thread(listing, door))
             await repair.heed_audits()
@@ -141,6 +135,9 @@ class Upkeep:
         secrets = SecretReader(
             self._pool.parts, chain, params, door.get, lambda kind, body: agent.send_document(SERVICE, kind, body)
         )
+        live = LiveChecker(
+            self._pool.parts, params, door.get, lambda kind, body: agent.send_document(SERVICE, kind, body)
+        )
         stop = threading.Event()
         sending = threading.Thread(target=agent.run, args=(stop,), name="storage-agent", daemon=True)
         sending.start()
@@ -148,8 +145,8 @@ class Upkeep:
             _again("directory", look, self._pace.directory_s),
             _again("leases", reporter.once, self._pace.leases_s),
             _again("covers", covers.once, self._pace.leases_s),
-            _again("covers", covers.once, self._pace.leases_s),
             _again("secret_reads", secrets.once, self._pace.rounds_s),
+            _again("live", live.once, self._pace.rounds_s),
         ]
         try:
             await asyncio.gather(*loops)

@@ -14,6 +14,8 @@ device key of the network. The purpose in the signed context keeps one kind of r
     provider → network    ProofSet        in a `proof` report: the answer to a round
     checker  → network    RetrievalCheck  in a `check` report: what an assigned test read gave
     gateway  → network    ReaderChain     in a `chain` report: what its secret test reads will be drawn from
+    provider → gateway    LiveReceipt     "I answered this live challenge": in the header of the answer
+    gateway  → network    LiveSet         in a `live` report: how long providers took, alone and at the same moment
 """
 
 from __future__ import annotations
@@ -33,6 +35,8 @@ NotNegative = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 Positive = Annotated[int, msgspec.Meta(gt=0, le=2**62)]
 
 RECEIPT, ACCESS = b"fieldstone/storage/receipt/v1\0", b"fieldstone/storage/access/v1\0"
+LIVE_RECEIPT = b"fieldstone/storage/live-receipt/v1\0"
+LIVE_HEADER = "fieldstone-live-receipt"  # of the answer to a live challenge: base64url of a signed LiveReceipt
 
 
 class _Record(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
@@ -163,7 +167,36 @@ class ReaderChain(_Record, frozen=True):
     length: Annotated[int, msgspec.Meta(gt=0, le=65_536)]
 
 
+class LiveReceipt(_Record, frozen=True):
+    """A provider answered a live challenge of `seed` with proofs of BLAKE3 `proofs`; signed for LIVE_RECEIPT."""
+
+    provider: str
+    seed: Hash
+    proofs: Hash
+
+
+class LiveMeasure(_Record, frozen=True):
+    """How long a provider took for a challenge alone, and for one at the same moment as others; its receipts of both."""
+
+    provider: str
+    alone_us: NotNegative
+    together_us: NotNegative
+    receipts: tuple[bytes, bytes]
+
+
+class LiveSet(_Record, frozen=True):
+    """Body of a `live` report: round `number` made this gateway ask these providers at the same moment (`live_draw`)."""
+
+    number: NotNegative
+    measures: tuple[LiveMeasure, ...]
+
+
 R = TypeVar("R", bound=_Record)
+
+
+def live_purpose(seed: bytes) -> bytes:
+    """Return the signed context of an answer to a live challenge: it answers this seed only."""
+    return b"fieldstone/storage/live/v1\0" + seed
 
 
 def encode(record: _Record) -> bytes:

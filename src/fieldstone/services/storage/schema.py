@@ -18,7 +18,7 @@ KIB_S_PER_GIB_MONTH = GIB // 1_024 * MONTH_S
 STORAGE, EGRESS, PERMANENT, PERMANENT_STORAGE = "storage", "egress", "permanent", "permanent-storage"
 LEASE, RELEASE, COVER, EGRESS_CLAIM = "lease", "release", "cover", "egress"
 PROOF, CHECK, SPACE = "proof", "check", "space"
-CHAIN = "chain"
+CHAIN, LIVE = "chain", "live"
 ANNOUNCE, DELETED = "announce", "deleted"
 
 DOCUMENTS: dict[str, Document] = {
@@ -33,6 +33,7 @@ DOCUMENTS: dict[str, Document] = {
     PROOF: Document(4_194_304, "A provider's answers to a round: leaves and their paths, in the order asked."),
     CHECK: Document(65_536, "What the test reads gave that a round assigned to this device."),
     CHAIN: Document(256, "A gateway's commitment to the secrets that its test reads will be drawn from."),
+    LIVE: Document(8_192, "How long providers took for challenges alone and at the same moment, with their receipts."),
     SPACE: Document(1_048_576, "A provider's proof of empty capacity."),
 }
 

@@ -27,6 +27,7 @@ from fieldstone.services.storage.directory import ANNOUNCED, announced
 from fieldstone.services.storage.egress import EGRESS_SCHEMA
 from fieldstone.services.storage.epoch_reads import Reads, read_checks, with_reads
 from fieldstone.services.storage.holdings import FOREVER, HOLDING_SCHEMA
+from fieldstone.services.storage.live_rounds import SUSPICIONS, Suspicions, suspicions
 from fieldstone.services.storage.presence import PRESENCE
 from fieldstone.services.storage.presence import to_table as to_presence
 from fieldstone.services.storage.reputation import DISQUALIFIED, SUSPENDED, Standing, from_table, starting, to_table
@@ -49,10 +50,11 @@ def check_fleet(whole: EpochInput, device_checks: pl.DataFrame) -> FleetVerdicts
     held = held.select(list(HELD_SCHEMA)).cast(dict(HELD_SCHEMA)).sort("device", "share", "from_position")  # type: ignore[arg-type]
     before = from_table(whole.carry.get("reputation"))
     reads = read_checks(whole, checks, held, operators, before)
+    shared = suspicions(whole, held, posed_rounds(whole))
     held = with_reads(mark(held, operators, whole.params), reads)
     standings = _standings(whole, checks, reads, before)
     covered, unreadable = covers(whole)
-    desk = _Desk(whole, checks, with_product(held, covered), reads, standings, unreadable)
+    desk = _Desk(whole, checks, with_product(held, covered), reads, standings, unreadable, shared)
     verdicts = [desk.verdict(row) for row in checks.iter_rows(named=True)]
     verdicts += [_stranger(device, whole.epoch) for device in sorted(_reporters(whole) - set(operators))]
     table = pl.DataFrame(verdicts, schema=VERDICT_SCHEMA, orient="row").sort("device")
@@ -67,6 +69,7 @@ def check_fleet(whole: EpochInput, device_checks: pl.DataFrame) -> FleetVerdicts
         "reads": reads.open_reports,
         SECRET_READS: reads.secret_reports,
         CHAINS: reads.chains,
+        SUSPICIONS: shared.table,
         "reputation": to_table(standings.values()),
         ANNOUNCED: announced(whole),
         PRESENCE: to_presence(checks),
@@ -103,7 +106,9 @@ class _Desk:
         reads: Reads,
         standings: Mapping[str, Standing],
         unreadable_covers: Mapping[str, int],
+        suspected: Suspicions,
     ) -> None:
+        self._live = suspected
         self._whole, self._checks, self._reads, self._standings = whole, checks, reads, standings
         counts = pl.col("flaw") == ""
         own_ppm = int(whole.params["own_gateway_ppm"])
@@ -152,7 +157,8 @@ class _Desk:
         if standing.state == DISQUALIFIED:
             income_ppm = 0
         self._quality[device] = income_ppm
-        quality_ppm = 0 if standing.state == SUSPENDED else income_ppm
+        earns = self._live.shared.get(device, device) == device
+        quality_ppm = income_ppm if standing.state != SUSPENDED and earns else 0
         quantity = due = proven = 0
         if sums is not None:
             due, proven = sums["due"], sums["proven"] + sums["own"]
@@ -198,6 +204,7 @@ class _Desk:
             "SILENT": row["silent_ms"] > 0 and sums is not None,
             "MISSED_ROUND": "silent" in states,
             "LATE": any(one["late_ms"] for one in rounds),
+            "SHARED_DISK": device in self._live.shared,
             "DUPLICATE_SEGMENT": "DUPLICATE_SEGMENT" in flaws,
             "COPIED_SHARE": "COPIED_SHARE" in flaws,
             "RETRIEVAL_FAILING": bool(bad) or (secret is not None and secret.counted[1] > 0),
@@ -211,8 +218,8 @@ class _Desk:
             "OWN_GATEWAY": sums is not None and sums["own"] > 0,
             "DISSENTING_CHECKER": bool(dissents) or (dissented > agreed),
             "CHECK_NOT_DONE": reads.silent.get(device, 0) > 0,
-            "UNASKED_CHECK": reads.unasked.get(device, 0) > 0,
-            "BAD_REPORT": row["bad_reports"] + reads.bad_reports.get(device, 0) > 0,
+            "UNASKED_CHECK": reads.unasked.get(device, 0) + self._live.unasked.get(device, 0) > 0,
+            "BAD_REPORT": row["bad_reports"] + reads.bad_reports.get(device, 0) + self._live.bad.get(device, 0) > 0,
             "SPACE_UNPROVEN": row["bad_space"] > 0,
             "GATEWAY": sums is None and device in self._gateways,
             "NO_HOLDINGS": sums is None and device not in self._gateways,
@@ -262,6 +269,9 @@ class _Desk:
                 "operators": secret.operators,
                 "share_good_ppm": secret.good_ppm,  # null: too few operators read
             }
+        if device in self._live.shared:
+            group = [one for one, leader in self._live.shared.items() if leader == self._live.shared[device]]
+            tree["shared_disk"] = {"devices": group, "earns": self._live.shared[device]}
         if sums is not None:
             tree["units"] = {
                 "due": sums["due"],
@@ -335,7 +345,6 @@ class _Desk:
                 ]
         paid = [row for row in rows if row[3] > 0 and row[0] in enrolled]
         return pl.DataFrame(paid, schema=USAGE_SCHEMA, orient="row").sort("payer", "device", "product")
-
 
     def sold(self) -> pl.DataFrame:
         """Return SOLD_SCHEMA: what customers' own data made of each quantity. Call it after all verdicts."""

@@ -15,13 +15,16 @@ from sqlalchemy import delete
 from fieldstone.identity.keys import DeviceKey
 from fieldstone.services.storage import records
 from fieldstone.services.storage.codes import fast_tree
-from fieldstone.services.storage.pool import Directory, Node, Pool, Profile, Sweeper
+from fieldstone.services.storage.live_draw import ALONE, TOGETHER, challenge_seed
+from fieldstone.services.storage.pool import Directory, LeaseReporter, Node, Pool, Profile, Sweeper
+from fieldstone.services.storage.pool.live_checker import LiveChecker
 from fieldstone.services.storage.pool.nodes import NodeProblem
-from fieldstone.services.storage.pool.tables import node
+from fieldstone.services.storage.pool.tables import node, share
 from fieldstone.services.storage.provider.door import Door, live_purpose
 from fieldstone.services.storage.provider.orders import Listed
 from fieldstone.services.storage.provider.server import Server
 from fieldstone.services.storage.provider.store import Store
+from fieldstone.services.storage.rules.v1 import default_params, with_overrides
 from fieldstone.state.engine import connect_state, writing
 from tests.services.storage.pool.conftest import everything, pieces
 
@@ -96,3 +99,40 @@ async def test_reading_goes_on_with_a_database_restored_from_a_backup(net: tuple
     with writing(pool.parts.database.engine) as connection:  # the backup knows nothing of these reads
         connection.execute(delete(node))
     assert await everything(pool, stored) == body
+
+
+async def test_providers_are_asked_at_the_same_moment_and_sign_for_it(net: tuple[Pool, list[Store]]) -> None:
+    pool, _ = net
+    body = os.urandom(900_000)
+    stored = await pool.write(pieces(body), profile=PROFILE, size_hint=len(body))
+    with writing(pool.parts.database.engine) as connection:
+        pool.adopt(connection, stored)
+    await LeaseReporter(pool.parts, lambda kind, body: None).once()
+    sent: list[tuple[str, bytes]] = []
+    seed = os.urandom(32)
+    latest = {"number": 7, "seed": seed.hex(), "issued_ms": pool.clock.now_ms() + 1_000}
+
+    async def at_once(seconds: float) -> None:
+        pass
+
+    def checker() -> LiveChecker:
+        params = with_overrides(default_params(), {"live_every_rounds": 1})
+        return LiveChecker(
+            pool.parts, params, lambda path: latest, lambda kind, body: sent.append((kind, body)), sleep=at_once
+        )
+
+    assert await (one := checker()).once() is True
+    assert await one.once() is None
+    [(kind, report)] = sent
+    said = records.decode(report, records.LiveSet)
+    gateway = pool.parts.nodes.gateway
+    assert (kind, said.number, len(said.measures)) == ("live", 7, 3)
+    for measure in said.measures:
+        assert measure.alone_us > 0 and measure.together_us > 0
+        for receipt, phase in zip(measure.receipts, (ALONE, TOGETHER), strict=True):
+            signed = records.open_signed(receipt, records.LiveReceipt, measure.provider, records.LIVE_RECEIPT)
+            assert signed.seed == challenge_seed(seed, gateway, measure.provider, phase)
+    with writing(pool.parts.database.engine) as connection:  # a root that is not theirs: no answer counts
+        connection.execute(share.update().values(root=bytes(32)))
+    assert await checker().once() is False
+    assert len(sent) == 1

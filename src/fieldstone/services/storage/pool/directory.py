@@ -137,7 +137,8 @@ def _listed(device: dict[str, object], url: object) -> Node:
     facts = {
         "did": device.get("key") or device.get("device"),
         "url": url,
-        "operator": device.get("operator") or UNKNOWN,
+        # who shares a disk is one operator, whatever their names
+        "operator": device.get("shares_disk_with") or device.get("operator") or UNKNOWN,
         "lat": device.get("lat"),
         "lon": device.get("lon"),
         "region": device.get("region") or UNKNOWN,

@@ -30,6 +30,7 @@ from fieldstone.services.storage.pool.wire import Answer, Blocks, Line, Sink, Wi
 ORDER_LIFE_MS = 600_000
 LEAST_TIME_S = 15.0
 LEAST_BYTES_PER_S = 150_000  # slower than this is failed (reference 2.5)
+LARGEST_PROOFS = 2_097_152  # of an answer to a live challenge
 _SMOOTH = 0.2
 
 Kind = Literal["offline", "timeout", "refused", "missing", "full", "broken", "bad_receipt"]
@@ -167,19 +168,34 @@ class Nodes:
 
         Raises NodeProblem.
         """
+        return (await self.live(node, body))[0]
+
+    async def live(self, node: Node, body: bytes) -> tuple[bytes, bytes, int]:
+        """Ask a live challenge; return the signed ProofSet, the signed LiveReceipt and how many µs it took.
+
+        Raises NodeProblem.
+        """
 
         async def blocks() -> Blocks:
             yield (memoryview(body),)
 
         headers = (("authorization", self._order("get", node, blake3(body).digest()[:16])),)
+        room = _Room(LARGEST_PROOFS)
+        began = time.monotonic()
         try:
             async with asyncio.timeout(LEAST_TIME_S):
                 answer = await self._exchange(
-                    node, len(body), "POST", "/v1/challenge", headers, length=len(body), body=blocks
+                    node, len(body), "POST", "/v1/challenge", headers, length=len(body), body=blocks, sink=room
                 )
         except TimeoutError:
             raise self.timed_out(node, f"no answer to a challenge within {LEAST_TIME_S:.0f} s") from None
-        return answer.body
+        took_us = int((time.monotonic() - began) * 1_000_000)
+        text = answer.headers.get(records.LIVE_HEADER.encode(), b"")
+        try:
+            receipt = base64.urlsafe_b64decode(text + b"=" * (-len(text) % 4))
+        except ValueError:
+            receipt = b""
+        return room.taken(), receipt, took_us
 
     async def is_up(self, node: Node) -> bool:
         """Ask whether a node lives, and take note."""
@@ -310,6 +326,31 @@ class Nodes:
         if said.code == "VOUCHER_TOO_LOW":
             problem.egress_bytes = said.egress_bytes
         return problem
+
+
+class _Room:
+    """A sink for an answer of unknown length up to `most_bytes` (wire.Sink)."""
+
+    waited_s = 0.0
+
+    def __init__(self, most_bytes: int) -> None:
+        self._all = memoryview(bytearray(most_bytes))
+        self._at = 0
+
+    def taken(self) -> bytes:
+        return bytes(self._all[: self._at])
+
+    def buffer(self) -> memoryview:
+        return self._all[self._at :]
+
+    def buffers(self) -> list[memoryview]:
+        return [self.buffer()]
+
+    def advance(self, count: int) -> None:
+        self._at += count
+
+    def wait(self, resume: Callable[[], None]) -> bool:
+        return False
 
 
 def time_limit_s(size_bytes: int) -> float:

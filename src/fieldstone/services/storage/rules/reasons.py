@@ -125,8 +125,9 @@ _ALL = (
     ),
     VerdictReason(
         "SHARED_DISK",
-        "Live challenges at the same time slow several devices down as one disk would.",
-        "Give every device its own disk; one disk earns once.",
+        "Gateways of several operators found again and again that challenges at the same moment slow these devices down "
+        "as one disk would; one of them earns.",
+        "Give every device its own disk; the suspicion falls with every measurement that finds nothing.",
     ),
     VerdictReason(
         "OUTSOURCED",

@@ -94,6 +94,24 @@ PARAMETERS: dict[str, Parameter] = {
     "checker_decay_ppm": Parameter(980_000, "ppm", "memory of a checker's weight per report", OWN),
     "checker_start": Parameter(20, "reports", "in agreement in advance, as a checker's weight begins", OWN),
     "checker_dissent_ppm": Parameter(700_000, "ppm", "weight below which a checker is told that it dissents", OWN),
+    # same-time challenges
+    "live_every_rounds": Parameter(2, "rounds", "a gateway asks two providers and a third at once so often", OWN),
+    "live_questions": Parameter(
+        16,
+        "leaves",
+        "in one challenge at the same moment: 128 ms of a hard disk's seeks, 50 ms of a 10 Mbit/s line",
+        OWN,
+    ),
+    "live_slowed_ppm": Parameter(1_500_000, "ppm", "of the time alone, from which an answer counts as slowed", OWN),
+    "live_slowed_us": Parameter(3_000, "µs", "…and at least so much longer", OWN),
+    "live_hit_micronats": Parameter(
+        1_609_438, "10⁻⁶ nat", "both slowed and the third not: adds ln(0.5/0.1)", "Page 1954; H0 10 %, H1 50 %"
+    ),
+    "live_miss_micronats": Parameter(587_787, "10⁻⁶ nat", "not so: subtracts −ln(0.5/0.9)", "as before"),
+    "live_alarm_micronats": Parameter(
+        13_815_511, "10⁻⁶ nat", "alarm of one operator's gateways at ln(10⁶)", "one in 10⁶ measurements at most"
+    ),
+    "live_quorum": Parameter(2, "operators", "of gateways must raise the alarm about a pair", "nobody accuses alone"),
     # standing
     "appeal_s": Parameter(604_800, "s", "a suspended device has so long to recover or appeal", f"{STORJ}: 168 h"),
     "recover_questions": Parameter(459, "leaves", "answered without a failure after a suspension reinstate", OWN),
@@ -138,12 +156,13 @@ def with_overrides(params: Mapping[str, Any], overrides: Mapping[str, Any]) -> d
             raise UsageError(f"parameter {key!r} must be a value like {old!r}, not {value!r}")
         if min(numbers) < 1 and key in _POSITIVE:
             raise UsageError(f"parameter {key!r} must be at least 1, not {value!r}")
-        if key.endswith("_ppm") and value > 1_000_000:
+        if key.endswith("_ppm") and value > 1_000_000 and key not in _ABOVE_ONE:
             raise UsageError(f"parameter {key!r} is a share of at most 1,000,000 ppm, not {value!r}")
         tree[key] = list(numbers) if isinstance(old, list) else value
     return tree
 
 
+_ABOVE_ONE = {"live_slowed_ppm"}  # ratios, not shares
 _POSITIVE = {
     "round_s",
     "answer_within_s",
@@ -159,5 +178,8 @@ _POSITIVE = {
     "committee_quorum",
     "secret_every_rounds",
     "secret_quorum",
+    "live_every_rounds",
+    "live_questions",
+    "live_quorum",
     "space_every_rounds",
 }

@@ -1,0 +1,174 @@
+"""From same-time challenges to a verdict: slowly, by several, and never about a slow line.
+
+A measurement is a *hit* when both suspects took `live_slowed_ppm` times as long together as alone, and the control did
+not: what slows all three is the checker's own line, and such a measurement is void, as are ones whose receipts do not
+verify. For each pair and each operator of gateways a sum (CUSUM) rises by ln(0.5/0.1) with a hit and falls by
+−ln(0.5/0.9) with a miss; an operator raises the alarm at ln(10⁶), which a pair whose hits come by chance reaches at most
+once in a million measurements (10 % of hits; the noisiest lines simulated, ± 200 ms, give 9.7 %). A pair shares a disk when `live_quorum`
+operators, none of them the owner of one of the two, have their alarm up. It comes down when the sum is back at zero.
+
+Of the devices that share a disk one earns: the one enrolled first. The others' quality is 0, which ends their bootstrap;
+customers go on paying for what is proven, and the directory names the group, so that placement takes it for one operator.
+What it cannot tell from a disk is a slow line that both share (below about 8 Mbit/s for 16 leaves of 4 KiB).
+The timings are the gateway's word, the answers the provider's: a lie needs as many operators as an alarm does.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from fieldstone.errors import Rejected
+from fieldstone.services.contract import EpochInput
+from fieldstone.services.storage import records
+from fieldstone.services.storage.challenge import Posed
+from fieldstone.services.storage.directory import announced
+from fieldstone.services.storage.holdings import device_keys, opened
+from fieldstone.services.storage.live_draw import ALONE, TOGETHER, challenge_seed, group
+from fieldstone.services.storage.pool.directory import prefix_of, region_of
+from fieldstone.services.storage.schema import LIVE
+
+__all__ = ["LIVE_SCHEMA", "SUSPICIONS", "Suspicions", "groups_of", "suspicions", "weigh"]
+
+SUSPICIONS = "suspicions"  # the table that is carried
+LIVE_SCHEMA: dict[str, pl.DataType] = {
+    "first": pl.String(),  # of the two in alphabetical order
+    "second": pl.String(),
+    "operator": pl.String(),  # of the gateways that measured
+    "sum": pl.Int64(),  # 10⁻⁶ nat
+    "is_up": pl.Boolean(),
+    "measured": pl.Int64(),
+    "hits": pl.Int64(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Suspicion:
+    """What one operator's gateways found about a pair so far."""
+
+    sum: int = 0
+    is_up: bool = False
+    measured: int = 0
+    hits: int = 0
+
+    def after(self, is_hit: bool, params: Mapping[str, Any]) -> Suspicion:
+        """Return the suspicion after a measurement."""
+        alarm = int(params["live_alarm_micronats"])
+        step = int(params["live_hit_micronats"]) if is_hit else -int(params["live_miss_micronats"])
+        now = min(max(0, self.sum + step), 2 * alarm)
+        return Suspicion(now, now >= alarm or (self.is_up and now > 0), self.measured + 1, self.hits + is_hit)
+
+
+@dataclass(frozen=True)
+class Suspicions:
+    """`table`: LIVE_SCHEMA. `shared`: device → the device of its group that was enrolled first. `bad`: reports that
+    could not be used, `unasked`: that no round drew, by gateway."""
+
+    table: pl.DataFrame
+    shared: Mapping[str, str]
+    bad: Mapping[str, int]
+    unasked: Mapping[str, int]
+
+
+def weigh(measures: Sequence[records.LiveMeasure], params: Mapping[str, Any]) -> bool | None:
+    """Tell whether a measurement (first, second, control) is a hit; None when it is void."""
+    slowed = [
+        one.together_us * 1_000_000 >= one.alone_us * int(params["live_slowed_ppm"])
+        and one.together_us - one.alone_us >= int(params["live_slowed_us"])
+        for one in measures
+    ]
+    return None if slowed[2] else slowed[0] and slowed[1]
+
+
+def suspicions(whole: EpochInput, held: pl.DataFrame, rounds: Sequence[Posed]) -> Suspicions:
+    """Fold the epoch's `live` reports into the carried sums."""
+    wallets = {device: owner.lower() for device, owner in whole.registry.select("device", "operator").iter_rows()}
+    state = {(row[0], row[1], row[2]): Suspicion(*row[3:]) for row in _carried(whole).iter_rows()}
+    posed = {one.asked.number: one.asked for one in rounds}
+    within_ms = int(whole.params["check_within_s"]) * 1_000
+    table = whole.evidence.get(LIVE)
+    bad: dict[str, int] = defaultdict(int)
+    unasked: dict[str, int] = defaultdict(int)
+    done: set[tuple[str, int]] = set()
+    places = _places(whole)
+    keys = device_keys(whole)
+    reports = () if table is None else table.sort("position").select("device", "received_ms", "body").iter_rows()
+    for gateway, received_ms, body in reports:
+        try:
+            said = records.decode(body, records.LiveSet)
+        except Rejected:
+            bad[gateway] += 1
+            continue
+        asked = posed.get(said.number)
+        if gateway not in wallets or asked is None or (gateway, said.number) in done:
+            unasked[gateway] += 1
+            continue
+        if received_ms > asked.issued_ms + within_ms:
+            continue  # late is nothing
+        done.add((gateway, said.number))
+        at = (pl.col("from_position") < asked.position) & (pl.col("until_position") > asked.position)
+        paid = held.filter((pl.col("gateway") == gateway) & at)["device"].unique().to_list()
+        near = {device: places.get(device, ("", "")) for device in paid}
+        drawn = group(asked.seed, gateway, near, int(whole.params["live_every_rounds"]))
+        if drawn is None or tuple(one.provider for one in said.measures) != drawn:
+            unasked[gateway] += 1
+            continue
+        if not all(_is_answered(asked.seed, gateway, one, keys) for one in said.measures):
+            bad[gateway] += 1
+            continue
+        is_hit = weigh(said.measures, whole.params)
+        owner, (first, second) = wallets[gateway], sorted(drawn[:2])
+        if is_hit is None or owner in (wallets.get(first), wallets.get(second)):
+            continue
+        state[first, second, owner] = state.get((first, second, owner), Suspicion()).after(is_hit, whole.params)
+    rows = [(*key, *_fields(one)) for key, one in sorted(state.items())]
+    found = pl.DataFrame(rows, schema=LIVE_SCHEMA, orient="row")
+    enrolled = dict(whole.registry.select("device", "enrolled_ms").iter_rows())
+    return Suspicions(found, groups_of(found, enrolled, int(whole.params["live_quorum"])), bad, unasked)
+
+
+def groups_of(table: pl.DataFrame, enrolled: Mapping[str, int], quorum: int) -> dict[str, str]:
+    """Return device → first enrolled device of its group, for devices in pairs that enough operators accuse."""
+    up = table.filter(pl.col("is_up")).group_by("first", "second").agg(count=pl.col("operator").n_unique())
+    pairs = up.filter(pl.col("count") >= quorum).select("first", "second").sort("first", "second").rows()
+    leader: dict[str, str] = {}
+
+    def find(device: str) -> str:
+        while leader.setdefault(device, device) != device:
+            device = leader[device]
+        return device
+
+    for first, second in pairs:
+        low, high = sorted((find(first), find(second)), key=lambda one: (enrolled.get(one, 2**62), one))
+        leader[high] = low
+    return {device: find(device) for device in sorted(leader)}
+
+
+def _fields(one: Suspicion) -> tuple[int, bool, int, int]:
+    return one.sum, one.is_up, one.measured, one.hits
+
+
+def _carried(whole: EpochInput) -> pl.DataFrame:
+    return whole.carry.get(SUSPICIONS, pl.DataFrame(schema=LIVE_SCHEMA)).select(list(LIVE_SCHEMA))
+
+
+def _places(whole: EpochInput) -> dict[str, tuple[str, str]]:
+    places = {device: (lat, lon) for device, lat, lon in whole.registry.select("device", "lat", "lon").iter_rows()}
+    urls = dict(announced(whole).select("device", "url").iter_rows())
+    return {device: (prefix_of(url), region_of(*places.get(device, (None, None)))) for device, url in urls.items()}
+
+
+def _is_answered(seed: bytes, gateway: str, one: records.LiveMeasure, keys: Mapping[str, tuple[str, ...]]) -> bool:
+    """Tell whether the provider signed that it answered both challenges."""
+    for receipt, phase in zip(one.receipts, (ALONE, TOGETHER), strict=True):
+        try:
+            said = opened(receipt, records.LiveReceipt, one.provider, records.LIVE_RECEIPT, keys)
+        except Rejected:
+            return False
+        if said.provider != one.provider or said.seed != challenge_seed(seed, gateway, one.provider, phase):
+            return False
+    return True

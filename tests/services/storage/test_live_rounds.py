@@ -1,0 +1,177 @@
+"""Same-time challenges as verdicts: several operators, again and again; noisy and slow lines are nobody's fault."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import polars as pl
+import pytest
+
+from fieldstone.services.storage import records, service
+from fieldstone.services.storage.directory import directory
+from fieldstone.services.storage.lab_providers import Honest
+from fieldstone.services.storage.lab_world import World
+from fieldstone.services.storage.live_draw import challenge_seed, group
+from fieldstone.services.storage.live_rounds import Suspicion, groups_of, weigh
+from fieldstone.services.storage.rules.v1 import default_params
+from tests.services.storage.worlds import named
+
+PARAMS = default_params()
+
+
+def measured(seed: int, *, liars: int = 0, customers: int = 2) -> World:
+    world = World(seed, overrides={"live_every_rounds": 1, "questions_per_day": 48, "secret_every_rounds": 48})
+    world.is_live = True
+    for number in range(2):
+        world.add(f"honest{number}", Honest())
+    for number in range(2):
+        one = world.add(f"same{number}", Honest())
+        one.disk, one.seek_ms = "one", 8.0
+    for number in range(customers):
+        world.store(1, gateway=world.add_customer(f"customer{number}", lies=number < liars).key)
+    for one in world.providers:
+        told = records.Announcement(url="http://10.0.0.1:9000", capacity_bytes=10)
+        world.report("announce", one.device, records.encode(told))
+    return world
+
+
+@pytest.fixture(scope="module")
+def played() -> tuple:
+    world = measured(61)
+    whole = result = None
+    for _ in range(2):
+        whole, result = world.run(36.0)
+    return world, whole, result
+
+
+def test_two_names_on_one_disk_earn_once_and_count_as_one_operator(played: tuple) -> None:
+    world, _, result = played
+    rows = named(world, result)
+    same = sorted(("same0", "same1"), key=lambda name: rows[name]["device"])
+    assert "SHARED_DISK" in rows["same0"]["reasons"] and "SHARED_DISK" in rows["same1"]["reasons"]
+    assert [rows[name]["quality_ppm"] for name in same] == [1_000_000, 0]
+    assert rows[same[1]]["detail"]["shared_disk"]["earns"] == rows[same[0]]["device"]
+    assert not any("SHARED_DISK" in rows[f"honest{number}"]["reasons"] for number in range(2))
+    told = directory(world.input(world.now_ms, world.now_ms + 1, ()))
+    assert {told[rows[name]["device"]]["shares_disk_with"] for name in same} == {rows[same[0]]["device"]}
+    assert told[rows["honest0"]["device"]]["shares_disk_with"] == ""
+
+
+def test_one_liar_accuses_nobody(played: tuple) -> None:
+    world = measured(62, liars=1)
+    _, result = world.run(48.0)
+    rows = named(world, result)
+    assert not any("SHARED_DISK" in rows[f"honest{number}"]["reasons"] for number in range(2))
+    table = result.carry["suspicions"]
+    assert table.filter(pl.col("is_up"))["operator"].n_unique() >= 1  # the liar's alarm is up, and alone
+
+
+def test_the_owner_of_one_of_the_two_has_no_say() -> None:
+    world = measured(63, liars=2)
+    for number in range(2):
+        world.providers[number].operator = world.customers[0].operator
+    world.run(12.0)
+    table = world.carry["suspicions"]
+    mine = table.filter(pl.col("operator") == world.customers[0].operator.lower())
+    owned = {one.device for one in world.providers[:2]}
+    assert not {*mine["first"], *mine["second"]} & owned
+
+
+def rejudged(played: tuple, change) -> pl.DataFrame:
+    world, whole, _ = played
+    rows = []
+    for device, t_ms, received_ms, position, body in whole.evidence["live"].iter_rows():
+        said = records.decode(body, records.LiveSet)
+        rows.append((device, t_ms, received_ms, position, change(said)))
+    table = pl.DataFrame(rows, schema=whole.evidence["live"].schema, orient="row")
+    other = dataclasses.replace(whole, evidence={**whole.evidence, "live": table}, carry={**whole.carry})
+    other.carry.pop("suspicions")  # type: ignore[attr-defined]
+    result = service.check_fleet(other, world.stage_1(other))
+    return result.carry["suspicions"], result
+
+
+def with_measures(said: records.LiveSet, measures: tuple) -> bytes:
+    return records.encode(records.LiveSet(number=said.number, measures=measures))
+
+
+def test_reports_that_no_round_drew_or_nobody_signed_do_not_count(played: tuple) -> None:
+    full, _ = rejudged(played, records.encode)
+    assert full["measured"].sum() > 20
+    for change in (
+        lambda said: with_measures(said, said.measures[::-1]),  # another order of the three
+        lambda said: with_measures(said, said.measures[:2]),
+        lambda said: with_measures(said, (said.measures[0], said.measures[0], said.measures[2])),
+        lambda said: b"junk",
+        lambda said: with_measures(
+            said,
+            tuple(
+                records.LiveMeasure(provider=m.provider, alone_us=1, together_us=9_999, receipts=m.receipts[::-1])
+                for m in said.measures
+            ),
+        ),
+    ):
+        table, result = rejudged(played, change)
+        assert table.height == 0
+        reasons = {code for codes in result.verdicts["reasons"] for code in codes}
+        assert reasons & {"UNASKED_CHECK", "BAD_REPORT"}
+
+
+def test_chance_hits_raise_no_alarm_and_a_shared_disk_does() -> None:
+    """One hit in ten by chance: no alarm in 200,000 measurements; one in two: within some tens."""
+    dice = np.random.default_rng(1)
+    one, alarms = Suspicion(), 0
+    for is_hit in (dice.random(200_000) < 0.1).tolist():
+        one = one.after(is_hit, PARAMS)
+        alarms += one.is_up
+    assert alarms == 0
+    delays = []
+    for seed in range(200):
+        dice, one = np.random.default_rng(seed), Suspicion()
+        while not one.is_up:
+            one = one.after(bool(dice.random() < 0.5), PARAMS)
+        delays.append(one.measured)
+    assert np.mean(delays) < 40
+    for _ in range(100):
+        one = one.after(False, PARAMS)
+    assert not one.is_up  # the disks were separated
+
+
+@pytest.mark.parametrize(("jitter_ms", "jams"), [(4.0, 0.1), (40.0, 0.3), (200.0, 0.5)])
+def test_honest_lines_hit_less_often_than_the_rule_assumes(jitter_ms: float, jams: float) -> None:
+    dice = np.random.default_rng(7)
+
+    def measure() -> bool | None:
+        jam = float(dice.gamma(2.0, 60.0)) if dice.random() < jams else 0.0
+        times = [
+            (base + dice.gamma(2.0, jitter_ms / 2), base + dice.gamma(2.0, jitter_ms / 2) + jam)
+            for base in dice.uniform(20, 300, 3)
+        ]
+        measures = [
+            records.LiveMeasure(
+                provider="d", alone_us=int(1_000 * alone), together_us=int(1_000 * both), receipts=(b"", b"")
+            )
+            for alone, both in times
+        ]
+        return weigh(measures, PARAMS)
+
+    found = [hit for _ in range(4_000) if (hit := measure()) is not None]
+    assert sum(found) / len(found) < 0.1
+
+
+def test_groups_join_what_overlaps_and_need_several_operators() -> None:
+    rows = [("a", "b", "x", 1, True, 9, 9), ("a", "b", "y", 1, True, 9, 9), ("b", "c", "x", 1, True, 9, 9)]
+    table = pl.DataFrame(rows, schema=["first", "second", "operator", "sum", "is_up", "measured", "hits"], orient="row")
+    assert groups_of(table, {"a": 5, "b": 1, "c": 0}, 2) == {"a": "b", "b": "b"}
+    assert groups_of(table, {"a": 5, "b": 1, "c": 0}, 1) == {"a": "c", "b": "c", "c": "c"}
+
+
+def test_neighbours_are_asked_together_and_the_control_is_far() -> None:
+    places = {f"d{n}": (f"10.0.{n % 3}.0/24", f"field {n % 5}") for n in range(15)}
+    drawn = [one for n in range(200) if (one := group(n.to_bytes(32, "big"), "g", places, 2))]
+    assert 60 < len(drawn) < 140
+    for first, second, control in drawn:
+        assert places[first][0] == places[second][0] or places[first][1] == places[second][1]
+        assert places[first][0] != places[control][0] and places[first][1] != places[control][1]
+    assert group(bytes(32), "g", dict(list(places.items())[:2]), 1) is None
+    assert challenge_seed(b"s", "g", "p", b"a") != challenge_seed(b"s", "g", "p", b"t")
