@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, Select, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Select, bindparam, delete, insert, literal_column, select, update
 
 from fieldstone.services.storage.catalog.buckets import hold_bucket
 from fieldstone.services.storage.catalog.content import Content, held
@@ -313,17 +313,21 @@ _JOINED = (
 )
 
 
+# What a partial index hangs on is written out: for a parameter there SQLite prepares the statement anew at each run.
+_NO_STATE, _NULL_NAME = literal_column("0"), literal_column(f"'{NULL_VERSION}'")
+
+
 def _current(query: Select[Any]) -> Select[Any]:
-    return query.where(versions.c.state > 0)
+    return query.where(versions.c.state > _NO_STATE)
 
 
 def _null(query: Select[Any]) -> Select[Any]:
-    return query.where(versions.c.version_id == NULL_VERSION)
+    return query.where(versions.c.version_id == _NULL_NAME)
 
 
 def _given(query: Select[Any]) -> Select[Any]:
     # the second condition lets the planner take the partial index
-    return query.where(versions.c.version_id == bindparam("version_id"), versions.c.version_id != NULL_VERSION)
+    return query.where(versions.c.version_id == bindparam("version_id"), versions.c.version_id != _NULL_NAME)
 
 
 _CURRENT_OF, _CURRENT_WITH_CONTENT = _current(_PLAIN), _current(_JOINED)
