@@ -68,6 +68,11 @@ class Acl:
         """Whether everyone, or everyone with an account, is granted anything."""
         return any(g.grantee in (ALL_USERS, AUTHENTICATED_USERS) for g in self.grants)
 
+    @property
+    def lets_others_in(self) -> bool:
+        """Whether anyone but the owner is granted anything."""
+        return any(grant.grantee != self.owner for grant in self.grants)
+
     def allowing(self) -> frozenset[tuple[str, Permission]]:
         """Return what is granted to whom, without order and display names."""
         return frozenset((grant.grantee, grant.permission) for grant in self.grants)

@@ -101,3 +101,26 @@ def the_owner_reads_what_others_write_where_ownership_is_enforced(door: Door, bu
     door.client("alt").put_object(Bucket=bucket, Key="k", Body=b"abc")
     assert client.get_object(Bucket=bucket, Key="k")["Body"].read() == b"abc"
     refused("AccessDenied", door.client("alt").get_object, Bucket=bucket, Key="k", status=403)
+
+
+@case("access")
+def what_was_written_before_is_the_owners_too(door: Door, bucket: str) -> None:
+    client, other, at = door.client(), door.client("alt"), {"Bucket": bucket, "Key": "k"}
+    client.put_bucket_policy(Bucket=bucket, Policy=policy(bucket, "s3:PutObject"))
+    other.put_object(**at, Body=b"abc", ACL="public-read")
+    assert door.client(None).get_object(**at)["Body"].read() == b"abc"
+    wanted = _controls("BucketOwnerEnforced")
+    client.put_bucket_ownership_controls(Bucket=bucket, OwnershipControls=wanted)
+    refused("AccessDenied", door.client(None).get_object, **at, status=403)
+    shown = client.get_object_acl(**at)
+    grants = [(g["Grantee"]["ID"], g["Permission"]) for g in shown["Grants"]]
+    assert (shown["Owner"]["ID"], grants) == (door.accounts["main"].id, [(door.accounts["main"].id, "FULL_CONTROL")])
+
+
+@case("access")
+def a_bucket_is_not_made_with_both(door: Door) -> None:
+    words = {"Bucket": f"own-{uuid.uuid4().hex[:20]}", "ObjectOwnership": "BucketOwnerEnforced"}
+    code = "InvalidBucketAclWithObjectOwnership"
+    refused(code, door.client().create_bucket, ACL="public-read", status=400, **words)
+    door.client().create_bucket(ACL="private", **words)
+    door.client().delete_bucket(Bucket=words["Bucket"])

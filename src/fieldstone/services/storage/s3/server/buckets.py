@@ -61,7 +61,10 @@ async def create_bucket(call: Call) -> Answer:
         documents["acl"] = acl.write(wanted)
     ownership = call.header("x-amz-object-ownership")
     if ownership is not None:
-        documents["ownership"] = public_access.write_ownership(public_access.ownership(ownership))
+        chosen = public_access.ownership(ownership)
+        if chosen == "BucketOwnerEnforced" and wanted is not None and wanted.lets_others_in:
+            raise S3Error("InvalidBucketAclWithObjectOwnership")
+        documents["ownership"] = public_access.write_ownership(chosen)
     lock = (call.header("x-amz-bucket-object-lock-enabled") or "").lower() == "true"
     now_ms = call.now_ms
     try:

@@ -12,7 +12,7 @@ from fieldstone.services.storage.catalog.rows import Version
 from fieldstone.services.storage.catalog.versions import find_version, set_acl, set_tags
 from fieldstone.services.storage.s3 import acl, object_lock, tagging
 from fieldstone.services.storage.s3.errors import S3Error
-from fieldstone.services.storage.s3.server.access import object_acl, require_bypass
+from fieldstone.services.storage.s3.server.access import object_acl, ownership_of, require_bypass
 from fieldstone.services.storage.s3.server.document import read_document
 from fieldstone.services.storage.s3.server.exchange import XML_TYPE, Answer, Call
 from fieldstone.services.storage.s3.server.reads import find_for
@@ -48,9 +48,12 @@ async def delete_tagging(call: Call) -> Answer:
 
 
 async def get_acl(call: Call) -> Answer:
-    """GetObjectAcl."""
+    """GetObjectAcl. Where ACLs are switched off, everything is the bucket owner's alone."""
     version = await find_for(call)
-    return _answer(call, version, acl.write(await named(call, object_acl(version))))
+    owner = call.bucket.row.owner
+    off = ownership_of(call.bucket) == "BucketOwnerEnforced"
+    found = acl.canned("private", owner, owner) if off else object_acl(version)
+    return _answer(call, version, acl.write(await named(call, found)))
 
 
 async def put_acl(call: Call) -> Answer:

@@ -81,10 +81,8 @@ put_public_access = writer("public-access", lambda document: public_access.write
 async def put_ownership(call: Call) -> Answer:
     """PutBucketOwnershipControls."""
     wanted = public_access.parse_ownership(await read_document(call))
-    if wanted == "BucketOwnerEnforced":
-        owner = call.bucket.row.owner
-        if {(g.grantee, g.permission) for g in bucket_acl(call.bucket).grants} - {(owner, "FULL_CONTROL")}:
-            raise S3Error("InvalidBucketAclWithObjectOwnership")
+    if wanted == "BucketOwnerEnforced" and bucket_acl(call.bucket).lets_others_in:
+        raise S3Error("InvalidBucketAclWithObjectOwnership")
     await _store(call, "ownership", public_access.write_ownership(wanted))
     return Answer(200)
 
