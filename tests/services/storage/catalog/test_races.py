@@ -10,9 +10,11 @@ import pytest
 from sqlalchemy import Connection
 
 from fieldstone.errors import Retryable
+from fieldstone.services.storage.catalog.content import Content
 from fieldstone.services.storage.catalog.faults import CatalogFault
 from fieldstone.services.storage.catalog.locks import set_legal_hold
-from fieldstone.services.storage.catalog.rows import Version
+from fieldstone.services.storage.catalog.rows import Attributes, Version
+from fieldstone.services.storage.catalog.uploads import create_upload, find_upload, list_parts, put_part
 from fieldstone.services.storage.catalog.versions import delete_current, delete_version, find_version, set_tags
 from tests.services.storage.catalog.conftest import OWNER, Catalogue
 
@@ -87,3 +89,19 @@ def test_tags_that_were_acknowledged_are_weighed_by_a_check_before_the_deletion(
     catalogue.do(delete_current, catalogue.pool, catalogue.bucket, b"k", OWNER, 5, check)
     assert seen[0] is not None and seen[0].tag_map() == {"keep": "no"}
     assert not tagged.was_acknowledged() or versioning  # where it stays behind a marker, it may be tagged afterwards
+
+
+def test_parts_of_one_number_sent_at_once_are_all_taken_and_one_stays(catalogue: Catalogue) -> None:
+    """As a client does whose first attempt hangs: S3 answers both, the last one counts."""
+    upload_id = catalogue.do(create_upload, catalogue.bucket, b"k", OWNER, Attributes(OWNER), 1)
+    upload = catalogue.store.read_now(lambda c: find_upload(c, catalogue.bucket, b"k", upload_id))
+    contents = [Content.of(catalogue.stored(6 << 20)) for _ in range(8)]
+
+    def put(number: int) -> None:
+        catalogue.do(put_part, catalogue.pool, upload, 1, f"e{number}", "", contents[number], number)
+
+    with ThreadPoolExecutor(len(contents)) as threads:
+        list(threads.map(put, range(len(contents))))
+    (part,) = catalogue.store.read_now(lambda c: list_parts(c, upload))
+    used = {segment for segment, uses in catalogue.pool.uses().items() if uses}
+    assert used == {segment for segment, _ in contents[int(part.etag[1:])].holdings()}

@@ -132,6 +132,8 @@ def put_part(
 ) -> None:
     """Write a part; a part of the same number is replaced. Raises CatalogFault NoSuchUpload."""
     _hold(connection, upload)
+    # one number at a time: of two that find no part before them, the second's insert would fail (below 0 are no buckets)
+    lock_key(connection, -upload.id, b"part %d" % number)
     where = (parts.c.upload == upload.id, parts.c.number == number)
     before = connection.execute(delete(parts).where(*where).returning(parts.c.extents)).scalar_one_or_none()
     values = {
