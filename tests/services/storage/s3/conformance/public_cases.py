@@ -204,3 +204,14 @@ def a_policy_for_one_account_is_not_public(door: Door, bucket: str) -> None:
 
 
 enter("access", "test_bucket_policy_allow_notprincipal", all_but_one_cannot_be_allowed)
+
+
+@case("buckets")
+def what_is_not_offered_can_be_switched_off(door: Door, bucket: str) -> None:
+    """As tools do that tidy up: they write the empty configuration."""
+    client = door.client()
+    client.put_bucket_logging(Bucket=bucket, BucketLoggingStatus={})
+    client.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration={})
+    on = {"LoggingEnabled": {"TargetBucket": bucket, "TargetPrefix": "log/"}}
+    refused("NotImplemented", client.put_bucket_logging, Bucket=bucket, BucketLoggingStatus=on, status=501)
+    assert "LoggingEnabled" not in client.get_bucket_logging(Bucket=bucket)

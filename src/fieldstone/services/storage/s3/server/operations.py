@@ -94,10 +94,12 @@ _HANDLERS: dict[str, Handler] = {
     "GetBucketEncryption": settings.get_encryption,
     "PutBucketEncryption": settings.put_encryption,
     "DeleteBucketEncryption": settings.delete_encryption,
-    # what S3 has and we do not do: reading says so in S3's way, writing is NotImplemented
+    # what S3 has and we do not do: reading says so in S3's way, writing is NotImplemented unless it switches off
     "GetBucketAccelerateConfiguration": settings.fixed("AccelerateConfiguration", []),
     "GetBucketLogging": settings.fixed("BucketLoggingStatus", []),
+    "PutBucketLogging": settings.switched_off("BucketLoggingStatus", "Access logs into a bucket"),
     "GetBucketNotificationConfiguration": settings.fixed("NotificationConfiguration", []),
+    "PutBucketNotificationConfiguration": settings.switched_off("NotificationConfiguration", "Notifications"),
     "GetBucketRequestPayment": settings.fixed("RequestPaymentConfiguration", [("Payer", "BucketOwner")]),
     "PutBucketRequestPayment": settings.put_request_payment,
     "GetBucketReplication": settings.missing("ReplicationConfigurationNotFoundError"),

@@ -224,6 +224,17 @@ def missing(code: str) -> Handler:
     return answer
 
 
+def switched_off(root: str, what: str) -> Handler:
+    """Return a handler that lets something be switched off which is never on. An empty document does that."""
+
+    async def write(call: Call) -> Answer:
+        if xml.parse(await read_document(call), root).children:
+            raise S3Error("NotImplemented", f"{what} are not offered.")
+        return Answer(200)
+
+    return write
+
+
 async def put_request_payment(call: Call) -> Answer:
     """PutBucketRequestPayment: the owner pays."""
     root = xml.parse(await read_document(call), "RequestPaymentConfiguration")
