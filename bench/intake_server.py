@@ -19,6 +19,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from fieldstone.clock import SystemClock
+from fieldstone.config import NodeConfig
 from fieldstone.identity import entries, strict_v1
 from fieldstone.identity.ed25519 import Backend, verify_with_libsodium
 from fieldstone.identity.entries import Place
@@ -48,7 +49,8 @@ def device_key(number: int) -> DeviceKey:
 async def serve(folder: Path, devices: int, http: str) -> None:
     clock = SystemClock()
     journal = Journal.open(folder / "journal.sqlite", clock=clock)
-    group = GroupCommit(journal, NETWORK_KEY, network_id=POLICY.network_id)
+    interval_ms = NodeConfig().commit_interval_ms  # as `fieldstone up` has it
+    group = GroupCommit(journal, NETWORK_KEY, network_id=POLICY.network_id, interval_ms=interval_ms)
     intake = Intake(
         group,
         policy=POLICY,

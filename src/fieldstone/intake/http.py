@@ -170,6 +170,8 @@ def refusal(why: Reason, detail: str, accept: str) -> Answer:
 
 
 def _single_answer(outcome: Outcome, accept: str) -> Answer:
+    if outcome.signed is not None and CBOR not in accept:
+        return Answer(200, JSON, outcome.signed.answer_json(outcome.index))
     status = 200 if outcome.reason is None else outcome.reason.http_status
     if CBOR in accept:
         return _encode(status, outcome.answer(), accept)

@@ -72,8 +72,7 @@ def outcome_json(outcome: Outcome) -> bytes:
     signed = outcome.signed
     if signed is None:
         return msgspec.json.encode(outcome.answer())
-    position = signed.commit.first + outcome.index
-    return b'{"position":%d,"receipt":%s,"ok":true}' % (position, signed.receipt_json(outcome.index))
+    return signed.answer_json(outcome.index)
 
 
 def accepted(signed: SignedCommit, index: int) -> Outcome:
