@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from fieldstone.services.storage.s3 import xml
@@ -78,6 +79,7 @@ class Acl:
         return frozenset((grant.grantee, grant.permission) for grant in self.grants)
 
 
+@lru_cache(maxsize=1_024)
 def canned(name: str, owner: str, bucket_owner: str, owner_name: str = "", bucket_owner_name: str = "") -> Acl:
     """Return a canned list. Errors: InvalidArgument for an unknown name."""
     if name not in CANNED:
