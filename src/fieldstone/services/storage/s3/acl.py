@@ -58,7 +58,7 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Acl:
-    """Who owns a bucket or object, and the grants."""
+    """Who owns a bucket or object, and the grants: groups first, as clients that pick the owner's by its place expect."""
 
     owner: str
     grants: tuple[Grant, ...]
@@ -84,15 +84,14 @@ def canned(name: str, owner: str, bucket_owner: str, owner_name: str = "", bucke
     """Return a canned list. Errors: InvalidArgument for an unknown name."""
     if name not in CANNED:
         raise S3Error("InvalidArgument", detail={"ArgumentName": "x-amz-acl", "ArgumentValue": name})
-    # groups first: clients that pick the owner's grant by its place expect it behind them
-    grants = [Grant(group, permission) for group, permission in CANNED[name]]
-    grants.append(Grant(owner, "FULL_CONTROL", owner_name))
+    grants = [Grant(owner, "FULL_CONTROL", owner_name)]
+    grants += [Grant(group, permission) for group, permission in CANNED[name]]
     if bucket_owner != owner:
         if name == "bucket-owner-read":
             grants.append(Grant(bucket_owner, "READ", bucket_owner_name))
         elif name == "bucket-owner-full-control":
             grants.append(Grant(bucket_owner, "FULL_CONTROL", bucket_owner_name))
-    return Acl(owner, tuple(grants), owner_name)
+    return Acl(owner, _ordered(grants), owner_name)
 
 
 def of_headers(
@@ -125,7 +124,7 @@ def of_headers(
             kind, _, value = item.strip().partition("=")
             grantee = _grantee(kind.strip().lower(), value.strip().strip('"'), names, emails)
             grants.append(Grant(grantee, permission, (names or {}).get(grantee, "")))
-    return Acl(owner, _limited(grants), owner_name)
+    return Acl(owner, _ordered(grants), owner_name)
 
 
 def _grantee(kind: str, value: str, names: Mapping[str, str] | None, emails: Mapping[str, str] | None) -> str:
@@ -143,10 +142,10 @@ def _grantee(kind: str, value: str, names: Mapping[str, str] | None, emails: Map
     )
 
 
-def _limited(grants: list[Grant]) -> tuple[Grant, ...]:
+def _ordered(grants: list[Grant]) -> tuple[Grant, ...]:
     if len(grants) > MAX_GRANTS:
         raise S3Error("MalformedACLError", f"More than {MAX_GRANTS} grants.")
-    return tuple(grants)
+    return tuple(sorted(grants, key=lambda grant: not grant.is_group))
 
 
 def parse(
@@ -187,7 +186,7 @@ def parse(
         if error.code == "MalformedXML":
             raise S3Error("MalformedACLError") from None
         raise
-    return Acl(owner, _limited(grants), owner_name)
+    return Acl(owner, _ordered(grants), owner_name)
 
 
 def _permission(value: str) -> Permission:

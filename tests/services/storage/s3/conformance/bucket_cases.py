@@ -164,7 +164,7 @@ def with_the_time_they_were_made(door: Door) -> None:
     assert now - datetime.timedelta(minutes=1) < latest < now + datetime.timedelta(minutes=1)
 
 
-@case("buckets")
+@case("buckets", "test_list_buckets_paginated")
 def in_pages_where_that_is_asked(door: Door) -> None:
     client, head = door.client("third"), fresh(door, "page")
     made = [f"{head}-{number}" for number in range(5)]

@@ -42,6 +42,15 @@ def nothing_is_copied_too(door: Door, bucket: str) -> None:
     assert client.head_object(Bucket=bucket, Key="copy")["ContentLength"] == 0
 
 
+@case("copies", "test_object_copy_16m")
+def more_than_a_segment_is_copied(door: Door, bucket: str) -> None:
+    client = door.client()
+    client.put_object(Bucket=bucket, Key="k", Body=bytes(9 * MIB) + b"end")
+    client.copy_object(Bucket=bucket, Key="copy", CopySource=f"{bucket}/k")
+    got = client.get_object(Bucket=bucket, Key="copy", Range=f"bytes={9 * MIB - 1}-")
+    assert (got["Body"].read(), got["ContentRange"]) == (b"\0end", f"bytes {9 * MIB - 1}-{9 * MIB + 2}/{9 * MIB + 3}")
+
+
 @case("copies", "test_object_copy_same_bucket")
 def within_a_bucket(door: Door, bucket: str) -> None:
     fill(door.client(), bucket, "k")

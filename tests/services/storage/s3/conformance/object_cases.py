@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import xml.etree.ElementTree as ElementTree
+from concurrent.futures import ThreadPoolExecutor
 from email.header import decode_header, make_header
 from typing import Any
 
@@ -71,6 +72,28 @@ def a_body_that_waits_for_its_call(door: Door, bucket: str) -> None:
         assert door.client().get_object(Bucket=bucket, Key="k")["Body"].read() == file.read()
 
 
+@case("objects", "test_object_write_with_chunked_transfer_encoding")
+def a_body_may_come_in_chunks_of_http(door: Door, bucket: str) -> None:
+    words = {"content-length": None, "transfer-encoding": "chunked"}
+    assert send(door, "PUT", f"/{bucket}/k", words, b"4\r\nmoss\r\n3\r\non \r\n0\r\n\r\n").status == 200
+    assert door.client().get_object(Bucket=bucket, Key="k")["Body"].read() == b"mosson "
+
+
+@case("objects", "test_object_content_encoding_aws_chunked")
+def the_frame_of_a_request_is_not_the_objects(door: Door, bucket: str) -> None:
+    client = door.client()
+    for sent, kept in (
+        ("br", "br"),
+        ("deflate, br", "deflate, br"),
+        ("br, aws-chunked", "br"),
+        ("aws-chunked, br", "br"),
+        ("aws-chunked", None),
+        ("aws-chunked, aws-chunked", None),
+    ):
+        client.put_object(Bucket=bucket, Key="k", Body=b"", ContentEncoding=sent)
+        assert client.head_object(Bucket=bucket, Key="k").get("ContentEncoding") == kept
+
+
 # ---- deleting many ---------------------------------------------------------------------------------------------------
 
 
@@ -102,6 +125,22 @@ def _many(name: str, version: int) -> None:
 
 _many("test_multi_object_delete", 1)
 _many("test_multi_objectv2_delete", 2)
+
+
+@case("versions", "test_versioning_concurrent_multi_object_delete")
+def many_may_delete_the_same_at_once(door: Door, bucket: str) -> None:
+    client = door.client()
+    client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    for _ in range(2):
+        fill(client, bucket, "ash", "elm", "oak")
+    listed = client.list_object_versions(Bucket=bucket)["Versions"]
+    wanted = {"Objects": [{"Key": entry["Key"], "VersionId": entry["VersionId"]} for entry in listed]}
+    with ThreadPoolExecutor(5) as threads:
+        answers = list(threads.map(lambda _: client.delete_objects(Bucket=bucket, Delete=wanted), range(5)))
+    assert [(len(answer["Deleted"]), answer.get("Errors")) for answer in answers] == [(6, None)] * 5
+    left = client.list_object_versions(Bucket=bucket)
+    assert "Versions" not in left
+    assert "DeleteMarkers" not in left
 
 
 # ---- metadata --------------------------------------------------------------------------------------------------------

@@ -77,6 +77,7 @@ ROWS = (
     Row("invalid_access_key", 403, "InvalidAccessKeyId", fields={"AWSAccessKeyId": "YEK" + "NIAM"}),
     Row("invalid_signature", 403, "SignatureDoesNotMatch", fields={"signature": "c2lnbmF0dXJl"}),
     Row("upload_larger_than_chunk", size=(0, 4 << 20), data=b"leaves " * 300_000),
+    Row("upload_size_rgw_chunk_size_bug", size=(4 << 20, 12 << 20), data=b"x" * ((4 << 20) + 200)),
     Row("ignored_header", fields={"x-ignore-weather": "rain"}),
     Row("escaped_field_values", key="\\$up", fields={"key": "\\$up.txt"}),
     Row("user_specified_header", more=(["starts-with", f"${META}", "gr"],), fields={META: "green"}),
@@ -203,7 +204,7 @@ def a_dollar_may_be_escaped_in_the_policy(door: Door, bucket: str) -> None:
     assert post(door, bucket, {**FORM, "key": "$up.txt", **signed(door, text)}).status == 204
 
 
-@case("forms")
+@case("forms", "test_post_object_wrong_bucket")
 def a_policy_is_for_its_bucket_alone(door: Door, bucket: str) -> None:
     fields = signed(door, {"expiration": moment(900), "conditions": conditions("another-bucket")})
     for more in ({}, {"bucket": "another-bucket"}):  # a field cannot say which bucket the form was sent to

@@ -122,6 +122,30 @@ _expires("get_x_amz_expires_out_positive_range", -60, 400, MALFORMED)
 _expires("put_authenticated_expired", -60, 400, MALFORMED, method="PUT")
 
 
+@case("access", "test_object_presigned_put_object_with_acl")
+def what_a_url_has_signed_must_be_sent(door: Door, bucket: str) -> None:
+    client: Any = door.client(signature_version="s3v4")
+    url = client.generate_presigned_url("put_object", Params={"Bucket": bucket, "Key": "k", "ACL": "private"})
+    path = url.removeprefix(door.endpoint)
+    assert send(door, "PUT", path, body=b"leaf", account=None).status == 403
+    assert send(door, "PUT", path, {"x-amz-acl": "public-read"}, b"leaf", account=None).status == 403
+    assert send(door, "PUT", path, {"x-amz-acl": "private"}, b"leaf", account=None).status == 200
+    url = client.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "k"})
+    reply = send(door, "GET", url.removeprefix(door.endpoint), account=None)
+    assert (reply.status, reply.body) == (200, b"leaf")
+    assert send(door, "OPTIONS", url.removeprefix(door.endpoint), account=None).status == 400  # no Origin
+
+
+@case("access", "test_expected_bucket_owner")
+def a_bucket_of_somebody_else_is_refused(door: Door, bucket: str) -> None:
+    prepare(door, bucket, "public-read-write", "public-read")
+    stranger, owner = door.client(None), door.accounts["main"].id
+    refused("AccessDenied", stranger.list_objects, Bucket=bucket, ExpectedBucketOwner=owner + "x", status=403)
+    words = {"Bucket": bucket, "Key": "n", "Body": b""}
+    refused("AccessDenied", stranger.put_object, **words, ExpectedBucketOwner=door.accounts["alt"].id, status=403)
+    stranger.put_object(**words, ExpectedBucketOwner=owner)
+
+
 # ---- a body that is asked for ----------------------------------------------------------------------------------------
 
 

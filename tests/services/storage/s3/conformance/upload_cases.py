@@ -107,6 +107,32 @@ def parts_may_be_sent_again(door: Door, bucket: str) -> None:
     assert client.head_object(Bucket=bucket, Key="k")["Metadata"] == STATED["Metadata"]
 
 
+def _by_part(name: str, bodies: list[bytes], *, uploaded: bool = True) -> None:
+    def try_parts(door: Door, bucket: str) -> None:
+        client = door.client()
+        if uploaded:
+            named, parts = begin(client, bucket, bodies)
+            refused("NoSuchKey", client.get_object, Bucket=bucket, Key="k", PartNumber=1, status=404)
+            etag = complete(client, named, parts)["ETag"]
+        else:
+            etag = client.put_object(Bucket=bucket, Key="k", Body=bodies[0])["ETag"]
+        for number, body in enumerate(bodies, 1):
+            for call in (client.head_object, client.get_object):
+                got = call(Bucket=bucket, Key="k", PartNumber=number)
+                assert (got["ETag"], got["ContentLength"]) == (etag, len(body))
+                assert got.get("PartsCount") == (len(bodies) if uploaded else None)
+            assert got["Body"].read() == body
+        beyond = len(bodies) + 1
+        refused("InvalidPartNumber", client.get_object, Bucket=bucket, Key="k", PartNumber=beyond, status=416)
+
+    enter("multipart", f"test_{name}get_part", try_parts)
+
+
+_by_part("multipart_", [pattern(LEAST, 1), pattern(77, 2)])
+_by_part("multipart_single_", [pattern(9, 1)])
+_by_part("non_multipart_", [pattern(9, 1)], uploaded=False)
+
+
 # ---- refused ---------------------------------------------------------------------------------------------------------
 
 

@@ -103,7 +103,7 @@ def allowed(
             row.name, row.owner, bucket_acl(view), policy_of(view), block_of(view), ownership_of(view)
         )
     mine = object_acl is None or object_acl.owner == account or found.ownership == "BucketOwnerEnforced"
-    if mine and found.policy is None and account is not None and account == found.owner and not found.binds_owner:
+    if mine and found.policy is None and account is not None and account == found.owner:
         return True  # the common case: nothing to build a question for
     caller = decision.Caller(
         account,

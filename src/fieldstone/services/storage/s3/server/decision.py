@@ -2,7 +2,7 @@
 
 Order (Amazon S3 user guide, "How Amazon S3 authorizes a request"): an explicit deny of the bucket policy ends it; else the
 bucket owner may, the policy may allow, an ACL may allow; nothing else does. A deny cannot lock the owner out of the policy
-itself. An owner who took the own grants out of the bucket's ACL may no longer list or write, only set it anew.
+itself.
 """
 
 from __future__ import annotations
@@ -118,13 +118,6 @@ class Bucket:
     block: PublicAccessBlock = field(default_factory=PublicAccessBlock)
     ownership: Ownership = "ObjectWriter"
 
-    @property
-    def binds_owner(self) -> bool:
-        """Whether the owner, too, needs a grant of the ACL to list and to write."""
-        full = any(g.grantee == self.owner and g.permission == "FULL_CONTROL" for g in self.acl.grants)
-        return not full and self.ownership != "BucketOwnerEnforced"
-
-
 @dataclass(frozen=True, slots=True)
 class Caller:
     """Who asks: account id (None: anonymous), its ARN, and what the request gives to conditions."""
@@ -159,8 +152,7 @@ def allowed(
     if decision == "deny" and not (owns_bucket and asked in _OWNER_KEEPS):
         return False
     enforced = bucket.ownership == "BucketOwnerEnforced"
-    owned = owns_bucket and (where != "object" or enforced or object_acl is None or object_acl.owner == bucket.owner)
-    if owned and not (where == "bucket" and bucket.binds_owner):
+    if owns_bucket and (where != "object" or enforced or object_acl is None or object_acl.owner == bucket.owner):
         return True
     if decision == "allow":
         restricted = bucket.block.restrict_buckets and bucket.policy is not None and policies.is_public(bucket.policy)
