@@ -144,6 +144,17 @@ def _metadata(door: Door, bucket: str, words: dict[str, Any], content_type: str,
         assert (got["ContentType"], got["Metadata"], got["ContentLength"]) == (content_type, metadata, size)
 
 
+@case("copies")
+def out_of_a_bucket_of_somebody_unexpected(door: Door, bucket: str) -> None:
+    client = door.client()
+    fill(client, bucket, "k")
+    words = {"CopySource": f"{bucket}/k", "Bucket": bucket, "Key": "copy"}
+    for name, expected in (("ExpectedBucketOwner", "alt"), ("ExpectedSourceBucketOwner", "alt")):
+        refused("AccessDenied", client.copy_object, status=403, **words, **{name: door.accounts[expected].id})
+    owner = door.accounts["main"].id
+    client.copy_object(**words, ExpectedBucketOwner=owner, ExpectedSourceBucketOwner=owner)
+
+
 @case("copies", "test_object_copy_bucket_not_found")
 def out_of_no_bucket(door: Door, bucket: str) -> None:
     words = {"CopySource": f"{bucket}-gone/k", "Bucket": bucket, "Key": "copy"}

@@ -55,6 +55,8 @@ async def find_source(call: Call) -> tuple[Call, Version]:
     """
     bucket, key, version_id = copy_source(call.header("x-amz-copy-source") or "")
     view = await call.gateway.bucket(bucket)
+    if (call.header("x-amz-source-expected-bucket-owner") or view.row.owner) != view.row.owner:
+        raise S3Error("AccessDenied")
     source = replace(call, target=replace(call.target, bucket=bucket, key=key), view=view)
     encoded = key.encode()
     found = await look_up(call.gateway.store, view.row.id, encoded, version_id, content=True)
