@@ -75,6 +75,11 @@ class FolderPool:
         await asyncio.to_thread(put)
         return SegmentRef(segment_id, len(data))
 
+    def open_inline(self, inline: bytes) -> bytes:
+        if self.failing:
+            raise Retryable("too few storage nodes; try again")
+        return inline
+
     async def read(self, stored: Stored, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
         end = stored.size_bytes if end is None else end
         if self.failing:

@@ -11,6 +11,7 @@ Source: NIST SP 800-38D; the last-chunk flag as in STREAM (Hoang et al. 2015); k
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESGCMSIV
@@ -156,6 +157,12 @@ class SegmentCipher:
         return self._segment + struct.pack("<QB", chunk, last)
 
 
+@lru_cache(maxsize=8)
+def _wrapper(master: bytes) -> AESGCMSIV:
+    """Set the master key up once: it costs more than to unwrap with it."""
+    return AESGCMSIV(master)
+
+
 def wrap_key(master: bytes, key: bytes, context: bytes) -> bytes:
     """Return `key` (32 bytes) encrypted under `master` (32 bytes) and bound to `context`: 48 bytes, always the same.
 
@@ -163,7 +170,7 @@ def wrap_key(master: bytes, key: bytes, context: bytes) -> bytes:
     """
     if len(master) != KEY_BYTES or len(key) != KEY_BYTES:
         raise UsageError(f"keys have 32 bytes, not {len(master)} and {len(key)}")
-    return AESGCMSIV(master).encrypt(_WRAP_NONCE, key, context)
+    return _wrapper(master).encrypt(_WRAP_NONCE, key, context)
 
 
 def unwrap_key(master: bytes, wrapped: bytes, context: bytes) -> bytes:
@@ -171,7 +178,7 @@ def unwrap_key(master: bytes, wrapped: bytes, context: bytes) -> bytes:
     if len(master) != KEY_BYTES or len(wrapped) != WRAPPED_KEY_BYTES:
         raise UsageError(f"a master key has 32 bytes and a wrapped key 48, not {len(master)} and {len(wrapped)}")
     try:
-        return AESGCMSIV(master).decrypt(_WRAP_NONCE, wrapped, context)
+        return _wrapper(master).decrypt(_WRAP_NONCE, wrapped, context)
     except InvalidTag:
         raise CheckFailed(
             "a wrapped key does not open: it belongs to another master key or object, or was changed"

@@ -151,6 +151,10 @@ class Pool:
         refs = [SegmentRef(writer.segment.id, writer.segment.size_bytes) for writer in writers]
         return Stored(sum(ref.size_bytes for ref in refs), tuple(refs))
 
+    def open_inline(self, inline: bytes) -> bytes:
+        """Return the bytes of a small object (`Stored.inline`). Raises CheckFailed when they were changed."""
+        return self.parts.open_inline(inline)
+
     async def read(self, stored: Stored, start: int = 0, end: int | None = None) -> AsyncIterator[bytes | memoryview]:
         """Yield plain bytes `start` … `end` (half open), checked. Raises UsageError for a range outside,
         NotReadable when too few shares can be had, SegmentGone when the object was deleted long ago."""

@@ -96,6 +96,8 @@ class Feed:
 
     def buffer(self) -> memoryview:
         """See wire.Sink."""
+        if not self._room:  # the ring may have moved on since
+            self._room = self._stream.room(self)
         return self._room
 
     def buffers(self) -> list[memoryview]:
