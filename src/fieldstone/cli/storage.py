@@ -8,6 +8,7 @@ from fieldstone.cli.lazy import LazyVerbs, group
 VERBS: dict[str, str] = {
     "demo": "storage_demo",
     "provide": "storage_provide",
+    "leave": "storage_leave",
     "gateway": "storage_gateway",
     "report": "storage_report",
     "quote": "storage_quote",

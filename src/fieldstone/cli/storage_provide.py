@@ -99,6 +99,7 @@ def command(
                 agent,
                 gateways=listed,
                 url=here,
+                leaving=folder / "leaving",
                 claim_every_s=60.0 * claim_minutes,
                 say=_say,
             )

@@ -4,7 +4,7 @@ The newest announcement of each device is kept from epoch to epoch. With it go t
 (state, a score to weigh placement by, since when silence counts as failure) and the shares that failed since they were
 last proven: a gateway gives those up and has them repaired, wherever else it would not have noticed.
 
-    score_ppm = audit · availability · retrieval, 0 for who is suspended, disqualified or silent
+    score_ppm = audit · availability · retrieval, 0 for who is suspended, disqualified, silent or leaving
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ ANNOUNCED_SCHEMA: dict[str, pl.DataType] = {
     "url": pl.String(),
     "capacity_bytes": pl.Int64(),
     "announced_ms": pl.Int64(),
+    "is_leaving": pl.Boolean(),
 }
 MOST_FAILED = 1_000  # shares named of one device; the count is always whole
 
@@ -48,7 +49,7 @@ def announced(whole: EpochInput) -> pl.DataFrame:
             told = decode(row["body"], Announcement)
         except Rejected:
             continue
-        newest[row["device"]] = (row["device"], told.url, told.capacity_bytes, row["received_ms"])
+        newest[row["device"]] = (row["device"], told.url, told.capacity_bytes, row["received_ms"], told.is_leaving)
     rows = [newest[device] for device in sorted(newest)]
     return pl.DataFrame(rows, schema=ANNOUNCED_SCHEMA, orient="row")
 
@@ -70,7 +71,7 @@ def directory(so_far: EpochInput) -> Mapping[str, Mapping[str, Any]]:
         found[device] = {
             **row,
             "state": state,
-            "score_ppm": 0 if silent_ms else score_ppm(standing),
+            "score_ppm": 0 if silent_ms or row["is_leaving"] else score_ppm(standing),
             "heard_ms": presence.heard_ms if presence else 0,
             "silent_ms": silent_ms,
             "shares_disk_with": shared.get(device, ""),
@@ -78,6 +79,16 @@ def directory(so_far: EpochInput) -> Mapping[str, Mapping[str, Any]]:
             "failed": [share.hex() for share in shares[:MOST_FAILED]],
         }
     return found
+
+
+def have_left(announcements: pl.DataFrame, holdings: pl.DataFrame) -> frozenset[str]:
+    """Return the devices that said they leave and hold nothing any more: whatever was held back of their pay is theirs.
+
+    Both are tables of the carry: ANNOUNCED_SCHEMA and HOLDING_SCHEMA.
+    """
+    leaving = announcements.filter(pl.col("is_leaving"))["device"].to_list()
+    holding = set(holdings.filter(pl.col("until_position") == FOREVER)["device"].to_list())
+    return frozenset(device for device in leaving if device not in holding)
 
 
 def score_ppm(standing: Standing | None) -> int:

@@ -99,10 +99,14 @@ class Cover(_Record, frozen=True):
 
 
 class Announcement(_Record, frozen=True):
-    """Body of an `announce` report: the newest one counts. `url`: http(s)://host:port; `capacity_bytes`: for shares in all."""
+    """Body of an `announce` report: the newest one counts. `url`: http(s)://host:port; `capacity_bytes`: for shares in all.
+
+    `is_leaving`: gateways move its shares elsewhere, from it while it answers, and pay until they have.
+    """
 
     url: Annotated[str, msgspec.Meta(pattern=r"^https?://[A-Za-z0-9.:\[\]_-]{1,200}$")]
     capacity_bytes: NotNegative
+    is_leaving: bool = False
 
 
 class Deletion(_Record, frozen=True):

@@ -109,6 +109,7 @@ class _Desk:
         suspected: Suspicions,
     ) -> None:
         self._live = suspected
+        self._leaving = frozenset(announced(whole).filter(pl.col("is_leaving"))["device"].to_list())
         self._whole, self._checks, self._reads, self._standings = whole, checks, reads, standings
         counts = pl.col("flaw") == ""
         own_ppm = int(whole.params["own_gateway_ppm"])
@@ -222,6 +223,7 @@ class _Desk:
             "BAD_REPORT": row["bad_reports"] + reads.bad_reports.get(device, 0) + self._live.bad.get(device, 0) > 0,
             "SPACE_UNPROVEN": row["bad_space"] > 0,
             "GATEWAY": sums is None and device in self._gateways,
+            "LEAVING": device in self._leaving,
             "NO_HOLDINGS": sums is None and device not in self._gateways,
             "NOT_ASKED": sums is not None and not rounds,
         }
@@ -269,6 +271,9 @@ class _Desk:
                 "operators": secret.operators,
                 "share_good_ppm": secret.good_ppm,  # null: too few operators read
             }
+        if device in self._leaving:
+            left = 0 if sums is None else sums["shares"]
+            tree["leaving"] = {"is_done": left == 0, "shares_left": left}
         if device in self._live.shared:
             group = [one for one, leader in self._live.shared.items() if leader == self._live.shared[device]]
             tree["shared_disk"] = {"devices": group, "earns": self._live.shared[device]}

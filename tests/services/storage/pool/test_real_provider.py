@@ -16,7 +16,7 @@ from fieldstone.identity.keys import DeviceKey
 from fieldstone.services.storage import records
 from fieldstone.services.storage.codes import fast_tree
 from fieldstone.services.storage.live_draw import ALONE, TOGETHER, challenge_seed
-from fieldstone.services.storage.pool import Directory, LeaseReporter, Node, Pool, Profile, Sweeper
+from fieldstone.services.storage.pool import Directory, LeaseReporter, Node, Pool, Profile, Repair, Sweeper, Watch
 from fieldstone.services.storage.pool.live_checker import LiveChecker
 from fieldstone.services.storage.pool.nodes import NodeProblem
 from fieldstone.services.storage.pool.tables import node, share
@@ -136,3 +136,28 @@ async def test_providers_are_asked_at_the_same_moment_and_sign_for_it(net: tuple
         connection.execute(share.update().values(root=bytes(32)))
     assert await checker().once() is False
     assert len(sent) == 1
+
+
+async def test_a_provider_that_leaves_is_emptied_by_the_gateway(tmp_path: Path) -> None:
+    key = DeviceKey.generate()
+    with ExitStack() as stack:
+        found = [stack.enter_context(provider(tmp_path / f"p{i}", key.public.device_id)) for i in range(4)]
+        pool = Pool(connect_state(tmp_path / "gateway.db"), Directory(one for one, _ in found), key, bytes(32))
+        body = os.urandom(900_000)
+        stored = await pool.write(pieces(body), profile=PROFILE, size_hint=len(body))
+        with writing(pool.parts.database.engine) as connection:
+            pool.adopt(connection, stored)
+        leaver = next(number for number, (_, store) in enumerate(found) if store.totals().shares)
+        nodes = [
+            msgspec.structs.replace(one, is_leaving=number == leaver, score=float(number != leaver))
+            for number, (one, _) in enumerate(found)
+        ]
+        pool.directory.renew(nodes)
+        [done] = await Repair(pool.parts).once(await Watch(pool.parts).once())
+        assert (done.problem, done.healthy_after) == ("", 3)
+        assert done.read_bytes == done.written_bytes  # one share read, from who leaves, instead of k
+        await Sweeper(pool.parts).once()
+        shares = [store.totals().shares for _, store in found]
+        assert shares[leaver] == 0 and sum(shares) == 3
+        assert await everything(pool, stored) == body
+        await pool.close()

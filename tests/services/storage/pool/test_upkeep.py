@@ -81,7 +81,7 @@ async def test_what_may_not_be_adopted(net: MakeNet, kind: str) -> None:
             n.adopt(stored)
             n.drop(stored)
         elif kind == "swept":
-            n.later(2 * HOUR_MS)
+            n.later(25 * HOUR_MS)
             await Sweeper(n.pool.parts).once()
         else:
             with writing(n.pool.parts.database.engine) as connection:
@@ -481,3 +481,46 @@ async def test_a_new_listing_keeps_what_was_learned_about_nodes(net: MakeNet) ->
         moved = msgspec.structs.replace(fresh[1], url="http://127.0.0.1:9")
         n.pool.directory.renew([fresh[0], moved])
         assert [one.free_bytes for one in n.pool.directory] == [10**12, -1]
+
+
+# ---- leaving ----
+
+
+async def test_who_leaves_gives_its_shares_itself_and_one_read_does(net: MakeNet) -> None:
+    async with net(12) as n:
+        stored = await n.put(BODY)
+        n.adopt(stored)
+        sent: list[tuple[str, bytes]] = []
+        reporter = LeaseReporter(n.pool.parts, lambda kind, body: sent.append((kind, body)))
+        await reporter.once()
+        leaver = n.holders()[0]
+        before = {p.did: p.egress_bytes for p in n.providers}
+        said(n, 0, is_leaving=True, score=0.0)
+        mending, watch = Repair(n.pool.parts, RULES), Watch(n.pool.parts)
+        [done] = await mending.once(await watch.once())
+        assert (done.problem, done.healthy_before, done.healthy_after) == ("", 7, 8)
+        read = {p.did: p.egress_bytes - before[p.did] for p in n.providers}
+        assert read.pop(leaver.did) == done.read_bytes == done.written_bytes and not any(read.values())
+        assert await mending.once(await watch.once()) == []
+        await reporter.once()
+        assert [device for device, _ in reported(sent)[1]] == [leaver.did]  # paid until the share is elsewhere
+        await Sweeper(n.pool.parts).once()
+        assert not leaver.shares and kept(n) == 8
+        assert await n.get(stored) == BODY
+
+
+@pytest.mark.parametrize("switch", ["lies", "down"])
+async def test_who_leaves_and_gives_nothing_right_is_repaired_from_the_others(net: MakeNet, switch: str) -> None:
+    async with net(12) as n:
+        stored = await n.put(BODY)
+        n.adopt(stored)
+        leaver = n.holders()[0]
+        said(n, 0, is_leaving=True, score=0.0)
+        absences = await Watch(n.pool.parts).once()
+        setattr(leaver, switch, True)
+        [done] = await Repair(n.pool.parts, RULES).once(absences)
+        assert (done.problem, done.healthy_after) == ("", 8)
+        n.pool.parts.forget(stored.segments[0].id)
+        now = await n.pool.parts.segment(stored.segments[0].id)
+        assert leaver.did not in {s.device for s in now.shares.values()} and len(now.shares) == 8
+        assert await n.get(stored) == BODY

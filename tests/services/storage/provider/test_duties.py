@@ -231,3 +231,24 @@ def test_assigned_reads_are_reported_after_the_proofs(store: Store) -> None:
     duties.step()
     assert seen == [3, (b"\xaa" * 16, 7, "did:key:zOther", 100, 200)]
     assert [(kind, body) for _, kind, body in reports.sent if kind == "check"] == [("check", b"report")]
+
+
+def test_who_leaves_says_so_until_everything_was_moved(store: Store, tmp_path: Path) -> None:
+    put(store, share_id(1), b"x" * 30_000)
+    network, reports, said = Network(), Reports(), []
+    mark = tmp_path / "leaving"
+    duties = Duties(store, DEVICE, network.get, reports, url="http://10.0.0.1:9", leaving=mark, say=said.append)
+    duties.step()
+    mark.touch()
+    duties.step()
+    duties.step()
+    told = [records.decode(body, Announcement) for _, kind, body in reports.sent if kind == "announce"]
+    assert [(one.is_leaving, one.capacity_bytes) for one in told] == [(False, 50_000_000), (True, 0)]
+    assert not any("can be stopped" in words for words in said)
+    store.delete(share_id(1), GATEWAY, bytes(32)).result()
+    duties.step()
+    duties.step()
+    assert sum("can be stopped" in words for words in said) == 1
+    mark.unlink()
+    duties.step()
+    assert records.decode(reports.sent[-1][2], Announcement).is_leaving is False

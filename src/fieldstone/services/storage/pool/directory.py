@@ -24,7 +24,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Fals
     """One provider. `prefix`: its /24 (IPv4) or /64 (IPv6); worked out of an address in `url` when not given.
 
     `free_bytes`: what it says is free (−1: not asked yet); `joined_ms`: when it was enrolled (0: long ago).
-    What the network's verdicts say: `score` 0 … 1 for placement; `is_out`: disqualified; `is_silent`: it answers no
+    What the network's verdicts say: `score` 0 … 1 for placement; `is_out`: disqualified; `is_leaving`: it says so itself; `is_silent`: it answers no
     rounds since `heard_ms`; `failed`: shares that it failed to prove.
     """
 
@@ -40,6 +40,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Fals
     joined_ms: int = 0
     score: float = 1.0
     is_out: bool = False
+    is_leaving: bool = False
     heard_ms: int = 0
     is_silent: bool = False
     failed: tuple[bytes, ...] = ()
@@ -146,6 +147,7 @@ def _listed(device: dict[str, object], url: object) -> Node:
         "joined_ms": device.get("enrolled_ms") or 0,
         "score": _score(device.get("score_ppm")),
         "is_out": device.get("state") == "disqualified",
+        "is_leaving": bool(device.get("is_leaving")),
         "heard_ms": device.get("heard_ms") or 0,
         "is_silent": bool(device.get("silent_ms")),
         "failed": _shares(device.get("failed")),

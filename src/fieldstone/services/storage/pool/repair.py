@@ -4,7 +4,8 @@ A share counts as there while its node answers, and during a grace period after 
 After the grace it is missing and may be regenerated elsewhere; when the node has been away so long that it is declared
 lost (or failed an audit, or admitted the loss), its shares are given up for good and their lease is released. Who
 answers the network's rounds no more is away, whatever it answers us. The shares of a disqualified node are regenerated
-elsewhere at once, and given up only then: until then they may be the ones that are needed.
+elsewhere at once, and given up only then: until then they may be the ones that are needed. Those of a node that leaves
+are copied from it while it answers, one read instead of k, and it is paid until they are there.
 
 The queue is ordered by the probability of loss before the next pass, not by how many shares are missing. A segment
 is repaired when fewer than k + margin shares are there, or when that probability exceeds `danger`. Reads and writes of
@@ -24,6 +25,7 @@ from fieldstone.errors import Retryable
 from fieldstone.services.storage.codes import fast_tree
 from fieldstone.services.storage.codes.stripes import Layout
 from fieldstone.services.storage.pool import segments
+from fieldstone.services.storage.pool.download import Download
 from fieldstone.services.storage.pool.durability import OFFLINE_LOSS, loss_before, loss_probability
 from fieldstone.services.storage.pool.parts import Parts
 from fieldstone.services.storage.pool.placement import TooFewNodes, place
@@ -174,11 +176,13 @@ class Repair:
         """Judge a segment by its held shares (number, device); None when nothing is to be done."""
         now_ms = self._parts.clock.now_ms()
         healthy = loss_before(self.rules.interval_s)
+        leaves = False
         losses: dict[int, float] = {}
         for number, device in shares:
             absence = absences.get(device, Absence())
             since_ms = absence.offline_since_ms
             if absence.is_going:
+                leaves = leaves or since_ms is None
                 continue
             is_listed = self._parts.directory.get(device) is not None
             if since_ms is None and is_listed:
@@ -190,7 +194,7 @@ class Repair:
             return None
         loss = loss_probability(k, losses.values())
         least = Profile(f"{k}/{n}", k, n).least
-        if len(losses) > least and loss <= self.rules.danger:
+        if len(losses) > least and loss <= self.rules.danger and not leaves:
             return None
         return Patient(segment_id, k, n, len(losses), missing, loss)
 
@@ -208,18 +212,25 @@ class Repair:
         layout = found.layout
         await self._pace(layout.share_bytes * (layout.k + len(patient.missing)))
         download = parts.download(found)
-        made, good, wrong = await download.certain(patient.missing)
+        made, copied = await self._copied(download, found, patient.missing)
+        rest = [number for number in patient.missing if number not in made]
+        good: dict[int, memoryview] = {}
+        wrong: list[Share] = []
+        if rest:
+            anew, good, wrong = await download.certain(rest)
+            made |= anew
         for one in wrong:
             parts.nodes.note_wrong_bytes(one.device)
             await parts.note_fault(found, one, "corrupt", "wrong_root", {"range": (0, one.size_bytes)})
-        read_bytes = layout.share_bytes * (len(good) + len(wrong))
+        read_bytes = layout.share_bytes * (copied + len(good) + len(wrong))
         receipts = await self._upload(found, patient, made, wrong)
         held = {receipt.share.number for receipt in receipts}
         old = [s.id for s in found.shares.values() if s.number in held]
         now_ms = parts.clock.now_ms()
         written = sum(receipt.share.size_bytes for receipt in receipts)
         cost = -(-read_bytes * self.rules.price_micro_usd_per_gib // 2**30)
-        after = patient.there - len(wrong) + len(receipts)
+        lost = sum(one.number not in patient.missing for one in wrong)
+        after = patient.there - lost + len(receipts)
 
         def write(connection: Connection) -> None:
             rows = [(one.share.id, one.leaf_bytes, one.root, one.message) for one in receipts]
@@ -235,6 +246,17 @@ class Repair:
         await parts.database.write(write)
         parts.forget(found.id)
         return Repaired(found.id, patient.there, after, read_bytes, written, cost)
+
+    async def _copied(
+        self, download: Download, found: Segment, numbers: Sequence[int]
+    ) -> tuple[dict[int, memoryview], int]:
+        """Return the shares that nodes which leave still gave whole and right, and how many came. One read is k less."""
+        going = [found.shares[number] for number in numbers if number in found.shares]
+        nodes = {one.id: self._parts.directory.get(one.device) for one in going}
+        wanted = [one for one in going if (node := nodes[one.id]) is not None and node.is_leaving]
+        bodies = await asyncio.gather(*map(download.whole_share, wanted))
+        made = {one.number: body for one, body in zip(wanted, bodies, strict=True) if isinstance(body, memoryview)}
+        return made, len(made)
 
     async def _upload(
         self, found: Segment, patient: Patient, made: Mapping[int, memoryview], wrong: Sequence[Share]

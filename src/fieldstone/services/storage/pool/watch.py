@@ -92,7 +92,7 @@ class Watch:
             lost_ms = row.lost_ms if row else None
             is_up = up.get(device, False)  # who is listed no more is away
             listed = self._parts.directory.get(device)
-            is_going = listed is not None and listed.is_out
+            is_going = listed is not None and (listed.is_out or listed.is_leaving)
             if listed is not None and listed.is_silent:  # it may serve us; what it holds is proven to nobody
                 absence = Absence(_earliest(since_ms, min(listed.heard_ms, now_ms)), lost_ms, is_going)
             elif is_up:

@@ -146,15 +146,19 @@ class Duties:
         *,
         gateways: RegistryGateways | None = None,
         url: str = "",
+        leaving: Path | None = None,
         poll_s: float = 5.0,
         claim_every_s: float = 600.0,
         say: Callable[[str], None] = lambda words: None,
     ) -> None:
-        """`url`: where gateways reach this provider, announced to the network (nothing: not announced)."""
+        """`url`: where gateways reach this provider, announced to the network (nothing: not announced).
+
+        `leaving`: while this file exists the provider announces that it leaves (`fieldstone storage leave` makes it).
+        """
         self._store, self._device = store, device
         self._get, self._reporter = get, reporter
         self._gateways = gateways
-        self._url = url
+        self._url, self._leaving, self._is_empty = url, leaving, False
         self._poll_s, self._claim_every_s = poll_s, claim_every_s
         self._say = say
         self.prove_space: Callable[[int, bytes], bytes | None] = lambda number, seed: None
@@ -192,12 +196,17 @@ class Duties:
         """Tell the network address and capacity, if they changed since they were told."""
         if not self._url:
             return False
-        announcement = records.encode(Announcement(url=self._url, capacity_bytes=self._store.capacity_bytes))
+        leaves = self._leaving is not None and self._leaving.exists()
+        capacity = 0 if leaves else self._store.capacity_bytes
+        announcement = records.encode(Announcement(url=self._url, capacity_bytes=capacity, is_leaving=leaves))
+        if leaves and not self._is_empty and self._store.totals().shares == 0:
+            self._is_empty = True
+            self._say("every share has been moved: this provider can be stopped")
         if self._store.index.note("announced") == announcement.hex():
             return False
         self._reporter.send_document(SERVICE, "announce", announcement)
         self.note("announced", announcement.hex())
-        self._say(f"announced {self._url} to the network")
+        self._say(f"announced {self._url} to the network" + (": it leaves" if leaves else ""))
         return True
 
     def answer(self) -> int | None:

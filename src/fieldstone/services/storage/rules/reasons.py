@@ -12,6 +12,11 @@ _ALL = (
     ),
     VerdictReason("GATEWAY", "The device is a customer's gateway: it buys storage and earns none.", "Nothing to do."),
     VerdictReason(
+        "LEAVING",
+        "The device announced that it leaves: gateways move its shares, pay until they have, and place nothing new on it.",
+        "Keep it running until the log says that every share has been moved (detail.leaving).",
+    ),
+    VerdictReason(
         "NO_HOLDINGS",
         "No gateway paid this device for a share in the epoch.",
         "Keep the provider reachable; gateways place shares by price, reputation and place.",
