@@ -13,6 +13,7 @@ HOW_TO = (
     "run-a-station",
     "provide-storage",
     "use-the-s3-gateway",
+    "keep-for-ever",
     "know-what-is-stored",
     "object-to-an-epoch",
     "buy-data",

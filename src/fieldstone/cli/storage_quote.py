@@ -214,7 +214,7 @@ def show_once(found: Mapping[str, Any], *, sells: bool = False) -> None:
     )
     first = found["stress"][0]
     typer.echo(f"Share of {first['trials']:,} random futures in which it is empty, by year (seed {first['seed']}):")
-    marks = list(first["exhausted_by_ppm"])
+    marks = sorted(first["exhausted_by_ppm"], key=int)
     table(
         (
             "costs fall (mean ± a year)",

@@ -18,7 +18,15 @@ from fieldstone.market.metering import settle_funds, settle_revenue
 from fieldstone.rewards import Allocation, AllocationInput, allocate
 from fieldstone.rewards.sold import SOLD_INPUT_SCHEMA
 from fieldstone.services import load_service
-from fieldstone.services.contract import DOCUMENT_SCHEMA, VERDICT_SCHEMA, EpochInput, FleetVerdicts, Service
+from fieldstone.services.contract import (
+    DOCUMENT_SCHEMA,
+    VERDICT_SCHEMA,
+    EpochInput,
+    FleetVerdicts,
+    HoldBack,
+    HoldsBack,
+    Service,
+)
 
 EQUIVOCATION = "EQUIVOCATION"
 
@@ -89,6 +97,8 @@ def compute(frozen: Frozen, state: EpochState, randomness: bytes, runner: Runner
             previous=dict(state.balances),
             treasury=frozen.policy.settlement.treasury,
             sold=pl.concat(sold),
+            now_ms=frozen.end_ms,
+            hold_backs=_hold_backs(frozen),
         )
     )
     leaves = {address: amount for address, amount in sorted(allocation.balances.items()) if amount > 0} or {NOBODY: 0}
@@ -143,6 +153,18 @@ def service_input(service: Service, frozen: Frozen, state: EpochState, randomnes
         carry=state.carry.get(service.name, {}),
         rounds=frozen.rounds.get(service.name, ()),
     )
+
+
+def _hold_backs(frozen: Frozen) -> dict[str, HoldBack]:
+    found = {}
+    for name, setting in frozen.policy.services.items():
+        service = load_service(name)
+        if isinstance(service, HoldsBack):
+            params = service.with_overrides(service.default_params(setting.rule_version), setting.params)
+            rule = service.hold_back(params)
+            if rule is not None:
+                found[name] = rule
+    return found
 
 
 def _complete(service: Service, evidence: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:

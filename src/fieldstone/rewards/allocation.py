@@ -39,9 +39,11 @@ import polars as pl
 from fieldstone.errors import Terminal
 from fieldstone.policy import RewardPolicy, ServicePolicy
 from fieldstone.rewards.emission import fade, schedule, smooth
+from fieldstone.rewards.held import month_of, settle_held, withhold
 from fieldstone.rewards.need import CellPool, Need, cell_name, cell_of, split_by_need
 from fieldstone.rewards.sold import SOLD_INPUT_SCHEMA, Claim, Shared, share_cell
 from fieldstone.rewards.statements import StatementLine, device_factors, to_table
+from fieldstone.services.contract import HoldBack
 from fieldstone.units import PPM, TOKEN_BASE
 
 TREASURY = "treasury"
@@ -78,6 +80,8 @@ class AllocationInput:
     pools: Mapping[str, int]
     previous: Mapping[str, int]
     treasury: str | None = None
+    now_ms: int = 0  # the epoch's end
+    hold_backs: Mapping[str, HoldBack] = field(default_factory=dict)  # service → rule (`rewards.held`)
     sold: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=SOLD_INPUT_SCHEMA))
 
 
@@ -107,8 +111,10 @@ def allocate(inp: AllocationInput) -> Allocation:
     book.add_revenue()
     book.add_idle_devices()
     book.add_bootstrap()
+    book.settle_held_pay()
     book.add_corrections()
     book.apply_cap()
+    book.hold_pay_back()
     book.repay_debts()
     return book.close()
 
@@ -304,6 +310,45 @@ class _Book:
         self.totals["bootstrap_dust"] += dust
         return need.unmet_base + unearned
 
+    def settle_held_pay(self) -> None:
+        """Release or forfeit what earlier epochs held back from new devices."""
+        if not self.inp.hold_backs:
+            return
+        reasons = self.inp.verdicts["reasons"].to_list()
+        columns = self.inp.registry
+        enrolled = dict(columns.select("device", "enrolled_ms").iter_rows())
+        self.month_of = {device: month_of(ms, self.inp.now_ms) for device, ms in enrolled.items()}
+        revoked = set()
+        if "revoked_ms" in columns.columns:
+            revoked = set(columns.filter(columns["revoked_ms"].is_not_null())["device"].to_list())
+        for (device, service, operator), line in sorted(self.lines.items()):
+            rule = self.inp.hold_backs.get(service)
+            if rule is None or not operator:
+                continue
+            found = settle_held(
+                self.pools,
+                rule,
+                service,
+                device,
+                month=self.month_of[device],
+                reasons=reasons[line.verdict_row] if line.verdict_row >= 0 else (),
+                is_revoked=device in revoked,
+            )
+            if found.released:
+                line.corrections += (("held pay released", found.released),)
+                line.added += found.released
+            line.forfeited = found.forfeited
+            self.pools[TREASURY] += found.forfeited
+            self.totals["forfeited"] = self.totals.get("forfeited", 0) + found.forfeited
+
+    def hold_pay_back(self) -> None:
+        """Hold back a part of what new devices earn in this epoch, of what the cap left."""
+        for (device, service, operator), line in sorted(self.lines.items()):
+            rule = self.inp.hold_backs.get(service)
+            if rule is not None and operator:
+                income = line.paid + line.bootstrap
+                line.withheld = withhold(self.pools, rule, service, device, self.month_of[device], income)
+
     def add_corrections(self) -> None:
         """Add make-good lines and what the cap held back earlier; note debts."""
         columns = self.inp.corrections.select("device", "operator", "amount_base", "cause").sort(pl.all())
@@ -380,7 +425,7 @@ class _Book:
         for line in lines:
             paid += line.paid
             bootstrap += line.bootstrap
-            corrections += line.added - line.repaid
+            corrections += line.added - line.repaid - line.withheld
             repaid += line.repaid
             held_back += line.held_back
             cut += line.bootstrap_cut

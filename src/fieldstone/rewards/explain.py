@@ -211,6 +211,14 @@ def _corrections(factors: Mapping[str, Any]) -> Iterator[Line]:
         why = "added" if amount >= 0 else "noted as a debt, repaid from earnings; a balance never falls"
         yield _token("corrections", entry["cause"], amount, why)
     repaid = int(factors["row"]["debt_repaid_base"])
+    if withheld := int(factors["row"].get("withheld_base", 0)):
+        why = (
+            "a part of a new device's pay is held back for a while; half is paid later, the rest when it leaves cleanly"
+        )
+        yield _token("corrections", "held back from a new device", -withheld, why)
+    if forfeited := int(factors["row"].get("forfeited_base", 0)):
+        why = "held pay of earlier epochs, lost to the treasury: what this device held has to be restored elsewhere"
+        yield _token("corrections", "held pay forfeited", -forfeited, why)
     if repaid:
         yield _token("corrections", "debt repaid", -repaid, "taken from this row's earnings")
 

@@ -13,7 +13,7 @@ Row by row an operator can recompute with a calculator (all divisions floor):
                     cell.shared_base · (work − sold_work) // cell.shared_work + row.sold_cap_base
     cell.pool     = cell.coverage_base + cell.demand_base        (formula in `rewards.need`)
     paid          = revenue · (10⁶ − take_ppm) · 10¹⁸ // (10⁶ · price)
-    total         = paid + bootstrap + correction
+    total         = paid + bootstrap + correction          (correction: made good and released, less debt and pay held back)
 """
 
 from __future__ import annotations
@@ -70,12 +70,19 @@ class StatementLine:
     repaid: int = 0
     held_back: int = 0  # cut from paid and corrections by the mint cap; owed to the operator
     bootstrap_cut: int = 0
+    withheld: int = 0  # held back from a new device (`rewards.held`)
+    forfeited: int = 0  # held pay of earlier epochs that it lost
     corrections: tuple[tuple[str, int], ...] = ()  # cause, signed base units
+
+    @property
+    def special(self) -> bool:
+        """Whether the row has factors that nearly every other row has not."""
+        return bool(self.sold_work or self.sold_unpaid or self.withheld or self.forfeited)
 
     @property
     def total(self) -> int:
         """Base units that this row adds to its operator's cumulative balance."""
-        return self.paid + self.bootstrap + self.added - self.repaid
+        return self.paid + self.bootstrap + self.added - self.repaid - self.withheld
 
 
 def text(value: str) -> str:
@@ -90,13 +97,16 @@ _UNTOUCHED = '"row":{"bootstrap_cut_base":"0","debt_repaid_base":"0","held_back_
 def device_factors(line: StatementLine, shared: str, cell: str, paid: str) -> str:
     """Put a row's factors together. `shared` (bootstrap and cap, open at its end), `cell` and `paid` are JSON rendered
     once for many rows."""
-    if line.corrections or line.held_back or line.bootstrap_cut or line.repaid or line.sold_work or line.sold_unpaid:
+    if line.corrections or line.held_back or line.bootstrap_cut or line.repaid or line.special:
         causes = ",".join(
             f'{{"amount_base":"{amount}","cause":{text(cause)}}}' for cause, amount in sorted(line.corrections)
         )
         row = (
             f'"row":{{"bootstrap_cut_base":"{line.bootstrap_cut}","debt_repaid_base":"{line.repaid}",'
-            f'"held_back_base":"{line.held_back}",{_sold(line)}"work":"'
+            + (f'"forfeited_base":"{line.forfeited}",' if line.forfeited else "")
+            + f'"held_back_base":"{line.held_back}",{_sold(line)}'
+            + (f'"withheld_base":"{line.withheld}",' if line.withheld else "")
+            + '"work":"'
         )
     else:
         causes, row = "", _UNTOUCHED
@@ -127,7 +137,7 @@ def to_table(epoch: int, rows: Sequence[StatementLine], factors: Sequence[str], 
         "revenue_micro_usd": [row.revenue_micro_usd for row in rows],
         "paid_base": [str(row.paid) for row in rows],
         "bootstrap_base": [str(row.bootstrap) for row in rows],
-        "correction_base": [str(row.added - row.repaid) for row in rows],
+        "correction_base": [str(row.added - row.repaid - row.withheld) for row in rows],
         "total_base": [str(row.total) for row in rows],
         "factors": list(factors),
     }

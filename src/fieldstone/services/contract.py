@@ -138,6 +138,27 @@ class FundFacts:
     until_ms: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class HoldBack:
+    """How pay of new devices is held back (`rewards.held`). `by_month_ppm`: share by month since enrolment; of what was held
+    `release_ppm` is paid in month `release_month`. Verdict reasons: `forfeits` cost it, `exits` make a revocation clean."""
+
+    by_month_ppm: tuple[int, ...]
+    release_month: int
+    release_ppm: int
+    forfeits: frozenset[str]
+    exits: frozenset[str]
+
+
+@runtime_checkable
+class HoldsBack(Protocol):
+    """A service whose devices can do lasting damage by leaving."""
+
+    def hold_back(self, params: Mapping[str, Any]) -> HoldBack | None:
+        """Return the rule by the parameters of a policy; None: pay is not held back."""
+        ...
+
+
 @runtime_checkable
 class Endowing(Protocol):
     """A service that sells something for one payment (`Product` that no order of data and no meter can sell)."""

@@ -12,6 +12,7 @@ from fieldstone.services.contract import (
     EpochInput,
     FleetVerdicts,
     FundFacts,
+    HoldBack,
     Product,
     Round,
     VerdictReason,
@@ -75,6 +76,19 @@ class Storage:
         from fieldstone.services.storage.challenge import challenges
 
         return challenges(so_far, asked)
+
+    def hold_back(self, params: Mapping[str, Any]) -> HoldBack | None:
+        """Return how pay of new providers is held back by a policy's parameters; None: it is not."""
+        by_month = tuple(int(share) for share in params["held_pay_ppm_by_month"])
+        if not any(by_month):
+            return None
+        return HoldBack(
+            by_month,
+            int(params["held_pay_release_month"]),
+            int(params["held_pay_release_ppm"]),
+            forfeits=frozenset({"DISQUALIFIED"}),
+            exits=frozenset({"NO_HOLDINGS"}),
+        )
 
     def endow(self, product: str, wish: Mapping[str, Any], prices_micro_usd: Mapping[str, int]) -> Endowment:
         """Return what keeping an object costs once: `paid_once.endow`."""

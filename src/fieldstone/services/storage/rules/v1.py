@@ -115,6 +115,18 @@ PARAMETERS: dict[str, Parameter] = {
     # standing
     "appeal_s": Parameter(604_800, "s", "a suspended device has so long to recover or appeal", f"{STORJ}: 168 h"),
     "recover_questions": Parameter(459, "leaves", "answered without a failure after a suspension reinstate", OWN),
+    # pay held back from new devices (rewards.held)
+    "held_pay_ppm_by_month": Parameter(
+        [0],
+        "ppm",
+        "of a provider's pay is held back in its first, second … month after enrolment; Storj holds 750,000 for three "
+        "months, 500,000 for three, 250,000 for three",
+        "off: a founder's choice",
+    ),
+    "held_pay_release_month": Parameter(15, "months", "after enrolment, when a part of the held pay is paid", STORJ),
+    "held_pay_release_ppm": Parameter(
+        500_000, "ppm", "of the held pay is paid then, the rest when the device leaves cleanly", STORJ
+    ),
     # what is paid
     "accept_from_ppm": Parameter(990_000, "ppm", "quality and proven time from which the verdict is accepted", OWN),
     "egress_line_bytes_s": Parameter(
@@ -156,6 +168,8 @@ def with_overrides(params: Mapping[str, Any], overrides: Mapping[str, Any]) -> d
             raise UsageError(f"parameter {key!r} must be a value like {old!r}, not {value!r}")
         if min(numbers) < 1 and key in _POSITIVE:
             raise UsageError(f"parameter {key!r} must be at least 1, not {value!r}")
+        if key == "held_pay_ppm_by_month" and max(numbers) > 1_000_000:
+            raise UsageError(f"parameter {key!r} holds shares of at most 1,000,000 ppm, not {value!r}")
         if key.endswith("_ppm") and value > 1_000_000 and key not in _ABOVE_ONE:
             raise UsageError(f"parameter {key!r} is a share of at most 1,000,000 ppm, not {value!r}")
         tree[key] = list(numbers) if isinstance(old, list) else value
