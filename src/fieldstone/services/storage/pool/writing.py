@@ -90,6 +90,7 @@ class SegmentWriter:
         placement = place(self._profile, parts.candidates(), seed=SEED, share_bytes=layout.share_bytes)
         await self._memory.take(self._weight)
         upload: Upload | None = None
+        planned: asyncio.Future[None] | None = None
         try:
             coded = CodedSegment(layout, self.segment.size_bytes, self._profile.leaf_bytes, self._seal)
             upload = Upload(parts.nodes, coded, self._profile, placement, self._plan)
@@ -97,13 +98,16 @@ class SegmentWriter:
             shares = [share for share, _ in upload.first]
             parts.writing.add(self.segment.id)
             now_ms = parts.clock.now_ms()
-            await parts.database.write(
+            plan = parts.database.write(
                 lambda c: segments.plan(c, self.segment, shares, writer=parts.writer, relaxed=relaxed, now_ms=now_ms)
             )
-            await self._code(plain, coded, upload)
+            planned = asyncio.ensure_future(plan)  # written while the first bytes arrive
+            await self._code(plain, coded, upload, planned)
         except BaseException:
             if upload is not None:
                 await upload.stop()
+            if planned is not None:  # or it would be written after it was abandoned
+                await asyncio.gather(planned, return_exceptions=True)
             self._release()
             await self.abandon()
             raise
@@ -115,10 +119,11 @@ class SegmentWriter:
         with suppress(Retryable):
             await self._parts.database.write(lambda c: segments.abandon(c, [self.segment.id], now_ms))
 
-    async def _code(self, plain: Source, coded: CodedSegment, upload: Upload) -> None:
+    async def _code(self, plain: Source, coded: CodedSegment, upload: Upload, planned: asyncio.Future[None]) -> None:
         """Feed the segment step by step; while one is coded, the next is taken from the source.
 
-        Sending begins with the first step, unless the source is slow: nodes do not wait long for a body to go on.
+        Sending begins with the first step, when all shares are written down as `planned`, unless the source is slow:
+        nodes do not wait long for a body to go on.
         """
         began = time.monotonic()
         loop = asyncio.get_running_loop()
@@ -131,6 +136,8 @@ class SegmentWriter:
                 if sum(map(len, pieces)) < size:
                     raise UsageError(f"the source ended after {plain.taken_bytes} bytes, more were announced")
                 left -= size
+                if step == 0:
+                    await planned
                 if step == 0 and time.monotonic() - began < SLOW_SOURCE_S:
                     upload.start()
                 if working is not None:
