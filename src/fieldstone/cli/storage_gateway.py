@@ -59,6 +59,10 @@ WalletFile = Annotated[
 ]
 Lat = Annotated[float | None, typer.Option(help="Latitude of the gateway, if it has a place; degrees WGS 84.")]
 Lon = Annotated[float | None, typer.Option(help="Longitude.")]
+Asns = Annotated[
+    Path | None,
+    typer.Option("--asns", metavar="FILE", help="Which network is whose (IPtoASN's TSV): caps shares per system, too."),
+]
 RepairAfter = Annotated[
     float, typer.Option(metavar="SECONDS", help="A node away for so long is regenerated elsewhere.")
 ]
@@ -84,6 +88,7 @@ def command(
     wallet: WalletFile = None,
     lat: Lat = None,
     lon: Lon = None,
+    asns: Asns = None,
     repair_after: RepairAfter = 14_400.0,
     repair_every: RepairEvery = 3_600.0,
     create_account: Name = None,
@@ -100,7 +105,7 @@ def command(
     """
     from fieldstone.errors import UsageError
     from fieldstone.node.logs import configure
-    from fieldstone.services.storage.catalog.accounts import SecretBox, load_credentials
+    from fieldstone.services.storage.catalog.accounts import SecretBox, create_first_account, load_credentials
     from fieldstone.services.storage.catalog.schema import create_tables
     from fieldstone.services.storage.catalog.store import Store
     from fieldstone.state.engine import connect_state
@@ -122,13 +127,13 @@ def command(
             made = _create(store, box, create_account, account_id, email, access_key, secret)
             _print_credentials(made, as_json)
             return
-        first = _first_account(store, box)
+        first = store.write_now(lambda c: create_first_account(c, box, "admin"))
         if first is not None:
             _print_credentials(first, as_json)
         place = (lat, lon) if lat is not None and lon is not None else None
         settings = _Settings(
             directory, listen, network, nodes, profile, tuple(domain or ()), region, etag, admin, access_log, tls,
-            wallet, place, repair_after, repair_every, as_json,
+            wallet, place, asns, repair_after, repair_every, as_json,
         )  # fmt: skip
         _serve(engine, store, box, master_key, settings)
     finally:
@@ -170,13 +175,6 @@ def _create(
     )
 
 
-def _first_account(store: Store, box: SecretBox) -> Credentials | None:
-    """Return the first account's key when it was just made, None when there are accounts."""
-    from fieldstone.services.storage.catalog.accounts import create_account, list_accounts
-
-    return store.write_now(lambda c: None if list_accounts(c) else create_account(c, box, "admin"))
-
-
 def _print_credentials(made: Credentials, as_json: bool) -> None:
     if as_json:
         fields = {
@@ -208,6 +206,7 @@ class _Settings:
     tls: str | None
     wallet: Path | None
     place: tuple[float, float] | None
+    asns: Path | None
     repair_after_s: float
     repair_every_s: float
     as_json: bool
@@ -255,7 +254,12 @@ async def _run(
     from fieldstone.services.storage.s3.server.run import serve
 
     key = _device_key(settings.directory)
-    pool = Pool(engine, _directory(settings, key), key, master_key, database=store)
+    directory = _directory(settings, key)
+    if settings.asns is not None:
+        from fieldstone.services.storage.pool.asn import AsnTable
+
+        directory.know_networks(AsnTable.read(settings.asns))
+    pool = Pool(engine, directory, key, master_key, database=store)
     chosen = pool.automatic_profile() if settings.profile == "auto" else profile_named(settings.profile)
     options = GatewayOptions(
         profile=chosen,

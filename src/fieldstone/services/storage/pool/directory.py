@@ -16,12 +16,14 @@ import msgspec
 
 from fieldstone.errors import Rejected, UsageError
 from fieldstone.identity.keys import PublicKey
+from fieldstone.services.storage.pool.asn import AsnTable
 
 UNKNOWN = "unknown"
 
 
 class Node(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=False):
     """One provider. `prefix`: its /24 (IPv4) or /64 (IPv6); worked out of an address in `url` when not given.
+    `asn`: the autonomous system ("AS…") when a table of them is there (`asn`), else the prefix stands in.
 
     `free_bytes`: what it says is free (−1: not asked yet); `joined_ms`: when it was enrolled (0: long ago).
     What the network's verdicts say: `score` 0 … 1 for placement; `is_out`: disqualified; `is_leaving`: it says so itself; `is_silent`: it answers no
@@ -36,6 +38,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Fals
     region: str = UNKNOWN
     maker: str = UNKNOWN
     prefix: str = ""
+    asn: str = ""
     free_bytes: int = -1
     joined_ms: int = 0
     score: float = 1.0
@@ -53,8 +56,9 @@ class _File(msgspec.Struct, frozen=True):
 class Directory:
     """The nodes that may be asked. `replace` swaps the whole list; who iterates meanwhile sees one or the other."""
 
-    def __init__(self, nodes: Iterable[Node] = ()) -> None:
+    def __init__(self, nodes: Iterable[Node] = (), asns: AsnTable | None = None) -> None:
         self._nodes: dict[str, Node] = {}
+        self.asns = asns
         self.replace(nodes)
 
     def __len__(self) -> int:
@@ -74,8 +78,16 @@ class Directory:
             checked = _checked(node)
             if checked.did in found:
                 raise UsageError(f"node {checked.did} is listed twice")
-            found[checked.did] = checked
+            found[checked.did] = checked if self.asns is None else self._placed(checked)
         self._nodes = found
+
+    def know_networks(self, asns: AsnTable) -> None:
+        """Take a table of autonomous systems, for the nodes known and to come."""
+        self.asns = asns
+        self._nodes = {did: self._placed(node) for did, node in self._nodes.items()}
+
+    def _placed(self, node: Node) -> Node:
+        return node if self.asns is None else msgspec.structs.replace(node, asn=self.asns.of(node.prefix))
 
     @classmethod
     def read(cls, path: Path) -> Directory:
@@ -94,7 +106,7 @@ class Directory:
             learned: dict[str, str | int] = {"prefix": prefix} if prefix is not None else {}
             if free_bytes is not None:
                 learned["free_bytes"] = free_bytes
-            self._nodes = {**self._nodes, did: msgspec.structs.replace(node, **learned)}
+            self._nodes = {**self._nodes, did: self._placed(msgspec.structs.replace(node, **learned))}
 
     def renew(self, nodes: Iterable[Node]) -> None:
         """Take a new list and keep what was learned about nodes that are still where they were: space, prefix."""
@@ -103,7 +115,8 @@ class Directory:
         for did, node in list(self._nodes.items()):
             old = before.get(did)
             if old is not None and old.url == node.url:
-                self._nodes[did] = msgspec.structs.replace(node, prefix=old.prefix, free_bytes=old.free_bytes)
+                renewed = msgspec.structs.replace(node, prefix=old.prefix, free_bytes=old.free_bytes)
+                self._nodes[did] = self._placed(renewed)
 
     @classmethod
     def from_listing(cls, listing: object) -> tuple[Directory, list[str]]:

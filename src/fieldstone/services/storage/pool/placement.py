@@ -1,6 +1,6 @@
 """Which node gets which share of a segment: a weighted draw under caps. Pure: the randomness is an argument.
 
-Nobody gets two shares of a segment on one device. One operator, network prefix or hardware maker gets at most
+Nobody gets two shares of a segment on one device. One operator, autonomous system, network prefix or hardware maker gets at most
 max(1, ⌊(n − k) / 4⌋), one region at most n − k (reference 2.1, 2.4 of the attacks: who holds k shares can regenerate
 all others, and who may lose n − k at once loses nothing). A network too small for that relaxes one cap by one step at
 a time, regions first, operators last, and the result says so: a cap is never broken silently.
@@ -77,6 +77,7 @@ _TRAITS: tuple[tuple[str, Callable[[Node], str]], ...] = (
     ("region", lambda node: node.region),
     ("maker", lambda node: node.maker),
     ("prefix", lambda node: node.prefix),
+    ("asn", lambda node: node.asn or node.prefix),
     ("operator", lambda node: node.operator),
 )
 
@@ -88,6 +89,7 @@ def caps(profile: Profile) -> dict[str, int]:
         "region": wide,
         "maker": profile.operator_cap,
         "prefix": profile.operator_cap,
+        "asn": profile.operator_cap,
         "operator": profile.operator_cap,
     }
 
