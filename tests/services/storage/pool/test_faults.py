@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import time
+from typing import Any
 
 import pytest
 from sqlalchemy import select
 
-from fieldstone.services.storage.pool import Profile
+from fieldstone.services.storage.pool import Profile, segments
 from fieldstone.services.storage.pool.download import NotReadable
 from fieldstone.services.storage.pool.placement import TooFewNodes
 from fieldstone.services.storage.pool.tables import incident, segment, share
@@ -63,6 +65,31 @@ async def test_with_fewer_the_write_fails_and_says_so(net: MakeNet) -> None:
         with n.pool.parts.database.engine.connect() as connection:
             assert connection.execute(select(segment.c.state)).scalars().all() == ["dropped"]
         assert n.pool._memory._used == 0
+
+
+@pytest.mark.parametrize("delay_s", [0.0, 0.05])
+async def test_nothing_is_sent_before_it_is_written_down(
+    net: MakeNet, monkeypatch: pytest.MonkeyPatch, delay_s: float
+) -> None:
+    async with net(8) as n:
+        plan = segments.plan
+        known: list[list[int]] = []
+
+        def late(*arguments: Any, **fields: Any) -> None:
+            time.sleep(delay_s)
+            known.append([len(provider.orders) for provider in n.providers])
+            if delay_s == 0.0:
+                raise NotStored(0, 1, [])
+            plan(*arguments, **fields)
+
+        monkeypatch.setattr(segments, "plan", late)
+        if delay_s:
+            assert await n.get(await n.put(BODY)) == BODY
+        else:
+            with pytest.raises(NotStored):
+                await n.put(BODY)
+            assert not any(provider.orders for provider in n.providers)
+        assert known == [[0] * 8]
 
 
 async def test_too_few_nodes(net: MakeNet) -> None:
