@@ -7,13 +7,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, delete
 
 from fieldstone.errors import Retryable
+from fieldstone.services.storage.catalog.accounts import create_first_account, list_accounts
 from fieldstone.services.storage.catalog.content import Content
 from fieldstone.services.storage.catalog.faults import CatalogFault
 from fieldstone.services.storage.catalog.locks import set_legal_hold
 from fieldstone.services.storage.catalog.rows import Attributes, Version
+from fieldstone.services.storage.catalog.schema import access_key, account, bucket
 from fieldstone.services.storage.catalog.uploads import create_upload, find_upload, list_parts, put_part
 from fieldstone.services.storage.catalog.versions import delete_current, delete_version, find_version, set_tags
 from tests.services.storage.catalog.conftest import OWNER, Catalogue
@@ -105,3 +107,15 @@ def test_parts_of_one_number_sent_at_once_are_all_taken_and_one_stays(catalogue:
     (part,) = catalogue.store.read_now(lambda c: list_parts(c, upload))
     used = {segment for segment, uses in catalogue.pool.uses().items() if uses}
     assert used == {segment for segment, _ in contents[int(part.etag[1:])].holdings()}
+
+
+def test_of_gateways_that_start_at_once_one_makes_the_first_account(catalogue: Catalogue) -> None:
+    for table in (access_key, bucket, account):
+        catalogue.do(lambda c, table=table: c.execute(delete(table)))
+
+    def first(_: int) -> object:
+        return catalogue.do(create_first_account, catalogue.box, "admin")
+
+    with ThreadPoolExecutor(6) as threads:
+        made = [each for each in threads.map(first, range(6)) if each is not None]
+    assert len(made) == len(catalogue.store.read_now(list_accounts)) == 1

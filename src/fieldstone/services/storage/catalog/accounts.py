@@ -71,6 +71,15 @@ def _value(name: str) -> ScalarSelect[int]:
 GENERATIONS = PointQuery(select(_value("accounts"), _value("buckets")))
 
 
+def create_first_account(connection: Connection, box: SecretBox, name: str) -> Credentials | None:
+    """Create an account where there is none; None where there is. Of gateways that start at once one does.
+
+    Raises EnvironmentProblem for a wrong master key.
+    """
+    connection.execute(select(state.c.value).where(state.c.name == "accounts").with_for_update())
+    return None if list_accounts(connection) else create_account(connection, box, name)
+
+
 def create_account(
     connection: Connection,
     box: SecretBox,
