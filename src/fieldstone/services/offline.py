@@ -4,6 +4,9 @@
 
 One epoch from the first to the last reading by default; `epoch_ms` splits the evidence at UTC multiples of its length
 (the first and last epoch are cut to the evidence's span), and hands what one epoch leaves to the next.
+An active service's documents are files of their own, `<kind>.parquet` with the columns of DOCUMENT_SCHEMA, and what the
+network asked is `rounds.parquet`: number, position, issued_ms, seed. They belong to the epoch in which they were received.
+The signatures of reports are not checked (the file says who sent what); what documents carry inside is.
 Large inputs run in a pool of spawned processes: a script that calls this needs the usual `if __name__ == "__main__"`.
 """
 
@@ -24,7 +27,7 @@ import polars as pl
 
 from fieldstone.errors import UsageError
 from fieldstone.services import load_service
-from fieldstone.services.contract import REGISTRY_SCHEMA, VERDICT_SCHEMA, EpochInput, Service
+from fieldstone.services.contract import DOCUMENT_SCHEMA, REGISTRY_SCHEMA, VERDICT_SCHEMA, EpochInput, Round, Service
 
 __all__ = ["OfflineResult", "parse_duration", "read_params", "verify_files"]
 
@@ -32,6 +35,12 @@ ROWS_PER_PART = 500_000
 POOL_FROM_ROWS = 3_000_000
 # Columns a network's own registry table has besides REGISTRY_SCHEMA; they do not enter a verification.
 REGISTRY_EXTRAS = ("accuracy_m", "moved_ms", "revoked_ms", "issuer", "name", "public", "nonce")
+ROUND_SCHEMA: dict[str, pl.DataType] = {
+    "number": pl.Int64(),
+    "position": pl.Int64(),
+    "issued_ms": pl.Int64(),
+    "seed": pl.Binary(),
+}
 
 Progress = Callable[[int, int, str], None]  # done, total, what
 
@@ -83,7 +92,12 @@ def verify_files(
     devices = read_registry(registry)
     skip = {path.resolve() for path in (registry, out) if path is not None}
     scans = {kind: _scan(service, kind, evidence, skip) for kind in service.kinds}
-    bounds = [span for span in (_span(scan) for scan in scans.values()) if span is not None]
+    documents = {kind: _documents(kind, evidence, skip) for kind in service.documents}
+    asked = _rounds(evidence) if service.documents else pl.DataFrame(schema=ROUND_SCHEMA)
+    spans = [_span(scan) for scan in scans.values()]
+    spans += [_span(scan, "received_ms") for scan in documents.values()]
+    spans += [_span(asked.lazy(), "issued_ms", count=False)]
+    bounds = [span for span in spans if span is not None]
     rows = sum(span[2] for span in bounds)
     start_ms, end_ms = (min(b[0] for b in bounds), max(b[1] for b in bounds) + 1) if bounds else (0, 0)
     epochs = list(_epochs(start_ms, end_ms, epoch_ms))
@@ -99,7 +113,12 @@ def verify_files(
                 kind: scan.filter(inside).sort("device", "t_ms", maintain_order=True).collect()
                 for kind, scan in scans.items()
             }
-            whole = EpochInput(epoch, begin_ms, until_ms, devices, tables, settings, carry=carry)
+            received = pl.col("received_ms").is_between(begin_ms, until_ms, closed="left")
+            for kind, scan in documents.items():
+                tables[kind] = scan.filter(received).sort("position", maintain_order=True).collect()
+            issued = asked.filter(pl.col("issued_ms").is_between(begin_ms, until_ms, closed="left"))
+            rounds = tuple(Round(*row) for row in issued.iter_rows())
+            whole = EpochInput(epoch, begin_ms, until_ms, devices, tables, settings, carry=carry, rounds=rounds)
             result = service.check_fleet(whole, _stage_one(service, whole, pool))
             verdicts.append(result.verdicts)
             carry = dict(result.carry)
@@ -208,6 +227,37 @@ def _files(service: Service, kind: str, evidence: Path, skip: set[Path]) -> list
     return found
 
 
+def _documents(kind: str, evidence: Path, skip: set[Path]) -> pl.LazyFrame:
+    """Open the documents of one kind; none at all is fine."""
+    if not evidence.is_dir():
+        raise UsageError(f"{evidence} is no folder; documents are files {kind}.parquet in one")
+    files = sorted({*evidence.glob(f"{kind}.parquet"), *evidence.glob(f"{kind}/**/*.parquet")})
+    files = [path for path in files if path.resolve() not in skip]
+    if not files:
+        return pl.LazyFrame(schema=DOCUMENT_SCHEMA)
+    needed = ("device", "received_ms", "position", "body")
+    scan = pl.concat([_typed(_open([file], str(file)), dict(DOCUMENT_SCHEMA), needed, (), str(file)) for file in files])
+    empty = scan.select(pl.col(*needed).null_count()).collect().row(0)
+    for name, count in zip(needed, empty, strict=True):
+        if count:
+            raise UsageError(f"{evidence}: {kind}: column {name!r} has {count} empty entries; every document needs it")
+    return scan.with_columns(pl.col("t_ms").fill_null(pl.col("received_ms")))
+
+
+def _rounds(evidence: Path) -> pl.DataFrame:
+    """Read `rounds.parquet`; without it nothing was asked."""
+    path = evidence / "rounds.parquet"
+    if not path.is_file():
+        return pl.DataFrame(schema=ROUND_SCHEMA)
+    table = _typed(_open([path], str(path)), dict(ROUND_SCHEMA), tuple(ROUND_SCHEMA), (), str(path)).collect()
+    wrong = table.filter(pl.any_horizontal(pl.all().is_null()) | (pl.col("seed").bin.size() != 32)).height
+    if wrong or not table["number"].is_unique().all():
+        raise UsageError(
+            f"{path}: {wrong or 'some'} rounds are incomplete, without a seed of 32 bytes, or listed twice"
+        )
+    return table.sort("position")
+
+
 def _open(files: list[Path], where: str) -> pl.LazyFrame:
     for file in files:
         if not file.is_file():
@@ -248,6 +298,8 @@ def _fits(found: pl.DataType, wanted: pl.DataType) -> bool:
         return True
     if wanted == pl.Float64():
         return found.is_numeric()
+    if wanted == pl.Binary():
+        return found == pl.Binary()
     if wanted == pl.Int64():
         return found.is_integer() and found not in (pl.UInt64(), pl.Int128())
     return isinstance(found, pl.String | pl.Categorical | pl.Enum)
@@ -256,16 +308,18 @@ def _fits(found: pl.DataType, wanted: pl.DataType) -> bool:
 def _word(kind: pl.DataType) -> str:
     if kind == pl.Float64():
         return "a number"
+    if kind == pl.Binary():
+        return "bytes"
     return "an integer (Unix milliseconds)" if kind == pl.Int64() else "text"
 
 
-def _span(scan: pl.LazyFrame) -> tuple[int, int, int] | None:
+def _span(scan: pl.LazyFrame, column: str = "t_ms", *, count: bool = True) -> tuple[int, int, int] | None:
     first, last, rows = (
-        scan.select(pl.col("t_ms").min().alias("first"), pl.col("t_ms").max().alias("last"), pl.len().alias("rows"))
+        scan.select(pl.col(column).min().alias("first"), pl.col(column).max().alias("last"), pl.len().alias("rows"))
         .collect()
         .row(0)
     )
-    return (first, last, rows) if rows else None
+    return (first, last, rows if count else 0) if rows else None
 
 
 def _write(table: pl.DataFrame, out: Path) -> None:
