@@ -1,10 +1,10 @@
 """Detection of cheating in the storage lab, and what verification costs. Prints Markdown for bench/RESULTS.md.
 
-    python bench/storage_detection.py [--seeds N] [--devices N] [--only detection|delay|live|speed|epoch]
+    python bench/storage_detection.py [--seeds N] [--devices N] [--only detection|delay|live|guessing|speed|epoch]
 
 1. detection: every attack in its own world (10 honest providers, three with trouble), two days, `--seeds` seeds.
 2. delay: questions until the sequential test suspends, by share lost; false alarms at 0.1 % loss.
-3. live: same-time challenges and the sealing bound, simulated.
+3. live: same-time challenges and the sealing bound, simulated; guessing: what of secret test reads can be guessed.
 4. speed: proofs verified per CPU second in stage 1, receipts folded per CPU second.
 5. epoch: one day of `--devices` devices, 48 rounds: CPU seconds of challenges, stage 1, stage 2.
 
@@ -23,6 +23,7 @@ import polars as pl
 from fieldstone.lab import render, score
 from fieldstone.services.contract import Round
 from fieldstone.services.storage import service
+from fieldstone.services.storage.lab_guessing import play
 from fieldstone.services.storage.lab_providers import Honest
 from fieldstone.services.storage.lab_trial import ATTACKS, trial
 from fieldstone.services.storage.lab_world import START_MS, World
@@ -141,6 +142,20 @@ def live(trials: int = 2_000) -> None:
     )
 
 
+def guessing(days: int = 30) -> None:
+    """What a cheat gains by guessing which reads are tests."""
+    params = default_params()
+    print(
+        f"\n## Guessing secret test reads ({days} days)\n\n| refuses | paid refused | tests failed | suspended after, days | income kept |\n|---|---|---|---|---|"
+    )
+    cases = [("hot", {}), ("hot", {"memory": 500}), ("bursts", {"beside": False}), ("bursts", {}), ("coin", {})]
+    for rule, more in cases:
+        one = play(rule, params, days=days, **more)  # type: ignore[arg-type]
+        print(
+            f"| {rule} {more or ''} | {one.refused:.0%} | {one.failed:.1%} | {one.days or '–'} | {one.income_ppm / 1e4:.1f} % |"
+        )
+
+
 def speed() -> None:
     print(
         "\n## Verification, one core\n\n| leaf | shares | proofs | stage 1, CPU s | proofs per CPU s |\n|---|---|---|---|---|"
@@ -231,6 +246,7 @@ def main() -> None:
         "detection": lambda: detection(given.seeds),
         "delay": delay,
         "live": live,
+        "guessing": guessing,
         "speed": speed,
         "epoch": lambda: epoch(given.devices),
     }
