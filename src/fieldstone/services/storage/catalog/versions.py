@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, Select, bindparam, delete, insert, literal_column, select, update
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, delete, insert, literal_column, select, update
 
 from fieldstone.services.storage.catalog.buckets import hold_bucket
 from fieldstone.services.storage.catalog.content import Content, held
@@ -314,7 +314,8 @@ _JOINED = (
 
 
 # What a partial index hangs on is written out: for a parameter there SQLite prepares the statement anew at each run.
-_NO_STATE, _NULL_NAME = literal_column("0"), literal_column(f"'{NULL_VERSION}'")
+_NO_STATE: ColumnElement[int] = literal_column("0")
+_NULL_NAME: ColumnElement[str] = literal_column(f"'{NULL_VERSION}'")
 
 
 def _current(query: Select[Any]) -> Select[Any]:
