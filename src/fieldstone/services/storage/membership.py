@@ -173,4 +173,6 @@ async def _again(what: str, once: Callable[[], Awaitable[object]], every_s: floa
             await once()
         except FieldstoneError as error:
             _log.warning("gateway_waits", what=what, why=str(error))
+        except Exception:  # a fault of ours in one upkeep must not end the others while the doors go on serving
+            _log.exception("gateway_upkeep_failed", what=what)
         await asyncio.sleep(every_s)
