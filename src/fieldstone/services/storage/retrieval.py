@@ -6,8 +6,8 @@ not, so an attacker's chance of a seat is his share of the bytes, however many n
 has one seat at most, the device's own operator none. Nobody chooses, and the device cannot ask who.
 
 The read itself is an ordinary signed order for ordinary bytes. What is read by whom follows from public data, so a
-device that works it out can tell a test by its leaf: `secret_reads` are what it cannot tell. The verdict of a committee is the weighted majority of
-the reports that came in time; a tie, or fewer than `committee_quorum` reports, decides nothing. A good report carries
+device that works it out can tell a test by its leaf: `secret_reads` are what it cannot tell. The verdict of a committee
+is the weighted majority of the reports that came in time; a tie, or fewer than `committee_quorum` reports, decides nothing. A good report carries
 the hash of the leaf. The device has to prove that leaf in the next round, so an "ok" for other bytes is "wrong" whoever
 says it; where no proof came, reports that say "ok" but name different bytes do not agree. Who contradicts a majority weighs less
 in later committees; weights start equal and fade back with agreement.

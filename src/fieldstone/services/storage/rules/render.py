@@ -33,8 +33,9 @@ proven is not paid. A released share leaves at its release; a question that hits
 
 **What this does not prove.** Sampling cannot see one lost leaf in a terabyte; erasure coding and repair cover that. A
 proof shows that the bytes could be had within `answer_within_s`, not where they lie: that nobody holds k shares of a segment
-is what keeps one from making the others. Which leaf checkers read follows from public data, so a device can tell a test
-from a paid read by its leaf; the gateways' own reads are the better witness. A gateway that stores made-up data with its
+is what keeps one from making the others. Which leaf committees read follows from public data, so a device can tell such a
+test by its leaf; what gateways read in secret it can only guess by how often a share is read. Two honest devices behind one
+slow line look like one disk. A gateway that stores made-up data with its
 own operator's devices pays for it in full and earns no bootstrap by it, unless it hides who owns it.
 """
 _STANDING = (
