@@ -118,6 +118,7 @@ class Bucket:
     block: PublicAccessBlock = field(default_factory=PublicAccessBlock)
     ownership: Ownership = "ObjectWriter"
 
+
 @dataclass(frozen=True, slots=True)
 class Caller:
     """Who asks: account id (None: anonymous), its ARN, and what the request gives to conditions."""
