@@ -180,3 +180,13 @@ def test_a_range_covers_its_leaf_and_stays_in_the_share(
     high = min(low + 1 + place % 16_384, layout.share_bytes)
     start, end = like_a_paid_read(layout, who % layout.n, low, high, like)
     assert 0 <= start <= low < high <= end <= layout.share_bytes
+
+
+@pytest.mark.parametrize("number", [0, 3, 5])
+def test_whoever_reads_a_whole_share_begins_at_its_beginning(number: int) -> None:
+    layout = Layout(3_000_000, 4, 8, 65_536)
+    low = layout.share_bytes - 20_000
+    whole = need_of(layout, 0, layout.size_bytes)
+    expected = whole.by_share.get(number, whole.hull)
+    assert like_a_paid_read(layout, number, low, low + 16_384, expected[1]) == expected
+    assert expected[0] == 0

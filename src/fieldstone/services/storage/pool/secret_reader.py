@@ -3,7 +3,8 @@
 An order for a drawn leaf is signed by the same key, counted in the same voucher, sent from the same address over the
 same connections as customers' reads: from a random moment of the round on beside the next paid read of the same provider
 (customers read in bursts, a lone read would be told apart), alone only where none comes. It asks for a range that a paid
-read would ask for: whole sealed chunks, as many as one of the latest paid reads. What comes is reported as it came. See `services.storage.secret_reads`.
+read would ask for: whole sealed chunks, as many as one of the latest paid reads. What comes is reported as it came. See
+`services.storage.secret_reads`.
 """
 
 from __future__ import annotations
@@ -197,7 +198,12 @@ def like_a_paid_read(layout: Layout, number: int, low: int, high: int, like_byte
     """Return the range of share `number` that a paid read asks for to get bytes `low` … `high` of it, of about `like_bytes`.
 
     A paid read needs whole sealed chunks of the segment; a parity share is asked for the hull of what data shares are.
+    Whoever reads as much as the whole share begins at its beginning.
     """
+    whole = need_of(layout, 0, layout.size_bytes)
+    start, end = whole.by_share.get(number, whole.hull)
+    if like_bytes >= end - start:
+        return min(start, low), max(end, high)
     stripe = min(low // layout.block_bytes, layout.stripes - 1)
     block = layout.block_bytes if stripe < layout.full_stripes else layout.last_block_bytes
     at = stripe * layout.stripe_bytes + number % layout.k * block + low - stripe * layout.block_bytes
