@@ -62,8 +62,8 @@ class Storage:
         return check_fleet(whole, device_checks)
 
     def partitions(self, whole: EpochInput, count: int) -> Iterator[EpochInput]:
-        """Cut by device: `devices.partitions`."""
-        from fieldstone.services.storage.devices import partitions
+        """Cut by device: `partition.partitions`."""
+        from fieldstone.services.storage.partition import partitions
 
         return partitions(whole, count)
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -26,130 +25,21 @@ from numpy.typing import NDArray
 
 from fieldstone.errors import Rejected
 from fieldstone.services.contract import EpochInput
-from fieldstone.services.storage.challenge import Asking, Posed, Shelf, posed_rounds, shelves
+from fieldstone.services.storage.challenge import Asking, Posed, Shelf, shelves
 from fieldstone.services.storage.codes.fast_tree import leaf_hash
 from fieldstone.services.storage.codes.fast_tree import verify as verify_leaf
-from fieldstone.services.storage.egress import EGRESS_STRUCT, count_egress
-from fieldstone.services.storage.holdings import FOREVER, HOLDING_SCHEMA, REFUSED_SCHEMA, device_keys, fold
+from fieldstone.services.storage.device_tables import ANSWER_SCHEMA, CHECK_SCHEMA, HELD_SCHEMA, REFUSED
+from fieldstone.services.storage.egress import count_egress
+from fieldstone.services.storage.holdings import FOREVER, device_keys, fold
 from fieldstone.services.storage.presence import PRESENCE, Presence, from_table
 from fieldstone.services.storage.proofs import peek_number
 from fieldstone.services.storage.proofs import read as read_proofs
 from fieldstone.services.storage.provider.space.proof import read as read_space
 from fieldstone.services.storage.provider.space.proof import verify_space
-from fieldstone.services.storage.schema import CHAIN, CHECK, EGRESS_CLAIM, LEASE, PROOF, RELEASE, SPACE, UNIT_BYTE_MS
-from fieldstone.services.storage.secret_reads import SECRET_READ_SCHEMA, SECRET_READS, revealed
+from fieldstone.services.storage.schema import EGRESS_CLAIM, PROOF, SPACE, UNIT_BYTE_MS
 from fieldstone.units import PPM
 
-__all__ = ["ANSWER_SCHEMA", "HELD_SCHEMA", "check_devices", "partitions", "unnest"]
-
-# Outcomes of questions in rounds that the next epoch may still need, by their place in the round's list.
 NO_TRUTH = bytes(32)  # the device answered, but did not prove the leaf that checkers read: nobody can have read it well
-ANSWER_SCHEMA: dict[str, pl.DataType] = {
-    "device": pl.String(),
-    "number": pl.Int64(),
-    "position": pl.Int64(),  # of the first answer: a later round may have been asked before it came
-    "right": pl.List(pl.Int64()),
-    "wrong": pl.List(pl.Int64()),
-    "truth": pl.Binary(),  # hash of the leaf that checkers read in the round before, as proven here; empty: none
-    # …of leaves that gateways read in secret in the round before, by their place
-    "read_places": pl.List(pl.Int64()),
-    "read_truths": pl.List(pl.Binary()),
-}
-HELD_SCHEMA: dict[str, pl.DataType] = {
-    **HOLDING_SCHEMA,
-    "proven_units": pl.Int64(),  # KiB-seconds that judged rounds pay
-    "due_units": pl.Int64(),  # …would have paid with every answer right
-}
-_ROUND = {
-    "number": pl.Int64(),
-    "issued_ms": pl.Int64(),
-    "asked": pl.Int64(),
-    "right": pl.Int64(),
-    "wrong": pl.Int64(),
-    "missing": pl.Int64(),
-    "late_ms": pl.Int64(),  # by how much the first late answer missed the deadline; 0: none was late
-    "state": pl.String(),
-    "weight_ppm": pl.Int64(),
-}
-_TRUTH = {"number": pl.Int64(), "answer": pl.Binary()}
-_READ_TRUTH = {"number": pl.Int64(), "share": pl.Binary(), "leaf_index": pl.Int64(), "answer": pl.Binary()}
-_FAILURE = {
-    "share": pl.Binary(),
-    "leaf_index": pl.Int64(),
-    "number": pl.Int64(),
-    "what": pl.String(),  # missing | wrong
-}
-_REFUSED = {name: kind for name, kind in REFUSED_SCHEMA.items() if name != "provider"}
-
-CHECK_SCHEMA: dict[str, pl.DataType] = {
-    "device": pl.String(),
-    "operator": pl.String(),
-    "bad_reports": pl.Int64(),
-    "bad_vouchers": pl.Int64(),
-    "space_units": pl.Int64(),
-    "bad_space": pl.Int64(),
-    "rounds": pl.List(pl.Struct(_ROUND)),
-    "failures": pl.List(pl.Struct(_FAILURE)),
-    "truths": pl.List(pl.Struct(_TRUTH)),
-    "read_truths": pl.List(pl.Struct(_READ_TRUTH)),
-    "answers": pl.List(pl.Struct({k: v for k, v in ANSWER_SCHEMA.items() if k != "device"})),
-    "egress": pl.List(EGRESS_STRUCT),
-    "refused": pl.List(pl.Struct(_REFUSED)),
-    "heard_ms": pl.Int64(),  # when the newest round that was answered was issued; 0: never asked
-    "silent_ms": pl.Int64(),  # when the round was issued with which silence became failure; 0: it is heard
-    "held": pl.List(pl.Struct({k: v for k, v in HELD_SCHEMA.items() if k != "device"})),
-}
-
-
-def partitions(whole: EpochInput, count: int) -> Iterator[EpochInput]:
-    """Cut the input into at most `count` parts by device, of about equal numbers of proofs and carried shares.
-
-    Leases and releases go to every part: each names many providers, and a part takes only its own providers' lines.
-    """
-    registry = whole.registry.sort("device")
-    devices = registry["device"]
-    work = np.ones(registry.height, dtype=np.int64)
-    for table, weight in ((whole.evidence.get(PROOF), 20), (whole.carry.get("holdings"), 1)):
-        if table is not None and table.height:
-            counts = dict(table.group_by("device").len().iter_rows())
-            work += weight * np.array([counts.get(device, 0) for device in devices], dtype=np.int64)
-    parts = max(1, min(count, registry.height))
-    total = np.cumsum(work)
-    cuts = np.searchsorted(total, total[-1] * np.arange(1, parts) / parts) + 1 if registry.height else []
-    edges = np.unique(np.concatenate(([0], cuts, [registry.height]))).astype(np.int64).tolist()
-    edges = [0, 0] if registry.height == 0 else edges
-    keys = _rotated_keys(whole)
-    within_ms = int(whole.params["check_within_s"]) * 1_000
-    rounds = {one.asked.number: (one.asked.position, one.asked.issued_ms + within_ms) for one in posed_rounds(whole)}
-    secret_reads, _ = revealed(whole, rounds)
-    read = secret_reads.filter(pl.col("provider") != "").rename({"provider": "device"})
-    for begin, end in pairwise(edges):
-        mine = registry[begin:end]
-        evidence = {
-            kind: table if kind in (LEASE, RELEASE) else table.join(mine.select("device"), on="device", how="semi")
-            for kind, table in whole.evidence.items()
-            if kind not in (CHECK, CHAIN)
-        }
-        carry = {
-            name: table.join(mine.select("device"), on="device", how="semi")
-            if name in ("holdings", "answers", "egress", PRESENCE)
-            else table
-            for name, table in whole.carry.items()
-            if name in ("holdings", "answers", "egress", "rounds", "reputation", PRESENCE)
-        }
-        mine_read = read.join(mine.select("device"), on="device", how="semi", maintain_order="left")
-        mine_read = mine_read.rename({"device": "provider"}).select(list(SECRET_READ_SCHEMA))
-        yield EpochInput(
-            whole.epoch,
-            whole.start_ms,
-            whole.end_ms,
-            mine,
-            evidence,
-            whole.params,
-            whole.randomness,
-            {**carry, "keys": keys, SECRET_READS: mine_read},
-            whole.rounds,
-        )
 
 
 def check_devices(part: EpochInput) -> pl.DataFrame:
@@ -202,7 +92,7 @@ def check_devices(part: EpochInput) -> pl.DataFrame:
                 "read_truths": audit.read_truths,
                 "answers": audit.answers,
                 "egress": egress.rows,
-                "refused": [dict(zip(_REFUSED, row, strict=True)) for row in refused[device]],
+                "refused": [dict(zip(REFUSED, row, strict=True)) for row in refused[device]],
                 "heard_ms": audit.presence.heard_ms,
                 "silent_ms": audit.presence.silent_ms,
             }
@@ -217,12 +107,6 @@ def check_devices(part: EpochInput) -> pl.DataFrame:
     joined = found.join(nested, on="device", how="left", maintain_order="left")
     empty = pl.Series([[]], dtype=kind).first()
     return joined.with_columns(pl.col("held").cast(kind).fill_null(empty)).select(list(CHECK_SCHEMA))
-
-
-def unnest(table: pl.DataFrame, column: str) -> pl.DataFrame:
-    """Return `device` and the fields of a list-of-structs column, one row per element."""
-    packed = table.select("device", column).filter(pl.col(column).list.len() > 0)
-    return packed.explode(column).unnest(column)
 
 
 @dataclass
@@ -506,12 +390,6 @@ def _space(part: EpochInput, device: str, documents: list[tuple[int, bytes]]) ->
 def _empty_shelf(device: str) -> Shelf:
     none = np.zeros(0, dtype=np.int64)
     return Shelf(device, [], none, none, none, [])
-
-
-def _rotated_keys(whole: EpochInput) -> pl.DataFrame:
-    schema = {"device": pl.String(), "public": pl.String(), "retired": pl.List(pl.String())}
-    rows = [(device, keys[1], list(keys[2:])) for device, keys in sorted(device_keys(whole).items())]
-    return pl.DataFrame(rows, schema=schema, orient="row")
 
 
 def _by_device(table: pl.DataFrame | None) -> dict[str, list[tuple[int, bytes]]]:

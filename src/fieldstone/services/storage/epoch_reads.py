@@ -10,7 +10,8 @@ import polars as pl
 
 from fieldstone.services.contract import EpochInput
 from fieldstone.services.storage.challenge import Posed, posed_rounds, shelves
-from fieldstone.services.storage.devices import kept_rounds, unnest
+from fieldstone.services.storage.device_tables import unnest
+from fieldstone.services.storage.devices import kept_rounds
 from fieldstone.services.storage.holdings import FOREVER, HOLDING_SCHEMA
 from fieldstone.services.storage.reputation import Standing
 from fieldstone.services.storage.retrieval import Committees, Finding, decide, reports

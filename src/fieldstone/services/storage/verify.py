@@ -22,7 +22,8 @@ from fieldstone.services.contract import SOLD_SCHEMA, USAGE_SCHEMA, VERDICT_SCHE
 from fieldstone.services.storage import records
 from fieldstone.services.storage.challenge import Posed, posed_rounds, round_table
 from fieldstone.services.storage.covers import COVERS, covers, kept_covers, with_product
-from fieldstone.services.storage.devices import ANSWER_SCHEMA, HELD_SCHEMA, kept_rounds, unnest
+from fieldstone.services.storage.device_tables import ANSWER_SCHEMA, HELD_SCHEMA, unnest
+from fieldstone.services.storage.devices import kept_rounds
 from fieldstone.services.storage.directory import ANNOUNCED, announced
 from fieldstone.services.storage.egress import EGRESS_SCHEMA
 from fieldstone.services.storage.epoch_reads import Reads, read_checks, with_reads

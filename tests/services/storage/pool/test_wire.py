@@ -9,7 +9,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from fieldstone.services.storage.pool.download import Flat
-from fieldstone.services.storage.pool.wire import Line, WireProblem
+from fieldstone.services.storage.pool.line import Line
+from fieldstone.services.storage.pool.wire import WireProblem
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello"
 

@@ -25,7 +25,8 @@ from fieldstone.errors import Rejected, Retryable
 from fieldstone.identity.keys import Signer
 from fieldstone.services.storage import records
 from fieldstone.services.storage.pool.directory import Node
-from fieldstone.services.storage.pool.wire import Answer, Blocks, Line, Sink, WireProblem
+from fieldstone.services.storage.pool.line import Line
+from fieldstone.services.storage.pool.wire import Answer, Blocks, Sink, WireProblem
 
 ORDER_LIFE_MS = 600_000
 LEAST_TIME_S = 15.0

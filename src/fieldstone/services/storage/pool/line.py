@@ -1,0 +1,92 @@
+"""All connections to one provider: kept open, used again, and a request repeated where a kept one had gone."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from fieldstone.services.storage.pool.wire import Answer, Blocks, Connection, Sink, WireProblem
+
+CONNECT_S = 5.0
+IDLE_CONNECTIONS = 8  # kept open per provider
+
+
+@dataclass(slots=True)
+class Line:
+    """All connections to one provider. `url` is its address without path."""
+
+    url: str
+    tls: ssl.SSLContext | None = None
+    _idle: deque[Connection] = field(default_factory=deque)
+    _busy: set[Connection] = field(default_factory=set)
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        headers: Sequence[tuple[str, str]] = (),
+        *,
+        length: int | None = None,
+        body: Callable[[], Blocks] | None = None,
+        sink: Sink | None = None,
+    ) -> Answer:
+        """Send one request and return its answer. Raises WireProblem.
+
+        A request whose kept connection had gone is sent again, so it must be harmless twice; `body` makes its bytes anew.
+        """
+        parts = urlsplit(self.url)
+        lines = [f"{method} {path} HTTP/1.1", f"host: {parts.netloc}", *(f"{name}: {value}" for name, value in headers)]
+        if length is not None:
+            lines.append(f"content-length: {length}")
+        head = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+        while True:
+            connection, is_kept = await self._take()
+            try:
+                answer = await connection.exchange(head, body() if body is not None else None, sink)
+            except WireProblem as problem:
+                # the provider closed a kept connection just as we used it; nothing of an answer has come
+                if is_kept and problem.kind == "broken" and not connection.has_answer:
+                    continue
+                raise
+            finally:
+                self._busy.discard(connection)
+            if connection.is_free and len(self._idle) < IDLE_CONNECTIONS:
+                self._idle.append(connection)
+            else:
+                connection.abort()
+            return answer
+
+    async def _take(self) -> tuple[Connection, bool]:
+        while self._idle:
+            connection = self._idle.pop()  # the one used last: the others may be closed by age
+            if connection.is_free:
+                self._busy.add(connection)
+                return connection, True
+        parts = urlsplit(self.url)
+        is_tls = parts.scheme == "https"
+        port = parts.port or (443 if is_tls else 80)
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                _, connection = await loop.create_connection(
+                    Connection,
+                    parts.hostname or "",
+                    port,
+                    ssl=(self.tls or ssl.create_default_context()) if is_tls else None,
+                )
+        except TimeoutError:
+            raise WireProblem("offline", f"{self.url} did not take a connection within {CONNECT_S:.0f} s") from None
+        except OSError as error:
+            raise WireProblem("offline", f"{self.url} cannot be reached: {error.strerror or error}") from None
+        self._busy.add(connection)
+        return connection, False
+
+    def close(self) -> None:
+        """Break all connections off."""
+        for connection in (*self._idle, *self._busy):
+            connection.abort()
+        self._idle.clear()
