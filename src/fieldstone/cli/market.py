@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from fieldstone.cli import market_admin
 from fieldstone.cli.market_admin import seconds, show_json
-
-if TYPE_CHECKING:
-    from fieldstone.market.client import MarketClient
+from fieldstone.cli.shop import shop_at
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -58,7 +54,7 @@ def products(node: Node = DEFAULT_NODE, as_json: Json = False) -> None:
     from fieldstone.cli.show import table
     from fieldstone.units import format_usd
 
-    with _shop(node, None, need_key=False) as shop:
+    with shop_at(node, None, need_key=False) as shop:
         found = shop.products()
     if as_json:
         return show_json(found)
@@ -92,7 +88,7 @@ def quote(
 ) -> None:
     """Ask what a selection costs. Free, and binding until it ends."""
     question = _question(variable, cell, box, start, end, last, min_quality, service, product)
-    with _shop(node, key_file) as shop:
+    with shop_at(node, key_file) as shop:
         made = shop.quote(**question)
     if as_json:
         return show_json(made)
@@ -127,7 +123,7 @@ def buy(
 
     form = _format(out)
     highest = parse_amount(max_usd, 6, what="--max-usd") if max_usd else None
-    with _shop(node, key_file) as shop:
+    with shop_at(node, key_file) as shop:
         if not quote_id:
             question = _question(variable, cell, box, start, end, last, min_quality, service, product)
             made = shop.quote(**question)
@@ -161,7 +157,7 @@ def download(
 ) -> None:
     """Download an order again, free of charge."""
     form = _format(out)
-    with _shop(node, key_file) as shop:
+    with shop_at(node, key_file) as shop:
         bought = shop.order(order_id)
         size = shop.download(order_id, out, form)
     _sidecar(out).write_text(json.dumps(bought["provenance"], indent=1, sort_keys=True) + "\n")
@@ -179,7 +175,7 @@ def orders(
     from fieldstone.cli.show import table
     from fieldstone.units import format_usd
 
-    with _shop(node, key_file) as shop:
+    with shop_at(node, key_file) as shop:
         found = shop.orders(limit)
     if as_json:
         return show_json(found)
@@ -211,7 +207,7 @@ def invoice(
 
     if form not in ("text", "html", "json"):
         raise UsageError(f"--format {form!r} is none of text, html, json")
-    with _shop(node, key_file) as shop:
+    with shop_at(node, key_file) as shop:
         typer.echo(shop.invoice(invoice_id, "json" if as_json else form).rstrip("\n"))
 
 
@@ -233,7 +229,7 @@ def pay_for(
 
     key = DeviceKey.load(device_key)
     device = key.public.device_id
-    with _shop(node, key_file) as shop:
+    with shop_at(node, key_file) as shop:
         customer = shop.account()["customer_id"]
         try:
             network_id = httpx.get(f"{shop.url}/v1/network", timeout=30).json()["network_id"]
@@ -252,7 +248,7 @@ def usage(node: Node = DEFAULT_NODE, key_file: KeyFile = None, limit: int = 100,
     from fieldstone.cli.show import table
     from fieldstone.units import format_usd
 
-    with _shop(node, key_file) as shop:
+    with shop_at(node, key_file) as shop:
         found = shop.usage(limit)
     if as_json:
         show_json(found)
@@ -277,7 +273,7 @@ def account(node: Node = DEFAULT_NODE, key_file: KeyFile = None, as_json: Json =
     from fieldstone.cli.show import facts
     from fieldstone.units import format_usd
 
-    with _shop(node, key_file) as shop:
+    with shop_at(node, key_file) as shop:
         found = shop.account()
     if as_json:
         return show_json(found)
@@ -296,25 +292,6 @@ def account(node: Node = DEFAULT_NODE, key_file: KeyFile = None, as_json: Json =
 
 
 # ---- inside ---------------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _shop(node: str, key_file: Path | None, *, need_key: bool = True) -> Iterator[MarketClient]:
-    import os
-
-    from fieldstone.errors import UsageError
-    from fieldstone.market.client import MarketClient
-
-    key = os.environ.get("FIELDSTONE_API_KEY", "").strip()
-    if key_file is not None:
-        try:
-            key = key_file.read_text(encoding="ascii").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"--key-file {key_file} cannot be read: {error}") from error
-    if need_key and not key:
-        raise UsageError("no API key: set FIELDSTONE_API_KEY or give --key-file")
-    with MarketClient(node, key) as shop:
-        yield shop
 
 
 def _question(

@@ -34,24 +34,14 @@ def command(
 
     Ends with 1 when charges of the window were not paid in full: providers are leaving or will.
     """
-    import os
-
     from fieldstone.cli.sealed import to_json
+    from fieldstone.cli.shop import shop_at
     from fieldstone.cli.show import facts, table
-    from fieldstone.errors import CheckFailed, UsageError
-    from fieldstone.market.client import MarketClient
+    from fieldstone.errors import CheckFailed
     from fieldstone.services.storage.coverage import coverage
     from fieldstone.units import format_usd
 
-    key = os.environ.get("FIELDSTONE_API_KEY", "").strip()
-    if key_file is not None:
-        try:
-            key = key_file.read_text(encoding="ascii").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"--key-file {key_file} cannot be read: {error}") from error
-    if not key:
-        raise UsageError("no API key: set FIELDSTONE_API_KEY or give --key-file")
-    with MarketClient(network, key) as shop:
+    with shop_at(network, key_file) as shop:
         credits = int(shop.account()["credits_micro_usd"])
         found = coverage(credits, _periods(network, shop.usage(MOST_CHARGES)["charges"], days))
     if as_json:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fieldstone.cli.shop import shop_at
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from fieldstone.market.client import MarketClient
 
 Size = Annotated[str, typer.Argument(metavar="SIZE", help="What you will keep, in all: 500GB, 2TiB, bytes.")]
 Gateway = Annotated[
@@ -116,21 +117,3 @@ def _payer(gateway: str, key: Path | None) -> str:
     if bool(gateway) == (key is not None):
         raise UsageError("say which gateway it is for: either --gateway did:key:… or --gateway-key FILE")
     return gateway if key is None else DeviceKey.load(key).public.device_id
-
-
-def shop_at(network: str, key_file: Path | None) -> MarketClient:
-    """Return the market's client. Raises UsageError without an API key."""
-    import os
-
-    from fieldstone.errors import UsageError
-    from fieldstone.market.client import MarketClient
-
-    key = os.environ.get("FIELDSTONE_API_KEY", "").strip()
-    if key_file is not None:
-        try:
-            key = key_file.read_text(encoding="ascii").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"--key-file {key_file} cannot be read: {error}") from error
-    if not key:
-        raise UsageError("no API key: set FIELDSTONE_API_KEY or give --key-file")
-    return MarketClient(network, key)

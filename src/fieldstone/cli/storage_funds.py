@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from fieldstone.cli.storage_endow import Json, KeyFile, Network, shop_at
+from fieldstone.cli.shop import shop_at
+from fieldstone.cli.storage_endow import Json, KeyFile, Network
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from fieldstone.services.contract import Round
 from fieldstone.services.storage import records
 from fieldstone.services.storage.challenge import LeafRead
-from fieldstone.services.storage.lab_world import Provider, World, answer_of
+from fieldstone.services.storage.lab_world import Provider, World, checked
 
 HOUR_MS = 3_600_000
 
@@ -59,25 +59,12 @@ class Honest:
             one = world.provider(provider)
             world.reader = me.device
             took_ms, data = one.behaviour.read(world, one, share, leaf)
-            found.append(_checked(provider, share, leaf, took_ms, data))
+            found.append(checked(provider, share, leaf, took_ms, data))
         return found
 
     def vouchers(self, world: World, me: Provider) -> list[bytes]:
         """Redeem what the gateway read: a tenth of the stored bytes a day."""
         return [world.voucher(me, sum(one.tree.size_bytes for one in me.shares.values()) // 10)] if me.shares else []
-
-
-def _checked(provider: str, share: bytes, leaf: int, took_ms: int, data: bytes | None) -> records.RetrievalCheck:
-    return records.RetrievalCheck(
-        provider=provider,
-        share=share,
-        leaf_index=leaf,
-        outcome="refused" if data is None else "ok",
-        first_byte_ms=took_ms,
-        total_ms=took_ms,
-        size_bytes=len(data or b""),
-        answer=answer_of(data),
-    )
 
 
 @dataclass
@@ -273,7 +260,7 @@ class Slanders(Honest):
         for share, leaf, provider, *_ in tasks:
             friend = self.ring(world, provider)
             data = world.all_shares[share].leaf(leaf) if friend else None
-            found.append(_checked(provider, share, leaf, 40, data))
+            found.append(checked(provider, share, leaf, 40, data))
         return found
 
 

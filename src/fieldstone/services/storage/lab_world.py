@@ -388,16 +388,7 @@ class World:
         took_ms, data = provider.behaviour.read(self, provider, share, leaf)
         if one.lies:
             data = None
-        return records.RetrievalCheck(
-            provider=device,
-            share=share,
-            leaf_index=leaf,
-            outcome="refused" if data is None else "ok",
-            first_byte_ms=took_ms,
-            total_ms=took_ms,
-            size_bytes=len(data or b""),
-            answer=answer_of(data),
-        )
+        return checked(device, share, leaf, took_ms, data)
 
     def _deliver(self, due: list[tuple[int, int, str, str, bytes]], until_ms: int) -> None:
         for message in sorted(one for one in due if one[0] < until_ms):
@@ -409,3 +400,17 @@ class World:
 def answer_of(data: bytes | None) -> bytes:
     """Return what a checker reports as the hash of the bytes that came."""
     return bytes(32) if data is None else leaf_hash(data)
+
+
+def checked(provider: str, share: bytes, leaf: int, took_ms: int, data: bytes | None) -> records.RetrievalCheck:
+    """Return what a checker reports of one read; `data` None: nothing came."""
+    return records.RetrievalCheck(
+        provider=provider,
+        share=share,
+        leaf_index=leaf,
+        outcome="refused" if data is None else "ok",
+        first_byte_ms=took_ms,
+        total_ms=took_ms,
+        size_bytes=len(data or b""),
+        answer=answer_of(data),
+    )
