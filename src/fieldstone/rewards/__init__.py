@@ -6,12 +6,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fieldstone.rewards.allocation import Allocation, AllocationInput, allocate
+    from fieldstone.rewards.allocation import Allocation, allocate
+    from fieldstone.rewards.allocation_input import AllocationInput
     from fieldstone.rewards.statements import STATEMENT_SCHEMA
 
 __all__ = ["STATEMENT_SCHEMA", "Allocation", "AllocationInput", "allocate"]
 
-_HOME = {"Allocation": "allocation", "AllocationInput": "allocation", "allocate": "allocation"}
+_HOME = {"Allocation": "allocation", "AllocationInput": "allocation_input", "allocate": "allocation"}
 _HOME["STATEMENT_SCHEMA"] = "statements"
 
 

@@ -8,8 +8,12 @@ Formula, per epoch (integers, floor, amounts in token base units, revenue in mic
                   for work that customers' own data made at most the take on what they paid for it (`rewards.sold`)
     corrections = make-good lines; negative ones become a debt that the operator's later earnings repay
 Reason: a customer's money decides first, so nobody earns by buying from himself; the bootstrap is the smaller the
-more customers pay. Stored bytes are work that the "customer" makes up: unpaid, or paid to oneself, they must not open the
-bootstrap either, or junk that is computed again on demand would be the best business of the network. Everything is proportional, so identities are worth nothing.
+more customers pay. Stored bytes are work that the "customer" makes up: unpaid, or paid to oneself, they must not open
+the bootstrap either, or junk that is computed again on demand would be the best business of the network. Everything
+is proportional, so identities are worth nothing.
+
+This file is the book: every amount of the epoch is written here, once. How the bootstrap is shared stands in
+`rewards.bootstrap`, how a row's numbers are written down for its reader in `rewards.factors`.
 
 The cap: one epoch mints at most `max_epoch_mint` (the contract refuses more). Firm lines (paid, corrections,
 treasury) go first. When they alone exceed the cap, each is scaled by cap / firm sum, floored, and the rest is owed:
@@ -31,19 +35,16 @@ Invariants (tests/rewards/test_allocation.py): `totals_add_up`, `balances_never_
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import polars as pl
 
 from fieldstone.errors import Terminal
-from fieldstone.policy import RewardPolicy, ServicePolicy
-from fieldstone.rewards.emission import fade, schedule, smooth
+from fieldstone.rewards.allocation_input import AllocationInput
+from fieldstone.rewards.bootstrap import make_offer, share_offer
+from fieldstone.rewards.factors import factors
 from fieldstone.rewards.held import month_of, settle_held, withhold
-from fieldstone.rewards.need import CellPool, Need, cell_name, cell_of, split_by_need
-from fieldstone.rewards.sold import SOLD_INPUT_SCHEMA, Claim, Shared, share_cell
-from fieldstone.rewards.statements import StatementLine, device_factors, to_table
-from fieldstone.services.contract import HoldBack
+from fieldstone.rewards.statements import StatementLine, to_table
 from fieldstone.units import PPM, TOKEN_BASE
 
 TREASURY = "treasury"
@@ -53,36 +54,6 @@ OWED = "owed:"
 DEBT = "debt:"
 
 EARNING_VERDICTS = ("accepted", "partial")
-
-
-@dataclass(frozen=True, kw_only=True)
-class AllocationInput:
-    """All that the rewards of one epoch may depend on.
-
-    `verdicts`: VERDICT_SCHEMA of all services. `registry`: REGISTRY_SCHEMA, one row per device. `revenue`: device,
-    service, revenue_micro_usd (device "": remainder of splitting; negative: refund of an earlier epoch's order).
-    `corrections`: device, operator, amount_base (signed integer or its decimal text), cause. `pools` and
-    `smoothed_revenue_micro_usd`: as the previous epoch left them. `previous`: cumulative balances. `treasury`: the
-    address that receives take and dust; None keeps them in the pool `treasury`. `sold`: what of a verdict's quantity
-    customers' own data made (device, service, quantity).
-    """
-
-    epoch: int
-    epoch_length_s: int
-    policy: RewardPolicy
-    services: Mapping[str, ServicePolicy]
-    verdicts: pl.DataFrame
-    registry: pl.DataFrame
-    revenue: pl.DataFrame
-    price_micro_usd: int
-    smoothed_revenue_micro_usd: int
-    corrections: pl.DataFrame
-    pools: Mapping[str, int]
-    previous: Mapping[str, int]
-    treasury: str | None = None
-    now_ms: int = 0  # the epoch's end
-    hold_backs: Mapping[str, HoldBack] = field(default_factory=dict)  # service → rule (`rewards.held`)
-    sold: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=SOLD_INPUT_SCHEMA))
 
 
 @dataclass(frozen=True)
@@ -127,10 +98,6 @@ class _Book:
         self.lines: dict[tuple[str, str, str], StatementLine] = {}
         self.pools: dict[str, int] = defaultdict(int, inp.pools)
         self.debts: dict[str, int] = defaultdict(int)
-        self.needs: dict[str, Need] = {}
-        self.shared: dict[tuple[str, int], Shared] = {}
-        self.service_pools: dict[str, int] = {}
-        self.take_of_service: dict[str, int] = {}
         self._spelling: dict[str, str] = {}
         for address in [*sorted(inp.previous), *sorted(inp.registry["operator"].unique())]:
             self._spelling.setdefault(address.lower(), address)
@@ -139,9 +106,7 @@ class _Book:
         self.operator_of = {device: spelled[operator] for device, operator, _, _ in devices}
         self.place_of = {device: (lat, lon) for device, _, lat, lon in devices}
         self.treasury = self._address(inp.treasury) if inp.treasury else None
-        self.totals = dict.fromkeys(
-            ("revenue_micro_usd", "gross", "schedule", "bootstrap_offered", "bootstrap_dust", "bootstrap_unmet"), 0
-        )
+        self.totals: dict[str, int] = {}
 
     def _address(self, address: str) -> str:
         """Return the one spelling used for an address: two spellings would be two leaves of one account."""
@@ -227,88 +192,17 @@ class _Book:
             self.pools[DEBT + TREASURY] = owed - given
 
     def add_bootstrap(self) -> None:
-        """Share the faded schedule over services, cells and devices."""
-        inp, policy = self.inp, self.inp.policy
-        self.smoothed = smooth(
-            inp.smoothed_revenue_micro_usd, self.totals["revenue_micro_usd"], policy.revenue_smoothing_ppm
-        )
-        self.scheduled = schedule(inp.epoch, policy.bootstrap_base, policy.bootstrap_decay_ppm)
-        self.offered = fade(self.scheduled, policy.r_half_micro_usd, self.smoothed)
-        self.totals["schedule"], self.totals["bootstrap_offered"] = self.scheduled, self.offered
-        # shares above the whole are scaled down, never paid twice
-        share_sum = max(PPM, sum(service.share_ppm for service in inp.services.values()))
-        by_service: dict[str, list[StatementLine]] = defaultdict(list)
-        for line in self.lines.values():
-            if line.service in inp.services:
-                by_service[line.service].append(line)
-        unspent = self.offered
-        for name in sorted(inp.services):
-            pool = self.offered * inp.services[name].share_ppm // share_sum
-            self.service_pools[name] = pool
-            unspent -= pool
-            unspent += self._share_in_service(name, pool, by_service[name])
-        self.pools[BOOTSTRAP_UNSPENT] += unspent
-        self.totals["bootstrap_unmet"] = unspent
-
-    def _share_in_service(self, name: str, pool: int, lines: list[StatementLine]) -> int:
-        """Share one service's pool; return what nobody earned."""
-        policy = self.inp.policy
-        work: dict[int, int] = defaultdict(int)
-        revenue: dict[int, int] = defaultdict(int)
-        place_of, resolution = self.place_of, policy.cell_resolution
-        for line in lines:
-            place = place_of.get(line.device)
-            if place is None:
-                continue  # not registered: no place, no work
-            try:
-                cell = line.cell = cell_of(*place, resolution)
-            except (ValueError, TypeError) as error:
-                where = f"{place[0]}, {place[1]}, which is no place"
-                raise Terminal(f"epoch {self.inp.epoch}: {line.device} stands at {where}") from error
-            if line.sold_work:
-                income = max(0, line.revenue_micro_usd)
-                line.sold_cap = policy.take_ppm * income * TOKEN_BASE // (PPM * self.inp.price_micro_usd)
-                if not line.sold_cap:  # nobody paid for it: it is no work here, and opens no cell
-                    line.work -= line.sold_work
-                    line.sold_unpaid, line.sold_work = line.sold_work, 0
-            work[cell] += line.work
-            if line.revenue_micro_usd > 0:
-                revenue[cell] += line.revenue_micro_usd
-        take = policy.take_ppm * sum(revenue.values()) * TOKEN_BASE // (PPM * self.inp.price_micro_usd)
-        self.take_of_service[name] = take
-        need = split_by_need(
-            pool,
-            take,
-            work,
-            revenue,
-            target_work=self.inp.services[name].cell_target_rate * self.inp.epoch_length_s * PPM,
-            full_coverage_cells=policy.full_coverage_cells,
-            need_demand_ppm=policy.need_demand_ppm,
-        )
-        self.needs[name] = need
-        dust = need.dust_base
-        left = {cell: part.pool_base for cell, part in need.cells.items()}
-        claims: dict[int, list[Claim]] = defaultdict(list)
-        for line in lines:
-            if line.sold_work and line.cell is not None:
-                claims[line.cell].append(Claim(line.device, line.sold_work, line.sold_cap))
-        shares = {cell: share_cell(pool, work[cell], claims.get(cell, ())) for cell, pool in left.items()}
-        unearned = 0
-        for line in lines:
-            if line.work and line.cell is not None:
-                shared = shares[line.cell]
-                line.bootstrap = shared.of(line.device, line.work, line.sold_work, line.sold_cap)
-                left[line.cell] -= line.bootstrap
-        for cell, shared in shares.items():
-            if claims.get(cell):
-                self.shared[name, cell] = shared
-            if not shared.work:  # all of the cell's work reached its cap: the rest of its pool is nobody's
-                unearned += left[cell]
-                left[cell] = 0
-        dust += sum(left.values())
+        """Share the faded schedule over services, cells and devices (`rewards.bootstrap`)."""
+        inp = self.inp
+        revenue = self.totals["revenue_micro_usd"]
+        self.offer = offer = make_offer(inp.policy, inp.epoch, inp.smoothed_revenue_micro_usd, revenue)
+        self.parts = share_offer(inp, offer, self.lines.values(), self.place_of)
+        dust = sum(part.dust_base for part in self.parts.values())
+        unspent = offer.offered_base - sum(part.pool_base - part.unspent_base for part in self.parts.values())
         self.pools[TREASURY] += dust
-        self.totals["bootstrap_dust"] += dust
-        return need.unmet_base + unearned
+        self.pools[BOOTSTRAP_UNSPENT] += unspent
+        self.totals["schedule"], self.totals["bootstrap_offered"] = offer.scheduled_base, offer.offered_base
+        self.totals["bootstrap_dust"], self.totals["bootstrap_unmet"] = dust, unspent
 
     def settle_held_pay(self) -> None:
         """Release or forfeit what earlier epochs held back from new devices."""
@@ -448,52 +342,12 @@ class _Book:
         totals["minted"] = minted
         if minted != sum(balances.values()) - sum(self.inp.previous.values()):
             raise Terminal(f"epoch {self.inp.epoch}: statements and balances do not add up; this is a bug")
+        reasons = self.inp.verdicts["reasons"]
         return Allocation(
-            statements=to_table(self.inp.epoch, lines, self._factors(lines), self.inp.verdicts["reasons"]),
+            statements=to_table(self.inp.epoch, lines, factors(self.inp, self.offer, self.parts, lines), reasons),
             balances=dict(sorted(balances.items())),
             minted_base=minted,
             pools={name: amount for name, amount in sorted(self.pools.items()) if amount},
-            smoothed_revenue_micro_usd=self.smoothed,
+            smoothed_revenue_micro_usd=self.offer.smoothed_micro_usd,
             totals=dict(sorted(totals.items())),
         )
-
-    def _factors(self, lines: list[StatementLine]) -> list[str]:
-        policy = self.inp.policy
-        cap = f'"cap":{{"max_epoch_mint_base":"{policy.max_epoch_mint_base}"}},'
-        shared = {name: f'{{"bootstrap":{self._bootstrap_factors(name)},{cap}' for name in self.inp.services}
-        no_service = f'{{"bootstrap":null,{cap}'
-        cells = {
-            name: {cell: _cell_factors(cell, part, self.shared.get((name, cell))) for cell, part in need.cells.items()}
-            for name, need in self.needs.items()
-        }
-        paid = f'{{"price_micro_usd":{self.inp.price_micro_usd},"take_ppm":{policy.take_ppm}}}'
-        return [
-            device_factors(
-                line,
-                shared.get(line.service, no_service),
-                "null" if line.cell is None else cells[line.service][line.cell],
-                paid,
-            )
-            for line in lines
-        ]
-
-    def _bootstrap_factors(self, name: str) -> str:
-        need, service = self.needs[name], self.inp.services[name]
-        return (
-            f'{{"coverage_base":"{need.coverage_base}","demand_base":"{need.demand_base}",'
-            f'"full_coverage_cells":{self.inp.policy.full_coverage_cells},"offered_base":"{self.offered}",'
-            f'"r_half_micro_usd":{self.inp.policy.r_half_micro_usd},"schedule_base":"{self.scheduled}",'
-            f'"service_pool_base":"{self.service_pools[name]}","service_revenue_micro_usd":{need.revenue_micro_usd},'
-            f'"share_ppm":{service.share_ppm},"smoothed_revenue_micro_usd":{self.smoothed},'
-            f'"take_base":"{self.take_of_service[name]}","target_work":"{need.target_work}",'
-            f'"weight_divisor":"{need.divisor}"}}'
-        )
-
-
-def _cell_factors(cell: int, part: CellPool, shared: Shared | None) -> str:
-    rest = "" if shared is None else f'"shared_base":"{shared.pool}","shared_work":"{shared.work}",'
-    return (
-        f'{{"cell":"{cell_name(cell)}","coverage_base":"{part.coverage_base}","demand_base":"{part.demand_base}",'
-        f'"pool_base":"{part.pool_base}","revenue_micro_usd":{part.revenue_micro_usd},{rest}'
-        f'"weight":"{part.weight}","work":"{part.work}"}}'
-    )

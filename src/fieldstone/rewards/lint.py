@@ -173,7 +173,8 @@ def rule_of(policy: Policy, service: str) -> Rule:
     """
     import polars as pl
 
-    from fieldstone.rewards.allocation import AllocationInput, allocate
+    from fieldstone.rewards.allocation import allocate
+    from fieldstone.rewards.allocation_input import AllocationInput
     from fieldstone.services.contract import REGISTRY_SCHEMA, VERDICT_SCHEMA
 
     price = policy.rewards.token_price_micro_usd

@@ -22,7 +22,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 import polars as pl
 
 AMOUNT = pl.String()  # base units as decimal text
@@ -83,40 +82,6 @@ class StatementLine:
     def total(self) -> int:
         """Base units that this row adds to its operator's cumulative balance."""
         return self.paid + self.bootstrap + self.added - self.repaid - self.withheld
-
-
-def text(value: str) -> str:
-    """Return a JSON string."""
-    return msgspec.json.encode(value).decode()
-
-
-# what a row has when nothing was corrected, cut, held back or repaid: nearly every row
-_UNTOUCHED = '"row":{"bootstrap_cut_base":"0","debt_repaid_base":"0","held_back_base":"0","work":"'
-
-
-def device_factors(line: StatementLine, shared: str, cell: str, paid: str) -> str:
-    """Put a row's factors together. `shared` (bootstrap and cap, open at its end), `cell` and `paid` are JSON rendered
-    once for many rows."""
-    if line.corrections or line.held_back or line.bootstrap_cut or line.repaid or line.special:
-        causes = ",".join(
-            f'{{"amount_base":"{amount}","cause":{text(cause)}}}' for cause, amount in sorted(line.corrections)
-        )
-        row = (
-            f'"row":{{"bootstrap_cut_base":"{line.bootstrap_cut}","debt_repaid_base":"{line.repaid}",'
-            + (f'"forfeited_base":"{line.forfeited}",' if line.forfeited else "")
-            + f'"held_back_base":"{line.held_back}",{_sold(line)}'
-            + (f'"withheld_base":"{line.withheld}",' if line.withheld else "")
-            + '"work":"'
-        )
-    else:
-        causes, row = "", _UNTOUCHED
-    return f'{shared}"cell":{cell},"corrections":[{causes}],"paid":{paid},{row}{line.work}"}}}}'
-
-
-def _sold(line: StatementLine) -> str:
-    if not line.sold_work and not line.sold_unpaid:
-        return ""
-    return f'"sold_cap_base":"{line.sold_cap}","sold_unpaid":"{line.sold_unpaid}","sold_work":"{line.sold_work}",'
 
 
 def to_table(epoch: int, rows: Sequence[StatementLine], factors: Sequence[str], reasons: pl.Series) -> pl.DataFrame:
