@@ -7,7 +7,7 @@ import math
 import pytest
 
 import fieldstone.metrics as shared
-from fieldstone.assess import formulas, ways
+from fieldstone.assess import formulas_money, formulas_supply, ways
 from fieldstone.assess.formulas import BY_NAME, known_names
 from fieldstone.assess.library import shipped_case
 from fieldstone.assess.questions import load_framework
@@ -90,16 +90,10 @@ def test_every_way_can_be_worked_out_or_is_a_bare_claim() -> None:
 
 
 def test_the_functions_are_those_that_everyone_calls() -> None:
-    for name in (
-        "subsidy_ratio",
-        "hhi",
-        "nakamoto",
-        "top_share",
-        "utilisation",
-        "service_share",
-        "demand_backed_share",
-    ):
-        assert getattr(formulas, name) is getattr(shared, name)
+    for name in ("subsidy_ratio", "hhi", "top_share", "service_share", "demand_backed_share"):
+        assert getattr(formulas_money, name) is getattr(shared, name)
+    for name in ("nakamoto", "utilisation"):
+        assert getattr(formulas_supply, name) is getattr(shared, name)
     for name in ("payback_months", "spearman", "net_inflation_year"):
         assert getattr(ways, name) is getattr(shared, name)
 
