@@ -8,7 +8,7 @@ import pytest
 
 import fieldstone.metrics as shared
 from fieldstone.assess import formulas_money, formulas_supply, ways
-from fieldstone.assess.formulas import BY_NAME, known_names
+from fieldstone.assess.formulas import BY_NAME, MEASURES, known_names
 from fieldstone.assess.library import shipped_case
 from fieldstone.assess.questions import load_framework
 from tests.assess.conftest import card, case, claim
@@ -84,7 +84,7 @@ def test_every_formula_has_a_worked_example() -> None:
 
 
 def test_every_way_can_be_worked_out_or_is_a_bare_claim() -> None:
-    for measure in formulas.MEASURES:
+    for measure in MEASURES:
         for way in measure.ways:
             assert all(name.rstrip("?") in known_names() for name in way.inputs), (measure.name, way.text)
 
