@@ -257,6 +257,13 @@ def test_a_signed_trailer_cannot_be_changed_or_left_out() -> None:
     assert refused(sigv4.STREAMING_SIGNED_TRAILER, headers, left_out) == "IncompleteBody"
 
 
+def test_a_body_that_lacks_its_signed_trailer_ended_unexpectedly() -> None:
+    """Also where its length is wrong, too: what was cut off is the better reason."""
+    body, _ = signed_chunks([b"abcd"])
+    with pytest.raises(S3Error, match="terminated unexpectedly"):
+        decode(plan(sigv4.STREAMING_SIGNED_TRAILER, {"x-amz-decoded-content-length": "99"}), [body])
+
+
 @pytest.mark.parametrize(
     ("old", "new", "code"),
     [

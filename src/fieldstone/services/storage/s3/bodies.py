@@ -194,6 +194,8 @@ class BodyDecoder:
         plan = self._plan
         if self._framing is not None and not self._framing.ended:
             raise S3Error("IncompleteBody", UNEXPECTED_END)
+        if self._framing is not None and plan.payload == STREAMING_SIGNED_TRAILER:
+            self._framing.expect_signature()  # first: a body that lacks it was cut off, whatever its length
         if plan.size_bytes is not None and self._size_bytes != plan.size_bytes:
             raise _wrong_size(plan.size_bytes, self._size_bytes)
         trailer = self._framing.trailer() if self._framing is not None else {}
@@ -346,6 +348,11 @@ class _ChunkFraming:
             }
             raise S3Error("SignatureDoesNotMatch", detail=detail)
         self._previous = wanted
+
+    def expect_signature(self) -> None:
+        """Refuse a trailer without its signature. Errors: IncompleteBody."""
+        if _SIGNATURE_TRAILER.encode() not in self._held.lower():
+            raise S3Error("IncompleteBody", UNEXPECTED_END)
 
     def trailer(self) -> dict[str, str]:
         """Return the trailer, every promised name and no other.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -215,3 +217,27 @@ def copies_of_an_object_of_parts(door: Door, bucket: str) -> None:
             assert got["Body"].read() == b"".join(bodies)
             assert (got["Metadata"], got["ContentType"]) == ({"leaf": "lobed"}, "text/leaf")
             origin = {"Bucket": target, "Key": "copy"}
+
+
+@case("copies")
+def the_copy_of_an_object_of_parts_is_one_with_a_plain_etag(door: Door, bucket: str) -> None:
+    """Clients that compare a 32-digit ETag with the file's MD5 find it true, and the checksum is that of the whole."""
+    client, at = door.client(), {"Bucket": bucket, "Key": "k"}
+    bodies = [b"a" * (5 * MIB), b"b" * 99]
+    whole = b"".join(bodies)
+    upload = client.create_multipart_upload(**at, ChecksumAlgorithm="SHA256", ChecksumType="COMPOSITE")["UploadId"]
+    parts: list[dict[str, Any]] = []
+    for number, body in enumerate(bodies, 1):
+        words = {"UploadId": upload, "PartNumber": number, "Body": body, "ChecksumAlgorithm": "SHA256"}
+        done = client.upload_part(**at, **words)
+        parts.append({"PartNumber": number, "ETag": done["ETag"], "ChecksumSHA256": done["ChecksumSHA256"]})
+    client.complete_multipart_upload(**at, UploadId=upload, MultipartUpload={"Parts": parts})
+    said = client.copy_object(Bucket=bucket, Key="copy", CopySource=f"{bucket}/k")["CopyObjectResult"]
+    digest = base64.b64encode(hashlib.sha256(whole).digest()).decode()
+    assert said["ETag"] == f'"{hashlib.md5(whole).hexdigest()}"'
+    assert (said["ChecksumSHA256"], said["ChecksumType"]) == (digest, "FULL_OBJECT")
+    head = client.head_object(Bucket=bucket, Key="copy", ChecksumMode="ENABLED")
+    assert (head["ETag"], head["ChecksumSHA256"]) == (said["ETag"], digest)
+    again = client.copy_object(Bucket=bucket, Key="again", CopySource=f"{bucket}/copy")["CopyObjectResult"]
+    assert again["ETag"] == said["ETag"]
+    assert body_of(client, bucket, "again") == whole

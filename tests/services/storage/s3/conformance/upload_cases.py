@@ -157,6 +157,17 @@ _refused("incorrect_etag", "InvalidPart", lambda parts: _named(parts, ETag="0" *
 _refused("size_too_small", "EntityTooSmall", _named, (b"too", b"small", b"parts"))
 
 
+@case("multipart")
+def the_part_that_is_wrong_is_named(door: Door, bucket: str) -> None:
+    client = door.client()
+    named, parts = begin(client, bucket, [b"only"])
+    for change in ({"ETag": "0" * 32}, {"ETag": ""}, {"PartNumber": 8_888}):
+        said = refused("InvalidPart", client.complete_multipart_upload, **named, **_named(parts, **change))["Error"]
+        expected = parts[0] | change
+        assert (said["UploadId"], said["PartNumber"]) == (named["UploadId"], str(expected["PartNumber"]))
+        assert (said["ETag"] or "") == expected["ETag"].strip('"')
+
+
 # ---- listed and aborted ----------------------------------------------------------------------------------------------
 
 

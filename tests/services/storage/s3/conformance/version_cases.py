@@ -352,3 +352,14 @@ def markers_lie_upon_markers(door: Door, bucket: str) -> None:
     stack.check()
     for _ in range(3):
         stack.remove(-1)
+
+
+@case("versions")
+def a_marker_of_a_version_needs_its_key(door: Door, bucket: str) -> None:
+    listed, marker = door.client().list_object_versions, "a" * 32
+    said = refused("InvalidArgument", listed, Bucket=bucket, VersionIdMarker=marker, status=400)["Error"]
+    assert (said["ArgumentName"], said["ArgumentValue"]) == ("version-id-marker", marker)
+    assert said["Message"] == "A version-id marker cannot be specified without a key marker."
+    for version in (marker, "bogus"):
+        said = refused("InvalidArgument", listed, Bucket=bucket, KeyMarker="", VersionIdMarker=version)["Error"]
+        assert (said["ArgumentName"], said["Message"]) == ("version-id-marker", "Invalid version id specified")

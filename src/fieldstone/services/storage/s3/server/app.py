@@ -10,11 +10,9 @@ from typing import Any
 
 import structlog
 
-from fieldstone.errors import FieldstoneError, Retryable
-from fieldstone.services.storage.catalog.faults import CatalogFault
 from fieldstone.services.storage.s3 import encryption
 from fieldstone.services.storage.s3.addressing import Target, target
-from fieldstone.services.storage.s3.errors import ERRORS, S3Error, error_xml
+from fieldstone.services.storage.s3.errors import S3Error, error_xml
 from fieldstone.services.storage.s3.server.access import authorise
 from fieldstone.services.storage.s3.server.access_log import AccessLog
 from fieldstone.services.storage.s3.server.crossorigin import cross_origin_headers
@@ -22,6 +20,7 @@ from fieldstone.services.storage.s3.server.exchange import XML_TYPE, Answer, Bod
 from fieldstone.services.storage.s3.server.gateway import Gateway
 from fieldstone.services.storage.s3.server.lane import EXTENSION
 from fieldstone.services.storage.s3.server.operations import OPERATIONS, Operation
+from fieldstone.services.storage.s3.server.refusals import refusal_of
 from fieldstone.services.storage.s3.sigv4 import Identity
 from fieldstone.services.storage.s3.wire import Request
 
@@ -130,28 +129,8 @@ class S3App:
             return gateway.verifier.verify(request, now_s)
 
     def _failure(self, error: Exception, scope: Mapping[str, Any], request_id: str, state: dict[str, Any]) -> Answer:
-        if isinstance(error, S3Error):
-            refusal = error
-        elif isinstance(error, CatalogFault):
-            code = error.code if error.code in ERRORS else "InternalError"
-            # the catalogue speaks of the current state; S3's own wording comes from the table
-            message = error.detail if code in ("AccessDenied", "InvalidBucketState", "TooManyBuckets") else None
-            refusal = S3Error(code, message, detail=error.fields)
-        elif isinstance(error, Retryable):
-            _log.warning("slow_down", request_id=request_id, why=str(error))
-            # what a database says of itself (hosts, users, paths) is for the log
-            message = str(error) if error.__cause__ is None else None
-            refusal = S3Error("SlowDown", message, headers={"Retry-After": "1"})
-        else:
-            _log.error(
-                "request_failed",
-                request_id=request_id,
-                method=scope["method"],
-                path=scope.get("raw_path", b"").decode("latin-1"),
-                error=f"{type(error).__name__}: {error}",
-                exc_info=None if isinstance(error, FieldstoneError) else error,
-            )
-            refusal = S3Error("InternalError")
+        path = scope.get("raw_path", b"").decode("latin-1")
+        refusal = refusal_of(error, request_id, f"{scope['method']} {path}")
         self._gateway.metrics.errors[refusal.code] += 1
         where: Target | None = state.get("target")
         headers = [(name.lower().encode(), value.encode()) for name, value in refusal.headers.items()]
@@ -167,7 +146,7 @@ class S3App:
         status = answer.status
         if answer.length is not None:
             headers.append((b"content-length", b"%d" % answer.length))
-        elif status not in _WITHOUT_BODY:
+        elif status not in _WITHOUT_BODY and answer.stream is None:
             headers.append((b"content-length", b"%d" % len(answer.body)))
         if not body.started and _expects_continue(scope):
             # the client may send the body or the next request now; nobody can tell which

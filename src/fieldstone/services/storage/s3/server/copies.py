@@ -1,7 +1,12 @@
-"""CopyObject and UploadPartCopy: no byte moves, the copy's extents name the same segments."""
+"""CopyObject and UploadPartCopy: no byte moves, the copy's extents name the same segments.
+
+What was uploaded in parts is read once on its way to a whole: a copy has a plain ETag, the MD5 of its bytes, which
+cannot be had from the parts' and which clients compare (rclone, s3cmd). With opaque ETags nobody does, so nothing is read.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from contextlib import aclosing
 from dataclasses import replace
@@ -12,7 +17,7 @@ from sqlalchemy import Connection
 from fieldstone.services.storage.catalog.content import Content
 from fieldstone.services.storage.catalog.rows import Attributes, NewVersion, Version, Written
 from fieldstone.services.storage.catalog.uploads import find_upload, put_part
-from fieldstone.services.storage.catalog.versions import hold_version, look_up, put_version
+from fieldstone.services.storage.catalog.versions import Check, hold_version, look_up, put_version
 from fieldstone.services.storage.s3 import checksums, tagging
 from fieldstone.services.storage.s3.addressing import copy_source
 from fieldstone.services.storage.s3.bodies import BodyDecoder, BodyFacts, BodyPlan
@@ -31,6 +36,7 @@ from fieldstone.services.storage.s3.ranges import copy_range
 from fieldstone.services.storage.s3.server.access import acl_for_write, authorise_object, may_list, owner_of_write
 from fieldstone.services.storage.s3.server.exchange import Answer, Call, Headers
 from fieldstone.services.storage.s3.server.multipart import part_key, part_number
+from fieldstone.services.storage.s3.server.patience import patiently
 from fieldstone.services.storage.s3.server.reads import proof_of, stream
 from fieldstone.services.storage.s3.server.reception import digest_of, store_source
 from fieldstone.services.storage.s3.server.writes import (
@@ -93,7 +99,6 @@ async def _encrypted_anew(
 
 async def copy_object(call: Call) -> Answer:
     """CopyObject."""
-    gateway = call.gateway
     request = call.request
     source, found = await find_source(call)
     old_key, new_key = source_key(call, found), stated_key(request)
@@ -113,17 +118,32 @@ async def copy_object(call: Call) -> Answer:
     attributes = await _attributes(call, found, replace_metadata)
     check = write_check(request)
     await check_early(call, check)
-    content = found.content()
-    checksum = await _checksum(source, found, content, old_key)
-    etag = found.etag
+    return await patiently(call, _copied(call, source, found, attributes, check, (old_key, new_key)))
+
+
+async def _copied(
+    call: Call,
+    source: Call,
+    found: Version,
+    attributes: Attributes,
+    check: Check | None,
+    keys: tuple[CustomerKey | None, CustomerKey | None],
+) -> Answer:
+    """Do the copy. `keys`: the customer's, to read with and to write with."""
+    gateway = call.gateway
+    old_key, new_key = keys
+    content, etag, parts = found.content(), found.etag, tuple(found.parts())
     if old_key is not None or new_key is not None:
+        checksum = await _checksum(source, found, content, old_key)
         content, facts = await _encrypted_anew(call, source, content, old_key, new_key)
-        etag = etag_of(call, facts, new_key)
-    new = NewVersion(attributes, content, etag, gateway.now_ms(), checksum, tuple(found.parts()))
-    if "-" in found.etag:
-        # The parts of a copy are one. Its ETag stays, which S3 allows ("reflects only changes to the contents") where S3
-        # itself gives the MD5 of the whole: to know that would mean to fetch all bytes and charge for their egress.
-        new = replace(new, parts=())
+        etag, parts = etag_of(call, facts, new_key), ()
+    elif "-" in etag and gateway.options.etag == "md5":
+        facts = await _read_through(source, found, content)
+        etag, checksum, parts = facts.etag, f"{facts.algorithm}:FULL_OBJECT:{facts.checksum}", ()
+    else:
+        checksum = await _checksum(source, found, content, None)
+        parts = () if "-" in etag else parts
+    new = NewVersion(attributes, content, etag, gateway.now_ms(), checksum, parts)
     bucket_id, key = call.bucket_id, call.key
 
     def write(connection: Connection) -> Written:
@@ -136,6 +156,24 @@ async def copy_object(call: Call) -> Answer:
     answer.headers += [h for h in written_headers(call, written, attributes.tags) if h[0] != b"etag"]
     answer.headers += _source_version(source, found)
     return answer
+
+
+async def _read_through(source: Call, found: Version, content: Content) -> BodyFacts:
+    """Return the MD5 and the checksum of a whole: of the algorithm that is asked for, or the source's own."""
+    stated = source.request.header("x-amz-checksum-algorithm") or found.checksum.partition(":")[0]
+    plan = BodyPlan(content.size_bytes, UNSIGNED)
+    if stated:
+        plan = replace(plan, algorithm=checksums.algorithm_named(stated))
+    decoder = BodyDecoder(plan)
+    ahead: asyncio.Future[object] | None = None
+    async with aclosing(stream(source, content, 0, content.size_bytes)) as blocks:  # type: ignore[type-var]
+        async for block in blocks:
+            if ahead is not None:
+                await ahead
+            ahead = asyncio.get_running_loop().run_in_executor(None, decoder.feed, block)
+    if ahead is not None:
+        await ahead
+    return decoder.finish()
 
 
 def _changes_something(call: Call) -> bool:

@@ -156,9 +156,13 @@ async def list_object_versions(call: Call) -> Answer:
     key_marker = call.request.parameter("key-marker") or ""
     version_marker = call.request.parameter("version-id-marker") or ""
     if version_marker and not key_marker:
+        # a key marker that is there but empty is one that the version cannot belong to
+        named = call.request.parameter("key-marker") is not None
         raise S3Error(
             "InvalidArgument",
-            "A version-id marker cannot be specified without a key marker.",
+            "Invalid version id specified"
+            if named
+            else "A version-id marker cannot be specified without a key marker.",
             detail={"ArgumentName": "version-id-marker", "ArgumentValue": version_marker},
         )
     page = await call.gateway.store.read(

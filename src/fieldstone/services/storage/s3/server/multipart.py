@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
+from fieldstone.services.storage.catalog.faults import CatalogFault
 from fieldstone.services.storage.catalog.rows import Part, Upload, Written
 from fieldstone.services.storage.catalog.uploads import (
     NamedPart,
@@ -176,7 +177,12 @@ async def complete_multipart_upload(call: Call) -> Answer:
     check = write_check(call.request)
     await check_early(call, check)
     have = await gateway.store.read(lambda c: list_parts(c, upload))
-    chosen = check_parts([_named_part(part, upload) for part in named], have)
+    try:
+        chosen = check_parts([_named_part(part, upload) for part in named], have)
+    except CatalogFault as fault:
+        if fault.code == "InvalidPart":
+            fault.fields["UploadId"] = upload_id
+        raise
     _check_size(call, chosen)
     checksum = _checksum(call, upload, chosen)
     now_ms = gateway.now_ms()
