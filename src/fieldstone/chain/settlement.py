@@ -230,6 +230,26 @@ class Settlement(ContractsView):
             f"withdraw:{self._network}:{reference}", self.stake.call("withdraw", key), "withdrawing a bond"
         )
 
+    def open_case(self, owner: str, key: bytes, evidence_hash: bytes) -> int:
+        """Accuse the holder of a bond, against the case bond, which is approved first; return the case's number."""
+        purpose = f"case:{self._network}:{owner.lower()}:{key.hex()[:16]}:{evidence_hash.hex()[:16]}"
+        if not self._known(purpose):
+            self._approve(self.addresses.stake, int(self.stake.read(self.port, "case_bond")), purpose)
+        _, receipt = self._transact(purpose, self.stake.call("open_case", owner, key, evidence_hash), "the case")
+        opened = [event for event in self.stake.decode(receipt.logs) if event.name == "CaseOpened"]
+        return int(opened[0].fields["case"])
+
+    def resolve_case(self, number: int, fraction_ppm: int, upheld: bool, signatures: Mapping[str, bytes]) -> Posted:
+        """Decide a case with a quorum's signatures over `slash_to_sign`; upheld, `fraction_ppm` of the bond is slashed."""
+        call = self.stake.call("resolve_case", number, fraction_ppm, upheld, join_signatures(signatures))
+        intent = hashlib.sha256(f"{number}|{fraction_ppm}|{upheld}".encode()).digest()
+        return self._posted(f"resolve-case:{self._network}:{number}", call, "deciding the case", intent)
+
+    def expire_case(self, number: int) -> Posted:
+        """End a case that nobody decided in time: nothing is slashed, the accuser's bond returns."""
+        call = self.stake.call("expire_case", number)
+        return self._posted(f"expire-case:{self._network}:{number}", call, "letting the case expire")
+
     def post_price(
         self, average_micro_usd: int, confidence_micro_usd: int, time_s: int, signatures: Mapping[str, bytes]
     ) -> Posted:

@@ -11,9 +11,10 @@ from enum import IntEnum
 
 from fieldstone.chain.abi import Contract, Event
 from fieldstone.chain.deploy import Addresses
-from fieldstone.chain.digest import resolution_digest, root_digest, rotation_digest
+from fieldstone.chain.digest import resolution_digest, root_digest, rotation_digest, slash_digest
 from fieldstone.chain.port import ChainPort
 from fieldstone.errors import EnvironmentProblem, UsageError
+from fieldstone.identity.wallet import checksum_address
 
 NO_ROOT = b"\0" * 32
 
@@ -30,7 +31,7 @@ class Status(IntEnum):
 
 
 class Outcome(IntEnum):
-    """How a dispute ended (`Rewards.disputes`). VOID: the record fell for another reason."""
+    """How a dispute or a case ended (`Rewards.disputes`, `Stake.cases`). VOID: the record fell for another reason."""
 
     OPEN = 1
     UPHELD = 2
@@ -47,6 +48,19 @@ class Dispute:
     epoch: int
     disputer: str
     bond_base: int
+    deadline_s: int
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """An accusation against a bond. `key`: 32 bytes; `deadline_s`: chain time until which the verifiers can decide."""
+
+    number: int
+    accuser: str
+    owner: str
+    key: bytes
+    evidence_hash: bytes
     deadline_s: int
     outcome: Outcome
 
@@ -107,8 +121,6 @@ class ContractsView:
 
     def signers(self) -> tuple[tuple[str, ...], int]:
         """Return the signer set and how many of them must sign."""
-        from fieldstone.identity.wallet import checksum_address
-
         members = self.rewards.read(self.port, "signers")
         return tuple(checksum_address(member) for member in members), int(self.rewards.read(self.port, "threshold"))
 
@@ -149,6 +161,36 @@ class ContractsView:
         """Return a bond: `staked_base`, `unbonding_base`, `ready_s` (chain time it can be withdrawn from), `open_cases`."""
         names = ("staked_base", "unbonding_base", "ready_s", "open_cases")
         return dict(zip(names, map(int, self.stake.read(self.port, "bonds", owner, key)), strict=True))
+
+    def case_of(self, number: int) -> Case:
+        """Return a case against a bond. Raises UsageError when there is none of that number."""
+        accuser, owner, key, evidence_hash, deadline, outcome = self.stake.read(self.port, "cases", number)
+        if not outcome:
+            raise UsageError(f"there is no case {number}")
+        return Case(number, str(accuser), str(owner), bytes(key), bytes(evidence_hash), int(deadline), Outcome(outcome))
+
+    def cases(self) -> list[Case]:
+        """Return all cases, oldest first."""
+        return [self.case_of(number) for number in range(1, int(self.stake.read(self.port, "case_count")) + 1)]
+
+    def slash_to_sign(self, number: int, fraction_ppm: int, upheld: bool) -> bytes:
+        """Return the 32 bytes that verifiers sign to decide a case (`digest.slash_digest`)."""
+        case = self.case_of(number)
+        return slash_digest(
+            self.port.chain_id,
+            self.addresses.stake,
+            number,
+            case.owner,
+            case.key,
+            case.evidence_hash,
+            fraction_ppm,
+            upheld,
+            self.signer_set_version(),
+        )
+
+    def unbonding_delay_s(self) -> int:
+        """Return the seconds between the request to take a bond back and its payment."""
+        return int(self.stake.read(self.port, "unbonding_delay"))
 
     def dispute_of(self, dispute: int) -> Dispute:
         """Return a dispute. Raises UsageError when there is none of that number."""

@@ -8,6 +8,7 @@
         here (checked at deployment), and an open case freezes withdrawal, so nobody leaves between fault and verdict.
         Anyone may open a case against a bond; the verifiers' quorum decides it; undecided it lapses and its bond returns.
         A slash takes the same fraction of what is staked and of what is unbonding.
+        The events alone tell every bond at every block, so nobody needs a node that keeps old states.
         Invariant: token balance = Σ staked + Σ unbonding + Σ bonds of open cases (+ what was sent here by mistake).
 """
 import eip712
@@ -58,7 +59,8 @@ event Slashed:
     case: indexed(uint256)
     owner: indexed(address)
     key: indexed(bytes32)
-    amount: uint256
+    from_staked: uint256
+    from_unbonding: uint256
 
 SLASH_TYPE: constant(bytes32) = keccak256(
     "Slash(uint256 case,address owner,bytes32 key,bytes32 evidenceHash,uint256 fractionPpm,bool upheld,uint256 signerSetVersion)"
@@ -243,7 +245,9 @@ def resolve_case(number: uint256, fraction_ppm: uint256, upheld: bool, signature
     self.bonds[case.owner][case.key].staked = bond.staked - from_staked
     self.bonds[case.owner][case.key].unbonding = bond.unbonding - from_unbonding
     self.total_bonded -= amount
-    log Slashed(case=number, owner=case.owner, key=case.key, amount=amount)
+    log Slashed(
+        case=number, owner=case.owner, key=case.key, from_staked=from_staked, from_unbonding=from_unbonding
+    )
     self._close(number, UPHELD, case.accuser)
     self._send(treasury, amount)
 
