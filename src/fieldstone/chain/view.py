@@ -167,7 +167,8 @@ class ContractsView:
         accuser, owner, key, evidence_hash, deadline, outcome = self.stake.read(self.port, "cases", number)
         if not outcome:
             raise UsageError(f"there is no case {number}")
-        return Case(number, str(accuser), str(owner), bytes(key), bytes(evidence_hash), int(deadline), Outcome(outcome))
+        names = [checksum_address(name) for name in (accuser, owner)]
+        return Case(number, *names, bytes(key), bytes(evidence_hash), int(deadline), Outcome(outcome))
 
     def cases(self) -> list[Case]:
         """Return all cases, oldest first."""
