@@ -20,15 +20,19 @@ from fieldstone.identity import DeviceKey
 from fieldstone.journal import EntryKind
 from fieldstone.ledger.accounts import AccountKind, account
 from fieldstone.market import Source, metering, router
-from fieldstone.market.funds import ENDOWED, Fund, Part, share
+from fieldstone.market.fund_parts import YEAR_MS, Fund, Part, Room, share
+from fieldstone.market.funds import ENDOWED
 from fieldstone.market.metering import FUND_SCHEMA, Delivered, Endowed, settle_funds
 from fieldstone.market.payers import payers
 from fieldstone.market.usage import binding_text
-from fieldstone.services.contract import USAGE_SCHEMA, Endowment, FundFacts, Product
+from fieldstone.services.contract import USAGE_SCHEMA, Allowance, Endowment, FundFacts, Product
+from fieldstone.units import DAY_MS
 from tests.market.world import HOUR_MS, POLICY, START_MS, Sensing, World, make_world
 
 HELD = Product("held", "held", "GiB-month", 4_000, "space", usage_per_unit=1_000)
 KEPT = Product("kept", "kept", "GiB-month", 1, "space of what was paid once", usage_per_unit=1_000, priced_as="held")
+READ = Product("read", "read", "GiB", 50, "reads", usage_per_unit=10)
+MENDED = Product("mended", "mended", "GiB", 1, "reads for repair", usage_per_unit=10, priced_as="read")
 FOREVER = Product("forever", "kept for ever", "GiB", 1_000_000, "paid once")
 NOW_MS = START_MS + 10 * HOUR_MS
 
@@ -37,16 +41,24 @@ NOW_MS = START_MS + 10 * HOUR_MS
 class Disks(Sensing):
     """Sells 10 units a second for ever at 100,000 micro-dollars a wished unit."""
 
-    products: tuple[Product, ...] = (HELD, KEPT, FOREVER)
+    products: tuple[Product, ...] = (HELD, KEPT, READ, MENDED, FOREVER)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "kinds", {})
 
     def endow(self, product: str, wish: Mapping[str, Any], prices_micro_usd: Mapping[str, int]) -> Endowment:
-        return Endowment(wish["units"] * prices_micro_usd["held"] * 25, "kept", wish["units"], {"said": "for ever"})
+        price = wish["units"] * prices_micro_usd["held"] * 25
+        also = {"mended": Allowance(wish["mended"], 365 * wish["mended"])} if "mended" in wish else {}
+        return Endowment(price, "kept", wish["units"], {"said": "for ever", "assumptions": {"n": 1}}, also)
 
     def review_fund(self, terms: Mapping[str, Any], facts: FundFacts) -> Mapping[str, Any]:
-        return {"state": "covers", "charged": list(facts.charged), "price": facts.price_micro_usd, **terms}
+        return {
+            "state": "covers",
+            "charged": list(facts.charged),
+            "price": facts.price_micro_usd,
+            "also": dict(facts.also_micro_usd),
+            **terms,
+        }
 
 
 @pytest.fixture
@@ -77,8 +89,8 @@ def bought(world: World, gateway: str, units: int = 10) -> Fund:
     return world.market.order_once(world.holder, made.id)
 
 
-def used(gateway: str, units: int) -> pl.DataFrame:
-    return pl.DataFrame([(gateway, "disk-a", "kept", units)], schema=USAGE_SCHEMA, orient="row")
+def used(gateway: str, units: int, product: str = "kept") -> pl.DataFrame:
+    return pl.DataFrame([(gateway, "disk-a", product, units)], schema=USAGE_SCHEMA, orient="row")
 
 
 def bodies(world: World) -> list[metering.Body]:
@@ -97,7 +109,10 @@ def test_worked_example_bought_once_then_the_fund_pays_and_credits_stay(world: W
     assert credits(world) == 2_000_000
     (now,) = world.market.funds.of_customer(world.customer)
     assert (now.drawn_micro_usd, now.drawn_units, now.balance_micro_usd) == (4_000, 1_000, 996_000)
-    assert now.review == {"state": "covers", "charged": [(3, 4_000, 4_000)], "price": 4_000, "said": "for ever"}
+    assert now.review == {
+        "state": "covers", "charged": [(3, 4_000, 4_000)], "price": 4_000, "also": {}, "said": "for ever",
+        "assumptions": {"n": 1},
+    }  # fmt: skip
     assert world.market.account(world.holder).funds_micro_usd == 996_000
     assert world.market.reconcile() == [] and world.market.ledger.trial_balance().faults == ()
     table = settle_funds(world.journal.read(), pl.DataFrame(schema=FUND_SCHEMA))
@@ -159,6 +174,37 @@ def test_a_fund_never_pays_for_more_than_was_bought(world: World) -> None:
     assert world.market.reconcile() == []
 
 
+def test_a_fund_pays_what_else_was_bought_up_to_its_allowance_also_when_the_customer_is_gone(world: World) -> None:
+    from sqlalchemy import delete
+
+    from fieldstone.state import writing
+    from fieldstone.state.schema import payer
+
+    gateway = bound(world)
+    made = world.market.quote_once(world.holder, "sensing", "forever", gateway, {"units": 10, "mended": 100})
+    fund = world.market.order_once(world.holder, made.id)
+    with writing(world.market._engine) as connection:
+        connection.execute(delete(payer))
+    # 150 units of repair are due at 5 each on the day it was bought: 100 are the fund's, for the others nobody pays
+    (charge,) = world.market.usage.charge("sensing", 1, used(gateway, 150, "mended"), NOW_MS)
+    assert (charge.due_micro_usd, charge.paid_micro_usd, charge.from_funds_micro_usd) == (750, 500, 500)
+    # a day later another 100 may be paid; what is stored is paid beside it, and plain reads never
+    day = NOW_MS + DAY_MS
+    both = pl.concat([used(gateway, 30, "mended"), used(gateway, 1_000), used(gateway, 9_999, "read")])
+    charges = {one.product: one.from_funds_micro_usd for one in world.market.usage.charge("sensing", 2, both, day)}
+    assert charges == {"mended": 150, "kept": 4_000}
+    (now,) = world.market.funds.of_customer(world.customer)
+    assert (now.drawn_micro_usd, now.drawn_units, now.also["mended"].drawn_units) == (4_650, 1_000, 130)
+    assert now.review is not None and now.review["also"] == {"mended": 50}
+    assert sorted(now.review["charged"]) == [(1, 750, 500), (2, 150, 150), (2, 4_000, 4_000)]
+    table = settle_funds(world.journal.read(), pl.DataFrame(schema=FUND_SCHEMA))
+    assert table.select("fund", "also", "drawn_micro_usd", "drawn_now_micro_usd", "assumptions").rows() == [
+        (fund.id, ["mended"], 4_650, 4_650, '{"n":1}')
+    ]
+    assert settle_funds([], table)["drawn_now_micro_usd"].to_list() == [0]
+    assert world.market.reconcile() == []
+
+
 def test_an_empty_fund_leaves_the_charge_to_credits_and_says_so(world: World) -> None:
     gateway = bound(world)
     fund = bought(world, gateway)
@@ -215,21 +261,28 @@ FUND = Fund("a", "cus", "gw", "s", "forever", "kept", ENDOWED, 1_000, 5, 0, 0, {
     price=st.integers(1, 10**6),
     per=st.integers(1, 10**9),
     until_ms=st.integers(0, 10**9),
+    product=st.sampled_from(["kept", "mended", "read"]),
 )
 def test_funds_never_pay_more_than_was_due_nor_more_than_they_hold(
-    prices: list[tuple[int, int, int]], units: int, price: int, per: int, until_ms: int
+    prices: list[tuple[int, int, int]], units: int, price: int, per: int, until_ms: int, product: str
 ) -> None:
+    also = {"mended": Room(at_once=7, per_year=10**6, drawn_units=5)}
     funds = [
-        replace(FUND, id=str(n), price_micro_usd=paid, drawn_micro_usd=min(drawn, paid), units_per_s=rate)
+        replace(FUND, id=str(n), price_micro_usd=paid, drawn_micro_usd=min(drawn, paid), units_per_s=rate, also=also)
         for n, (paid, drawn, rate) in enumerate(prices)
     ]
-    parts = {part.fund: part for part in share(funds, units, (price, per), until_ms)}
+    parts = {part.fund: part for part in share(funds, units, (price, per), until_ms, product)}
     assert sum(part.amount_micro_usd for part in parts.values()) <= units * price // per
     assert sum(part.units for part in parts.values()) <= units
     for one in funds:
         part = parts.get(one.id, Part(one.id, 0, 0))
         assert part.amount_micro_usd <= one.balance_micro_usd
-        assert part.units <= one.units_per_s * until_ms // 1_000
+        bought = {"kept": rate_of(one, until_ms), "mended": 2 + 10**6 * until_ms // YEAR_MS}
+        assert part.units <= bought.get(product, 0)
+
+
+def rate_of(one: Fund, until_ms: int) -> int:
+    return one.units_per_s * until_ms // 1_000
 
 
 def delivered(order: str, price: int, funds: dict[str, int]) -> Any:
@@ -296,7 +349,7 @@ def test_http_quotes_buys_and_lists_funds(world: World) -> None:
     got = client.post("/v1/market/orders", json={"quote_id": made.json()["id"]}, headers={"Idempotency-Key": "k"})
     assert (got.status_code, got.json()["status"], got.json()["balance_micro_usd"]) == (201, "endowed", 1_000_000)
     (listed,) = client.get("/v1/market/funds").json()["funds"]
-    assert listed["terms"] == {"said": "for ever"} and listed["review"]["state"] == "covers"
+    assert listed["terms"]["said"] == "for ever" and listed["review"]["state"] == "covers"
     assert client.get(f"/v1/market/funds/{listed['id']}").json() == listed
     assert client.post("/v1/market/orders", json={"quote_id": "fnd_unknown"}).status_code == 404
     assert client.get("/v1/market/account").json()["funds_micro_usd"] == 1_000_000

@@ -24,6 +24,9 @@ ProfileName = Annotated[str, typer.Option("--profile", metavar="K/N", help="The 
 Decline = Annotated[
     str, typer.Option("--decline", metavar="PERCENT", help="Assumed yearly fall of prices (Kryder rate).")
 ]
+Reads = Annotated[
+    str, typer.Option("--repair-reads", metavar="N", help="Assumed: so often a year repair reads as much as all of it.")
+]
 Years = Annotated[int | None, typer.Option("--years", min=1, max=1_000, help="For so many years, not for ever.")]
 MaxUsd = Annotated[str, typer.Option("--max-usd", help="Buy only up to this price.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
@@ -42,6 +45,7 @@ def command(
     gateway_key: GatewayKey = None,
     profile: ProfileName = "20/40",
     decline: Decline = "2",
+    repair_reads: Reads = "0.5",
     years: Years = None,
     max_usd: MaxUsd = "",
     yes: Yes = False,
@@ -51,17 +55,17 @@ def command(
     key_file: KeyFile = None,
     as_json: Json = False,
 ) -> None:
-    """Pay once for what a gateway will keep: credits become a locked fund that pays its permanent objects' storage first.
+    """Pay once for what a gateway will keep: credits become a locked fund that pays its permanent objects' storage and repair.
 
     Nobody can take the money out again, you included. Upload objects with --object-lock-mode COMPLIANCE and
     --object-lock-retain-until-date 9999-12-31T00:00:00Z: nobody can delete them, and the fund pays for them. Objects that
-    are not permanent, more than SIZE in all, and reads are charged to credits.
+    are not permanent, more than SIZE in all, and your own reads are charged to credits.
     """
     import sys
 
     from fieldstone.cli.sealed import to_json
     from fieldstone.cli.storage_provide import size_of
-    from fieldstone.cli.storage_quote import percent_ppm, show_once
+    from fieldstone.cli.storage_quote import percent_ppm, reads_ppm, show_once
     from fieldstone.errors import CheckFailed, UsageError
     from fieldstone.services.storage.pool.profile import profile_named
     from fieldstone.units import format_usd, parse_amount
@@ -74,6 +78,7 @@ def command(
         "k": code.k,
         "n": code.n,
         "cost_decline_ppm": percent_ppm(decline, "--decline", 0, 999_999),
+        "repair_reads_ppm": reads_ppm(repair_reads),
         "years": years,
     }
     with shop_at(network, key_file) as shop:

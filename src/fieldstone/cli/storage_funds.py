@@ -48,18 +48,19 @@ def _show(fund: Mapping[str, Any]) -> None:
         {
             "fund": f"{fund['id']} ({fund['status']}) for {fund['payer']}",
             "state": f"{review['state']}: {STATES[review['state']]}",
+            **({"warning": review["warning"]} if review["warning"] else {}),
             "balance": f"{format_usd(fund['balance_micro_usd'])} of {format_usd(fund['price_micro_usd'])}",
             "bought": f"{fund['terms']['stored_bytes']:,} bytes of shares, "
             + ("for ever" if review["years_wanted"] is None else f"{review['years_wanted']:g} more years"),
-            "a year": f"{format_usd(review['yearly_micro_usd'])} at today's price for all of it "
-            f"(planned {format_usd(review['planned_yearly_micro_usd'])} with repair)",
+            "a year": f"{format_usd(review['yearly_micro_usd'])} at today's prices for storage and "
+            f"repair of all of it (planned {format_usd(review['planned_yearly_micro_usd'])})",
             "drawn": f"{format_usd(fund['drawn_micro_usd'])} in {review['epochs']} epochs"
             + (
                 ""
                 if review["pace_yearly_micro_usd"] is None
                 else f", {format_usd(review['pace_yearly_micro_usd'])} a year at their pace"
             ),
-            "not from it": f"{format_usd(review['not_from_fund_micro_usd'])} of permanent storage went to credits",
+            "not from it": f"{format_usd(review['not_from_fund_micro_usd'])} of permanent storage and repair went to credits",
         }
     )
     typer.echo("")
@@ -73,6 +74,18 @@ def _show(fund: Mapping[str, Any]) -> None:
                 _day(one["dry_ms"]),
             )
             for one in review["if_prices_fall"]
+        ],
+    )
+    table(
+        ("reads for repair a year", "years left", "empty on"),
+        [
+            (
+                f"{one['repair_reads_ppm'] / 1e6:g}"
+                + (" (assumed)" if one["repair_reads_ppm"] == review["assumed_repair_reads_ppm"] else ""),
+                "for ever" if one["years"] is None else f"{one['years']:,.1f}",
+                _day(one["dry_ms"]),
+            )
+            for one in review["if_repairs"]
         ],
     )
     typer.echo(f"Then: {review['at_exhaustion']}.\n")

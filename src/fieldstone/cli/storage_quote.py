@@ -27,6 +27,9 @@ Return = Annotated[str, typer.Option("--fund-return", metavar="PERCENT", help="W
 Power = Annotated[
     str, typer.Option("--purchasing-power", metavar="PERCENT", help="How much of the fund's worth survives (f).")
 ]
+Reads = Annotated[
+    str, typer.Option("--repair-reads", metavar="N", help="How often a year repair reads as much as all of it.")
+]
 Years = Annotated[
     int | None, typer.Option("--years", min=1, max=1_000, help="Pay once for so many years, not for ever.")
 ]
@@ -46,6 +49,7 @@ def command(
     decline: Decline = "2",
     fund_return: Return = "0",
     purchasing_power: Power = "100",
+    repair_reads: Reads = "0.5",
     years: Years = None,
     seed: Seed = 1,
     network: Network = None,
@@ -62,7 +66,7 @@ def command(
     from fieldstone.services.storage.endowment import Assumptions
     from fieldstone.services.storage.object_quote import monthly
     from fieldstone.services.storage.object_quote import permanent as endowed
-    from fieldstone.services.storage.schema import STORAGE
+    from fieldstone.services.storage.schema import EGRESS, STORAGE
 
     prices, providers, source = _prices(network)
     chosen = _profile(profile, providers)
@@ -83,9 +87,10 @@ def command(
             cost_decline_ppm=percent_ppm(decline, "--decline", 0, 999_999),
             fund_return_ppm=percent_ppm(fund_return, "--fund-return", -999_999, 1_000_000),
             purchasing_power_ppm=percent_ppm(purchasing_power, "--purchasing-power", 1, 1_000_000),
+            repair_reads_ppm=reads_ppm(repair_reads),
             years=years,
         )
-        body["permanent"] = endowed(made, assumed, prices[STORAGE], seed=seed)
+        body["permanent"] = endowed(made, assumed, prices[STORAGE], prices[EGRESS], seed=seed)
     if as_json:
         typer.echo(to_json(body))
         return
@@ -144,6 +149,18 @@ def percent_ppm(text: str, what: str, least: int, most: int) -> int:
     return value
 
 
+def reads_ppm(text: str) -> int:
+    """Return a number of reads a year in millionths. Raises UsageError."""
+    from fieldstone.errors import UsageError
+    from fieldstone.services.storage.endowment import MOST_REPAIR_READS_PPM
+    from fieldstone.units import parse_amount
+
+    value = parse_amount(text, 6, what="--repair-reads")
+    if not 0 <= value <= MOST_REPAIR_READS_PPM:
+        raise UsageError(f"--repair-reads {text}: it must lie between 0 and {MOST_REPAIR_READS_PPM // 10**6}")
+    return value
+
+
 def _show(made: Quote, body: Mapping[str, Any]) -> None:
     from fieldstone.cli.show import facts
     from fieldstone.services.storage.schema import EGRESS, STORAGE
@@ -194,10 +211,10 @@ def show_once(found: Mapping[str, Any], *, sells: bool = False) -> None:
             "costs fall": f"{_percent(assumed['kryder_rate_ppm_per_year'])} a year (assumed)",
             "fund earns": f"{_percent(assumed['fund_return_ppm_per_year'])} a year (assumed)",
             "fund keeps": f"{_percent(assumed['purchasing_power_ppm'])} of its purchasing power (assumed)",
-            "repair": f"{_percent(assumed['repair_ppm_of_storage'])} of storage (assumed)",
+            "repair": f"{assumed['repair_reads_ppm_per_year'] / 1e6:g} reads of all of it a year (assumed)",
             "margin": _percent(assumed["margin_ppm"]),
             "expansion": f"{assumed['expansion_ppm'] / 1e6:.3g}",
-            "reads": "not included",
+            "reads": "not included, but for repair",
         }
     )
     typer.echo("\nYears that the fund lasts:")
@@ -210,6 +227,16 @@ def show_once(found: Mapping[str, Any], *, sells: bool = False) -> None:
                 *("for ever" if year is None else f"{year:g}" for year in row["years"]),
             )
             for row in found["covered"]["rows"]
+        ],
+    )
+    table(
+        ("reads for repair a year", *(f"costs fall {_percent(decline)}" for decline in declines)),
+        [
+            (
+                f"{row['repair_reads_ppm_per_year'] / 1e6:g}",
+                *("for ever" if year is None else f"{year:g}" for year in row["years"]),
+            )
+            for row in found["repaired"]
         ],
     )
     first = found["stress"][0]

@@ -2,25 +2,20 @@
 
     quote    the service's price for a wish, its assumptions (`terms`) kept with it, good for a while
     buy      credits → escrow → journal entry `Endowed` → `fund:<id>` of the ledger; the same quote buys once
-    draw     a charge of the covered product takes from the payer's funds first, the oldest first (`share`), then credits
+    draw     a charge of a product that funds pay takes from the payer's funds first (`fund_parts.share`), then credits
     review   the service holds each fund against what was really charged: still covered, until when, what then
-
-Rule of `share`: a fund pays for at most `units_per_s` · seconds since it was bought, less what it paid for before, and never
-more than it holds; what one fund does not take, the next may. Reason: what was bought for one object cannot be eaten up by
-a larger one that was never paid for; such excess is charged to credits like any storage.
 
 Nobody can take money out of a fund, the founder included: the ledger moves it into escrow of charges only, and an epoch
 refuses a charge that draws more than a fund holds (`metering.settle_funds`).
 
-Invariants (tests bear these names): funds never pay more than was due nor more than they hold; a fund never pays for more
-than was bought; a quote buys once.
+Invariants (tests bear these names): those of `fund_parts`; a quote buys once.
 """
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -28,12 +23,13 @@ from sqlalchemy import Connection, Engine, Row, delete, select, update
 from sqlalchemy.exc import IntegrityError
 
 from fieldstone.clock import Clock
-from fieldstone.errors import Rejected, Terminal, UsageError
+from fieldstone.errors import Rejected, UsageError
 from fieldstone.journal.entries import EntryKind, NewEntry
 from fieldstone.ledger.escrow import Escrow
 from fieldstone.market import metering
 from fieldstone.market.catalogue import Offer
 from fieldstone.market.customers import Customers, KeyHolder, checked_text
+from fieldstone.market.fund_parts import Fund, Part, Room
 from fieldstone.market.journalled import MarketJournal, append_once
 from fieldstone.market.metering import Endowed
 from fieldstone.reasons import reason
@@ -45,70 +41,6 @@ PREFIX = "fnd_"
 QUOTED, HELD, ENDOWED = "quoted", "held", "endowed"
 MOST_QUOTES = 100  # open ones of a customer
 REVIEWED = 1_000  # newest charges that a review looks at
-
-
-@dataclass(frozen=True, slots=True)
-class Fund:
-    """A quote for paying once, or the fund that it bought. Amounts in micro-dollars, times in Unix ms.
-
-    `status`: quoted, held (paid; the journal has it in a moment) or endowed. `review`: the service's, of a bought fund.
-    """
-
-    id: str
-    customer_id: str
-    payer: str
-    service: str
-    product: str
-    covers: str
-    status: str
-    price_micro_usd: int
-    units_per_s: int
-    drawn_micro_usd: int
-    drawn_units: int
-    terms: Mapping[str, Any]
-    created_ms: int
-    valid_until_ms: int
-    bought_ms: int | None
-    review: Mapping[str, Any] | None = None
-
-    @property
-    def balance_micro_usd(self) -> int:
-        """What the fund still holds; 0 before it is bought."""
-        return self.price_micro_usd - self.drawn_micro_usd if self.bought_ms is not None else 0
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """What one fund pays of a charge."""
-
-    fund: str
-    units: int
-    amount_micro_usd: int
-
-
-def share(funds: Sequence[Fund], units: int, unit_price: tuple[int, int], until_ms: int) -> list[Part]:
-    """Divide a charge of `units` over funds, oldest first; the rest is for credits. Pure.
-
-    `unit_price`: (micro-dollars, units that cost them). Floors run over the sum, so the parts never exceed the due of all.
-    """
-    price, per = unit_price
-    parts: list[Part] = []
-    taken = paid = 0
-    for one in funds:
-        bought_ms = one.bought_ms
-        if bought_ms is None or one.balance_micro_usd <= 0:
-            continue
-        room = max(0, one.units_per_s * max(0, until_ms - bought_ms) // 1_000 - one.drawn_units)
-        mine = min(units - taken, room)
-        # the amount of units a…b is floor(b · price) − floor(a · price), so no order of funds changes the sum
-        amount = min((taken + mine) * price // per - taken * price // per, one.balance_micro_usd)
-        if mine <= 0 or amount <= 0:
-            continue
-        taken, paid = taken + mine, paid + amount
-        parts.append(Part(one.id, mine, amount))
-    if paid > units * price // per:
-        raise Terminal(f"funds would pay {paid} of a charge of {units * price // per} micro-dollars; this is a bug")
-    return parts
 
 
 class Funds:
@@ -160,6 +92,7 @@ class Funds:
             "drawn_micro_usd": 0,
             "drawn_units": 0,
             "terms": msgspec.json.encode(offered.terms, order="sorted"),
+            "also": _packed({p: Room(at_once=a.at_once, per_year=a.per_year) for p, a in offered.also.items()}),
             "created_ms": now_ms,
             "valid_until_ms": now_ms + valid_s * 1_000,
         }
@@ -203,6 +136,7 @@ class Funds:
                 fund=row.id, customer=row.customer_id, payer=row.payer, service=row.service, product=row.product,
                 covers=row.covers, paid_in_micro_usd=row.price_micro_usd, units_per_s=row.units_per_s,
                 endowed_ms=row.bought_ms, terms=msgspec.json.decode(row.terms),
+                also={p: {"at_once": a.at_once, "per_year": a.per_year} for p, a in _rooms(row.also).items()},
             )  # fmt: skip
             new = NewEntry(EntryKind.METERING, row.customer_id, metering.encode(entry))
             append_once(self._journal, new, row.journal_after, _same(row.id), perhaps_there=True)
@@ -218,21 +152,25 @@ class Funds:
         """Return the funds that pay a device's charges for a product, oldest first."""
         query = (
             select(fund)
-            .where(
-                fund.c.payer == device, fund.c.service == service, fund.c.covers == product, fund.c.status == ENDOWED
-            )
+            .where(fund.c.payer == device, fund.c.service == service, fund.c.status == ENDOWED)
             .order_by(fund.c.bought_ms, fund.c.id)
         )
-        return [_fund(row) for row in connection.execute(query)]
+        return [one for one in map(_fund, connection.execute(query)) if product in one.products]
 
-    def draw(self, connection: Connection, parts: Sequence[Part]) -> None:
-        """Note what a charge takes from funds, in the transaction that holds it."""
+    def draw(self, connection: Connection, parts: Sequence[Part], product: str) -> None:
+        """Note what a charge of `product` takes from funds, in the transaction that holds it."""
         for part in parts:
-            taken = {
-                "drawn_micro_usd": fund.c.drawn_micro_usd + part.amount_micro_usd,
-                "drawn_units": fund.c.drawn_units + part.units,
-            }
-            connection.execute(update(fund).where(fund.c.id == part.fund).values(taken))
+            mine = fund.c.id == part.fund
+            row = connection.execute(select(fund.c.covers, fund.c.also).where(mine).with_for_update()).one()
+            taken: dict[str, Any] = {"drawn_micro_usd": fund.c.drawn_micro_usd + part.amount_micro_usd}
+            if product == row.covers:
+                taken["drawn_units"] = fund.c.drawn_units + part.units
+            else:
+                rooms = _rooms(row.also)
+                drawn = rooms[product].drawn_units + part.units
+                rooms[product] = msgspec.structs.replace(rooms[product], drawn_units=drawn)
+                taken["also"] = _packed(rooms)
+            connection.execute(update(fund).where(mine).values(taken))
 
     # ---- looking -----------------------------------------------------------------------------------------------------
 
@@ -301,18 +239,11 @@ class Funds:
         selling = self._services.get(one.service)
         if one.bought_ms is None or not isinstance(selling, Endowing):
             return one
-        price = next(
-            (
-                o.unit_price_micro_usd
-                for o in self._offers()
-                if (o.service, o.product.name) == (one.service, one.covers)
-            ),
-            0,
-        )
+        prices = {o.product.name: o.unit_price_micro_usd for o in self._offers() if o.service == one.service}
         query = (
             select(usage.c.epoch, usage.c.due_micro_usd, usage.c.funds, usage.c.created_ms)
-            .where(usage.c.payer == one.payer, usage.c.service == one.service, usage.c.product == one.covers)
-            .order_by(usage.c.epoch.desc())
+            .where(usage.c.payer == one.payer, usage.c.service == one.service, usage.c.product.in_(one.products))
+            .order_by(usage.c.epoch.desc(), usage.c.id)
             .limit(REVIEWED)
         )
         rows = [row for row in connection.execute(query) if row.created_ms >= one.bought_ms][::-1]
@@ -322,7 +253,8 @@ class Funds:
             drawn_micro_usd=one.drawn_micro_usd,
             bought_ms=one.bought_ms,
             now_ms=self._clock.now_ms(),
-            price_micro_usd=price,
+            price_micro_usd=prices.get(one.covers, 0),
+            also_micro_usd={product: prices.get(product, 0) for product in one.also},
             charged=charged,
             since_ms=max(one.bought_ms, rows[0].created_ms) if len(rows) >= REVIEWED else one.bought_ms,
             until_ms=rows[-1].created_ms if rows else one.bought_ms,
@@ -332,6 +264,14 @@ class Funds:
 
 def _drawn(packed: bytes | None) -> dict[str, int]:
     return {} if packed is None else msgspec.json.decode(packed, type=dict[str, int])
+
+
+def _rooms(packed: bytes | None) -> dict[str, Room]:
+    return {} if packed is None else msgspec.json.decode(packed, type=dict[str, Room])
+
+
+def _packed(rooms: Mapping[str, Room]) -> bytes | None:
+    return msgspec.json.encode(rooms, order="sorted") if rooms else None
 
 
 def _same(fund_id: str) -> Callable[[bytes], bool]:
@@ -359,4 +299,5 @@ def _fund(row: Row[Any]) -> Fund:
         created_ms=row.created_ms,
         valid_until_ms=row.valid_until_ms,
         bought_ms=row.bought_ms,
+        also=_rooms(row.also),
     )

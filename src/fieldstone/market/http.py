@@ -22,7 +22,7 @@ from fieldstone.errors import Rejected, Retryable, UsageError
 from fieldstone.market import query as queries
 from fieldstone.market.customers import KeyHolder
 from fieldstone.market.delivery import DataFormat
-from fieldstone.market.funds import Fund
+from fieldstone.market.fund_parts import Fund
 from fieldstone.market.http_models import (
     AccountOut,
     ChargeOut,
@@ -324,6 +324,7 @@ _INVOICE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestor
 def _fund_out(one: Fund) -> FundOut:
     names = set(FundOut.model_fields) - {"balance_micro_usd"}
     fields = {name: getattr(one, name) for name in names}
+    fields["also"] = msgspec.to_builtins(dict(one.also))
     fields["terms"], fields["review"] = dict(one.terms), None if one.review is None else dict(one.review)
     return FundOut.model_validate({**fields, "balance_micro_usd": one.balance_micro_usd})
 

@@ -168,7 +168,8 @@ class AccountOut(_Model):
 
 class FundIn(_Model):
     """What to pay once for. `payer`: the device (did:key) whose use it pays. `wish`: the service's own; for storage
-    `size_bytes`, `k`, `n`, `cost_decline_ppm` (assumed yearly fall of prices) and `years` (null: for ever)."""
+    `size_bytes`, `k`, `n`, `cost_decline_ppm` (assumed yearly fall of prices), `repair_reads_ppm` (reads for
+    repair a year, in millionths of all of it) and `years` (null: for ever)."""
 
     service: Text = "storage"
     product: Text = "permanent"
@@ -191,6 +192,9 @@ class FundOut(_Model):
     balance_micro_usd: int
     units_per_s: int
     drawn_units: int
+    also: dict[str, dict[str, int]] = Field(
+        description="products that it may pay besides: at once, more with every year, and drawn so far, in smallest units"
+    )
     created_ms: int
     valid_until_ms: int
     bought_ms: int | None

@@ -28,8 +28,9 @@ from fieldstone.market.credits import Credits, Source, Topup
 from fieldstone.market.customers import Customers, KeyHolder
 from fieldstone.market.delivery import DataFormat
 from fieldstone.market.fulfil import Fulfilment
+from fieldstone.market.fund_parts import Fund
 from fieldstone.market.funds import PREFIX as FUND_PREFIX
-from fieldstone.market.funds import Fund, Funds
+from fieldstone.market.funds import Funds
 from fieldstone.market.invoices import Invoice, Invoices
 from fieldstone.market.journalled import MarketJournal
 from fieldstone.market.metering import Refunded

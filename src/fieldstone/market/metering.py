@@ -38,8 +38,12 @@ FUND_SCHEMA: dict[str, Any] = {
     "payer": pl.String(),  # did:key of the device whose charges it pays
     "service": pl.String(),
     "covers": pl.String(),  # the metered product that it pays
+    "also": pl.List(pl.String()),  # …and may pay, up to an allowance
     "paid_in_micro_usd": pl.Int64(),
     "drawn_micro_usd": pl.Int64(),
+    "drawn_now_micro_usd": pl.Int64(),  # by the charges of this epoch's journal
+    "endowed_ms": pl.Int64(),
+    "assumptions": pl.String(),  # canonical JSON: what its price rests on
 }
 
 _NotNegative = Annotated[int, msgspec.Meta(ge=0)]
@@ -78,7 +82,7 @@ class Delivered(msgspec.Struct, frozen=True, kw_only=True):
 
 class Endowed(msgspec.Struct, frozen=True, kw_only=True):
     """A customer paid once into a fund. It pays what `payer` is charged for product `covers`, up to `units_per_s` of it
-    a second. `terms`: what was assumed when the price was made."""
+    a second, and for products in `also` up to their allowances. `terms`: what was assumed when the price was made."""
 
     fund: str
     customer: str
@@ -90,6 +94,7 @@ class Endowed(msgspec.Struct, frozen=True, kw_only=True):
     units_per_s: _NotNegative
     endowed_ms: int
     terms: dict[str, Any] = {}
+    also: dict[str, dict[str, _NotNegative]] = {}
 
 
 class Refunded(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,10 +121,11 @@ Body = Delivered | Refunded | Endowed
 
 
 def encode(body: Body) -> bytes:
-    """Return the canonical JSON of a metering entry: keys sorted, no white space, `funds` only where there are any."""
+    """Return the canonical JSON of a metering entry: keys sorted, no white space, `funds` and `also` only where there are any."""
     fields = msgspec.to_builtins(body)
-    if not fields.get("funds", True):
-        del fields["funds"]
+    for name in ("funds", "also"):
+        if not fields.get(name, True):
+            del fields[name]
     return msgspec.json.encode(fields, order="sorted")
 
 
@@ -191,7 +197,7 @@ def settle_funds(entries: Iterable[JournalEntry], funds: pl.DataFrame) -> pl.Dat
 
     Raises CheckFailed for a charge that draws on a fund that is unknown, somebody else's kind, or does not hold so much.
     """
-    rows = {row["fund"]: row for row in funds.iter_rows(named=True)}
+    rows = {row["fund"]: {**row, "drawn_now_micro_usd": 0} for row in funds.iter_rows(named=True)}
     seen: set[str] = set()
     for entry in entries:
         if entry.kind != "metering":
@@ -200,7 +206,9 @@ def settle_funds(entries: Iterable[JournalEntry], funds: pl.DataFrame) -> pl.Dat
         if isinstance(body, Endowed):
             rows.setdefault(body.fund, {
                 "fund": body.fund, "customer": body.customer, "payer": body.payer, "service": body.service,
-                "covers": body.covers, "paid_in_micro_usd": body.paid_in_micro_usd, "drawn_micro_usd": 0,
+                "covers": body.covers, "also": sorted(body.also), "paid_in_micro_usd": body.paid_in_micro_usd,
+                "drawn_micro_usd": 0, "drawn_now_micro_usd": 0, "endowed_ms": body.endowed_ms,
+                "assumptions": msgspec.json.encode(body.terms.get("assumptions", {}), order="sorted").decode(),
             })  # fmt: skip
         elif isinstance(body, Delivered) and body.funds and body.order not in seen:
             seen.add(body.order)
@@ -215,11 +223,12 @@ def _draw(rows: Mapping[str, dict[str, Any]], body: Delivered) -> None:
         )
     for fund, amount in body.funds.items():
         row = rows.get(fund)
-        if row is None or (row["service"], row["covers"]) != (body.service, body.product):
+        if row is None or row["service"] != body.service or body.product not in (row["covers"], *row["also"]):
             raise CheckFailed(
                 f"charge {body.order} draws on fund {fund!r}, which does not pay {body.service}/{body.product}"
             )
         row["drawn_micro_usd"] += amount
+        row["drawn_now_micro_usd"] += amount
         if row["drawn_micro_usd"] > row["paid_in_micro_usd"]:
             raise CheckFailed(
                 f"charge {body.order} draws {amount} micro-dollars from fund {fund}, which does not hold so much"

@@ -33,7 +33,8 @@ from fieldstone.ledger.book import Ledger
 from fieldstone.ledger.escrow import Escrow
 from fieldstone.market import metering
 from fieldstone.market.catalogue import Offer
-from fieldstone.market.funds import Funds, share
+from fieldstone.market.fund_parts import share
+from fieldstone.market.funds import Funds
 from fieldstone.market.journalled import MarketJournal, append_once
 from fieldstone.market.metering import Delivered
 from fieldstone.market.orders import pack, unpack
@@ -158,7 +159,8 @@ class Usage:
                 return None
             if connection.execute(select(usage.c.id).where(usage.c.id == charge_id)).first() is not None:
                 return None
-            parts = share(funds, units, (offered.unit_price_micro_usd, offered.product.usage_per_unit), until_ms)
+            unit_price = offered.unit_price_micro_usd, offered.product.usage_per_unit
+            parts = share(funds, units, unit_price, until_ms, product)
             drawn = {part.fund: part.amount_micro_usd for part in parts}
             paid = sum(drawn.values())
             if customer is None:
@@ -169,7 +171,7 @@ class Usage:
             now_ms = self._clock.now_ms()
             if paid:
                 self._escrow.hold(charge_id, customer, paid, now_ms, connection, drawn)
-                self._funds.draw(connection, parts)
+                self._funds.draw(connection, parts, product)
             values = {
                 "id": charge_id,
                 "customer_id": customer,

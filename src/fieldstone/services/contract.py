@@ -77,7 +77,7 @@ USAGE_SCHEMA: dict[str, pl.DataType] = {
 }
 
 # How much of a device's quantity customers' own data made: whoever stores junk with himself makes as much as he likes, so
-# its bootstrap never exceeds the take on what was paid for it (`rewards.allocation`). Sorted by device.
+# its bootstrap never exceeds the take on what was paid for it (`rewards.caps`). Sorted by device.
 SOLD_SCHEMA: dict[str, pl.DataType] = {"device": pl.String(), "quantity": pl.Int64()}
 
 # Columns of the evidence table of a document kind; one row per report, sorted by position.
@@ -112,21 +112,32 @@ class Product:
 
 
 @dataclass(frozen=True, slots=True)
+class Allowance:
+    """What a fund may pay of a product that is not used all the time: smallest units at once, and more with every year."""
+
+    at_once: int
+    per_year: int
+
+
+@dataclass(frozen=True, slots=True)
 class Endowment:
     """An offer to pay once: `price_micro_usd` goes into a locked fund that pays what the payer is charged for product
-    `covers`, up to `units_per_s` of its smallest units a second. `terms`: the assumptions behind the price, as JSON holds
-    them; they are kept with the fund and shown."""
+    `covers`, up to `units_per_s` of its smallest units a second, and for the products in `also` up to their allowances.
+    `terms`: what is kept with the fund and shown; `terms["assumptions"]`, what its price rests on, is in every sealed
+    epoch, too."""
 
     price_micro_usd: int
     covers: str
     units_per_s: int
     terms: Mapping[str, Any]
+    also: Mapping[str, Allowance] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class FundFacts:
-    """What became of a fund by `now_ms`. `price_micro_usd`: of one unit of what it covers, today; `charged`: (epoch, micro-dollars due,
-    of them drawn from this fund), oldest first, of the time from `since_ms` to `until_ms`."""
+    """What became of a fund by `now_ms`. `price_micro_usd`: of one unit of what it covers, today; `also_micro_usd`: of what
+    it may pay besides; `charged`: (epoch, micro-dollars due, of them drawn from this fund), oldest first, of the time from
+    `since_ms` to `until_ms`."""
 
     paid_in_micro_usd: int
     drawn_micro_usd: int
@@ -136,6 +147,7 @@ class FundFacts:
     charged: Sequence[tuple[int, int, int]] = ()
     since_ms: int = 0
     until_ms: int = 0
+    also_micro_usd: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +168,29 @@ class HoldsBack(Protocol):
 
     def hold_back(self, params: Mapping[str, Any]) -> HoldBack | None:
         """Return the rule by the parameters of a policy; None: pay is not held back."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ListPrice:
+    """What customers are asked for a service's work: `micro_usd` for so many `units` of sold quantity, `per` in words.
+
+    `unsold_weight_ppm`: quantity that a unit of the same work counts while nobody has bought it. By this price the
+    rewards know what was paid for, and what unsold work may earn at most (`rewards.caps`).
+    """
+
+    micro_usd: int
+    units: int
+    per: str
+    unsold_weight_ppm: int = 1_000_000
+
+
+@runtime_checkable
+class Listed(Protocol):
+    """A service whose work is all alike, so that a unit of it has a price before anybody buys it."""
+
+    def list_price(self, params: Mapping[str, Any], prices_micro_usd: Mapping[str, int]) -> ListPrice | None:
+        """Return the price of its work by frozen parameters and prices (product → micro-dollars); None: it has none."""
         ...
 
 

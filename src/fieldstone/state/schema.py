@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 
 # Known revisions, oldest first; the last one is what this version of the program writes.
-REVISIONS = ("0001", "0002", "0003", "0004")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005")
 HEAD = REVISIONS[-1]
 
 metadata = MetaData(
@@ -242,6 +242,7 @@ fund = Table(
     Column("created_ms", BigInteger, nullable=False),
     Column("valid_until_ms", BigInteger, nullable=False),
     Column("bought_ms", BigInteger),
+    Column("also", LargeBinary),  # JSON {product: {at_once, per_year, drawn_units}}: what it may pay besides
     UniqueConstraint("customer_id", "idempotency_key"),
     CheckConstraint("drawn_micro_usd >= 0 AND drawn_micro_usd <= price_micro_usd", name="drawn_within_price"),
     Index("ix_market_fund_customer_id_created_ms", "customer_id", "created_ms"),

@@ -30,7 +30,7 @@ def test_covered_segments_are_charged_as_permanent_and_nobody_elses() -> None:
     holdings = plain.carry["holdings"]
     gateway = holdings["gateway"][0]
     segments = tuple(sorted(set(holdings.filter(pl.col("gateway") == gateway)["segment"].to_list()))[:7])
-    cover = records.encode(records.Cover(segments=segments))
+    cover = records.encode(records.Cover(segments=segments, needed=(20,) * len(segments)))
     stranger = holdings["device"][0]  # a provider has no say in what its customer pays from
 
     told = judged(inp, (gateway, cover), (gateway, cover), (stranger, cover))
@@ -40,7 +40,7 @@ def test_covered_segments_are_charged_as_permanent_and_nobody_elses() -> None:
     covered = holdings.filter((pl.col("gateway") == gateway) & pl.col("segment").is_in(list(segments)))
     assert sum(permanent.values()) == covered["paid_units"].sum()
     assert told.verdicts.equals(plain.verdicts)  # it pays, however it is paid
-    assert told.carry[COVERS].rows() == [(gateway, segment) for segment in segments]
+    assert told.carry[COVERS].rows() == [(gateway, segment, 20) for segment in segments]
     assert judged(inp, (stranger, cover)).carry[COVERS].is_empty()
 
     # known from then on, without saying it again

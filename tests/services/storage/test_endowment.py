@@ -61,7 +61,8 @@ def test_years_until_the_fund_is_empty(power: float, decline: float, years: floa
 def test_the_product_costs_what_the_assumptions_give() -> None:
     price = next(product.price_micro_usd for product in PRODUCTS if product.name == PERMANENT)
     assert price == permanent_price(GIB, DEFAULT_ASSUMPTIONS)
-    assert first_year_micro_usd(GIB, DEFAULT_ASSUMPTIONS) == 51_100  # 2 GiB · $0.002 · 365/30 · 1.05
+    # 2 GiB · $0.002 · 365/30, and half a read of 1 GiB at $0.006
+    assert first_year_micro_usd(GIB, DEFAULT_ASSUMPTIONS) == 51_667
 
 
 def test_the_price_follows_each_assumption() -> None:

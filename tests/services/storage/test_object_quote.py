@@ -54,10 +54,10 @@ def test_a_month_is_never_cheaper_alone(size: int, months: int, price: int) -> N
 def test_a_permanent_quote_shows_price_assumptions_years_and_futures() -> None:
     profile = PROFILES["20/40"]
     made = monthly(GIB, profile, months=0, egress_bytes=0, prices_micro_usd=PRICES)
-    found = permanent(made, Assumptions(), PRICES["storage"], seed=3)
+    found = permanent(made, Assumptions(), PRICES["storage"], PRICES["egress"], seed=3)
     # 52 years of the first year's costs, whatever they are: 1.05/(−ln 0.98)
     assert found["price_micro_usd"] / found["first_year_micro_usd"] == pytest.approx(51.97, abs=0.01)
-    assert found["first_year_micro_usd"] == pytest.approx(2_000 * 2 * 365 / 30 * 1.05, rel=0.0006)
+    assert found["first_year_micro_usd"] == pytest.approx(2_000 * 2 * 365 / 30 + 6_000 / 2, rel=0.0006)
     assert (
         found["assumptions"]["kryder_rate_ppm_per_year"] == 20_000
         and found["assumptions"]["expansion_ppm"] == 2_000_000
@@ -67,15 +67,15 @@ def test_a_permanent_quote_shows_price_assumptions_years_and_futures() -> None:
     by_100 = [one["exhausted_by_ppm"]["100"] for one in found["stress"]]
     assert by_100[0] > by_100[1] > by_100[2] >= by_100[3] and by_100[4] > 900_000  # a volatile token ruins any plan
     assert {one["seed"] for one in found["stress"]} == {3}
-    assert permanent(made, Assumptions(), PRICES["storage"], seed=3) == found
+    assert permanent(made, Assumptions(), PRICES["storage"], PRICES["egress"], seed=3) == found
     assert "nothing is promised" in found["at_exhaustion"]
 
 
 def test_no_finite_price_lasts_for_ever_without_a_decline() -> None:
     made = monthly(GIB, PROFILES["4/6"], months=0, egress_bytes=0, prices_micro_usd=PRICES)
     with pytest.raises(UsageError, match="no finite price"):
-        permanent(made, Assumptions(cost_decline_ppm=0), PRICES["storage"])
-    ten = permanent(made, Assumptions(cost_decline_ppm=0, years=10), PRICES["storage"])
+        permanent(made, Assumptions(cost_decline_ppm=0), PRICES["storage"], PRICES["egress"])
+    ten = permanent(made, Assumptions(cost_decline_ppm=0, years=10), PRICES["storage"], PRICES["egress"])
     assert ten["price_micro_usd"] == -(-ten["first_year_micro_usd"] * 105 // 10)
 
 

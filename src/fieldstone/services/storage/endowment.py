@@ -11,10 +11,16 @@ of cost, a share f of its purchasing power survives what it is held in. With g =
 
     price = (storage + repair of the first year) · 1/(g · f) · (1 + margin)          perpetual, needs g > 0
     price of T years: (1 − e^(−gT))/g instead of 1/g
+    repair of a year = reads a year · size · price of egress     one regeneration reads k shares, as much as one read
+
+Half a read a year is assumed: `durability`'s rates (8 % of holders lost a year) and a repair when half of the parity is
+gone give 0.27 at 20 of 40 and 0.50 at 4 of 6. Networks whose operators come and go faster repair more often, so every quote
+and every review shows the years at twice and four times as many, too. Egress is assumed to get cheaper as storage does.
 
 Token price, not disk price, is the risk: f = 0.5 halves everything. So the default holds the fund in dollars (f = 1),
 earns nothing (r = 0) and assumes d = 2 % a year, a fifth of what disks have shown for decades; of 5,000 futures in which
-costs fall by 5 ± 10 % a year, 0.6 % run out within 200 years; with no decline at all it lasts 52 years (`years_covered`). At exhaustion nothing is hidden: the object's report counts the covered years down from the start;
+costs fall by 5 ± 10 % a year, 0.6 % run out within 200 years; with no decline at all it lasts 52 years (`years_covered`).
+At exhaustion nothing is hidden: the object's report counts the covered years down from the start;
 from two years before, its owner (or anyone) can top it up; when the fund is empty the object is released like one whose
 customer stopped paying. Arweave's rule in that case, going on paying by debt and doubling the price once, is `Latch`.
 """
@@ -28,12 +34,13 @@ from fractions import Fraction
 import numpy as np
 
 from fieldstone.errors import UsageError
-from fieldstone.services.storage.schema import GIB, PRODUCTS, STORAGE
+from fieldstone.services.storage.schema import EGRESS, GIB, PRODUCTS, STORAGE
 from fieldstone.units import PPM
 
 __all__ = [
     "ARWEAVE_LOG_DECLINE",
     "DEFAULT_ASSUMPTIONS",
+    "MOST_REPAIR_READS_PPM",
     "Assumptions",
     "Fund",
     "Latch",
@@ -49,6 +56,7 @@ ARWEAVE_LOG_DECLINE = 5_012_541_823_544_286  # −ln(0.995) · 10¹⁸
 MINUTES_PER_YEAR = 60 * 24 * 365
 ARWEAVE_REPLICAS = 20
 ARWEAVE_RESET_AT = 10**16
+MOST_REPAIR_READS_PPM = 100_000_000
 
 
 def arweave_fee(size_bytes: int, price_gib_minute: int, *, replicas: int = ARWEAVE_REPLICAS, k_factor: int = 1) -> int:
@@ -95,14 +103,14 @@ class Latch:
 @dataclass(frozen=True, slots=True)
 class Assumptions:
     """What a permanent price rests on. Shares are ppm a year: `cost_decline_ppm` d, `fund_return_ppm` r,
-    `purchasing_power_ppm` f, `repair_ppm` repair cost as a share of storage cost, `margin_ppm` on top."""
+    `purchasing_power_ppm` f, `repair_reads_ppm` whole reads for repair, in millionths, `margin_ppm` on top."""
 
     k: int = 20
     n: int = 40
     cost_decline_ppm: int = 20_000
     fund_return_ppm: int = 0
     purchasing_power_ppm: int = 1_000_000
-    repair_ppm: int = 50_000
+    repair_reads_ppm: int = 500_000
     margin_ppm: int = 50_000
     years: int | None = None  # None: for ever
 
@@ -129,16 +137,22 @@ def _price(name: str) -> int:
     return next(product.price_micro_usd for product in PRODUCTS if product.name == name)
 
 
-def first_year_micro_usd(size_bytes: int, assumed: Assumptions, storage_micro_usd: int | None = None) -> int:
+def first_year_micro_usd(
+    size_bytes: int, assumed: Assumptions, storage_micro_usd: int | None = None, egress_micro_usd: int | None = None
+) -> int:
     """Return the first year's storage and repair of an object in micro-dollars, rounded up."""
     price = _price(STORAGE) if storage_micro_usd is None else storage_micro_usd
+    egress = _price(EGRESS) if egress_micro_usd is None else egress_micro_usd
     # a year is 365 days of a thirty-day month's price
-    cost = Fraction(size_bytes * assumed.n * price * 365, assumed.k * GIB * 30) * (PPM + assumed.repair_ppm) / PPM
-    return math.ceil(cost)
+    storage = Fraction(size_bytes * assumed.n * price * 365, assumed.k * GIB * 30)
+    return math.ceil(storage + Fraction(size_bytes * egress * assumed.repair_reads_ppm, GIB * PPM))
 
 
 def permanent_price(
-    size_bytes: int, assumed: Assumptions = DEFAULT_ASSUMPTIONS, storage_micro_usd: int | None = None
+    size_bytes: int,
+    assumed: Assumptions = DEFAULT_ASSUMPTIONS,
+    storage_micro_usd: int | None = None,
+    egress_micro_usd: int | None = None,
 ) -> int:
     """Return what storing `size_bytes` for ever (or `assumed.years`) costs now, in micro-dollars, rounded up.
 
@@ -148,7 +162,7 @@ def permanent_price(
     if assumed.years is None and rate <= 0:
         raise UsageError("costs that do not fall and a fund that does not earn: no finite price lasts for ever")
     factor = _factor_ppm(rate, assumed.years)
-    cost = first_year_micro_usd(size_bytes, assumed, storage_micro_usd)
+    cost = first_year_micro_usd(size_bytes, assumed, storage_micro_usd, egress_micro_usd)
     whole = Fraction(cost * factor, PPM) * (PPM + assumed.margin_ppm) / assumed.purchasing_power_ppm
     return math.ceil(whole)
 

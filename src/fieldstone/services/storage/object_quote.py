@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -42,6 +42,7 @@ STRESS_DECLINES = (0.0, 0.02, 0.05, 0.10)
 TOKEN_VOLATILITY = 0.8
 COVERED_DECLINES = (0.0, 0.005, 0.01, 0.02, 0.05)
 COVERED_POWER = (1.0, 0.5, 0.1)
+REPAIR_TIMES = (1, 2, 4)  # times the assumed reads for repair
 
 AT_EXHAUSTION = (
     "nothing is promised beyond the fund: when it is empty the network stops charging it, providers are no longer paid, "
@@ -118,15 +119,19 @@ def monthly(
     )
 
 
-def permanent(quoted: Quote, assumed: Assumptions, storage_micro_usd: int, *, seed: int = 1) -> dict[str, Any]:
+def permanent(
+    quoted: Quote, assumed: Assumptions, storage_micro_usd: int, egress_micro_usd: int, *, seed: int = 1
+) -> dict[str, Any]:
     """Return the price of paying once for what `quoted` stores, the assumptions, how long it lasts, and the stress test.
 
     `years` is None where the fund never runs out. Raises UsageError when no finite price lasts for ever.
     """
     # the endowment's formula expands by n/k itself: hand it the size that gives the bytes really stored
     size = _up(quoted.stored_bytes * quoted.k, quoted.n)
-    price = permanent_price(size, assumed, storage_micro_usd)
-    first_year = first_year_micro_usd(size, assumed, storage_micro_usd)
+    price = permanent_price(size, assumed, storage_micro_usd, egress_micro_usd)
+    first_year = first_year_micro_usd(size, assumed, storage_micro_usd, egress_micro_usd)
+    by_repair = [replace(assumed, repair_reads_ppm=assumed.repair_reads_ppm * times) for times in REPAIR_TIMES]
+    repaired = [(one, first_year_micro_usd(size, one, storage_micro_usd, egress_micro_usd)) for one in by_repair]
     covered = [
         {
             "purchasing_power_ppm": round(power * PPM),
@@ -143,13 +148,25 @@ def permanent(quoted: Quote, assumed: Assumptions, storage_micro_usd: int, *, se
             "kryder_rate_ppm_per_year": assumed.cost_decline_ppm,
             "fund_return_ppm_per_year": assumed.fund_return_ppm,
             "purchasing_power_ppm": assumed.purchasing_power_ppm,
-            "repair_ppm_of_storage": assumed.repair_ppm,
+            "repair_reads_ppm_per_year": assumed.repair_reads_ppm,
             "margin_ppm": assumed.margin_ppm,
             "expansion_ppm": quoted.n * PPM // quoted.k,
+            "egress_micro_usd_per_gib": egress_micro_usd,
+            "first_year_micro_usd": first_year,
+            "read_bytes": size,
+            "size_bytes": quoted.size_bytes,
             "storage_micro_usd_per_gib_month": storage_micro_usd,
+            "stored_bytes": quoted.stored_bytes,
             "years": assumed.years,
         },
         "covered": {"declines_ppm": [round(decline * PPM) for decline in COVERED_DECLINES], "rows": covered},
+        "repaired": [
+            {
+                "repair_reads_ppm_per_year": one.repair_reads_ppm,
+                "years": [_years(years_covered(price, cost, decline)) for decline in COVERED_DECLINES],
+            }
+            for one, cost in repaired
+        ],
         "stress": [
             {
                 "mean_decline_ppm": round(one.mean_decline * PPM),

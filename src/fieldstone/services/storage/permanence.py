@@ -10,7 +10,7 @@ shares are leased. As with leases, what is due is a state and not a queue: a per
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -21,7 +21,7 @@ from fieldstone.services.storage import records
 from fieldstone.services.storage.catalog.content import Content
 from fieldstone.services.storage.catalog.schema import IS_PERMANENT, content, permanent, version
 from fieldstone.services.storage.pool.database import Database
-from fieldstone.services.storage.pool.tables import share
+from fieldstone.services.storage.pool.tables import segment, share
 
 MOST_SEGMENTS = 10_000  # in one report: about 180 kB
 _PAGE = 200  # versions looked at in one transaction
@@ -33,7 +33,7 @@ Send = Callable[[str, bytes], object]
 @dataclass(frozen=True, slots=True)
 class _Due:
     version: int
-    segments: tuple[bytes, ...]
+    segments: Mapping[bytes, int]  # → how many shares restore it
 
 
 class CoverReporter:
@@ -60,9 +60,11 @@ class CoverReporter:
                 return count
 
     async def _report(self, due: list[_Due]) -> None:
-        segments = sorted({segment for one in due for segment in one.segments})
+        needed = {segment: k for one in due for segment, k in one.segments.items()}
+        segments = sorted(needed)
         for at in range(0, len(segments), self._most):
-            body = records.encode(records.Cover(segments=tuple(segments[at : at + self._most])))
+            part = tuple(segments[at : at + self._most])
+            body = records.encode(records.Cover(segments=part, needed=tuple(needed[name] for name in part)))
             await asyncio.to_thread(self._send, "cover", body)
         now_ms = self._clock.now_ms()
         rows = [{"version": one.version, "reported_ms": now_ms} for one in due]
@@ -92,8 +94,16 @@ def _page(connection: Connection, after: int) -> tuple[int, list[_Due]]:
     for row in rows:
         segments = tuple(sorted({segment for segment, _ in Content.decode(row.extents).holdings()}))
         if _all_leased(connection, segments):
-            due.append(_Due(row.id, segments))
+            due.append(_Due(row.id, _needed(connection, segments)))
     return (rows[-1].id if len(rows) == _PAGE else 0), due
+
+
+def _needed(connection: Connection, segments: tuple[bytes, ...]) -> dict[bytes, int]:
+    found: dict[bytes, int] = {}
+    for at in range(0, len(segments), 500):
+        rows = connection.execute(select(segment.c.id, segment.c.k).where(segment.c.id.in_(segments[at : at + 500])))
+        found |= {row.id: row.k for row in rows}
+    return found
 
 
 def _all_leased(connection: Connection, segments: tuple[bytes, ...]) -> bool:

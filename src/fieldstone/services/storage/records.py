@@ -93,9 +93,15 @@ class Release(_Record, frozen=True):
 
 
 class Cover(_Record, frozen=True):
-    """Body of a `cover` report: segments of the reporting gateway that belong to permanent objects."""
+    """Body of a `cover` report: segments of the reporting gateway that belong to permanent objects, and of each how many
+    shares restore it."""
 
     segments: tuple[ShareId, ...]
+    needed: tuple[Annotated[int, msgspec.Meta(ge=1, le=255)], ...]
+
+    def __post_init__(self) -> None:
+        if len(self.segments) != len(self.needed):
+            raise ValueError(f"{len(self.segments)} segments, but {len(self.needed)} numbers of shares")
 
 
 class Announcement(_Record, frozen=True):

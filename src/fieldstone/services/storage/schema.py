@@ -16,6 +16,7 @@ GIB = 2**30
 KIB_S_PER_GIB_MONTH = GIB // 1_024 * MONTH_S
 
 STORAGE, EGRESS, PERMANENT, PERMANENT_STORAGE = "storage", "egress", "permanent", "permanent-storage"
+PERMANENT_REPAIR = "permanent-repair"
 LEASE, RELEASE, COVER, EGRESS_CLAIM = "lease", "release", "cover", "egress"
 PROOF, CHECK, SPACE = "proof", "check", "space"
 CHAIN, LIVE = "chain", "live"
@@ -59,9 +60,10 @@ PRODUCTS: tuple[Product, ...] = (
         PERMANENT,
         "Permanent storage",
         "GiB",
-        2_655_833,
+        2_685_301,
         "Pay once, before upload (`fieldstone storage endow`): the money is locked in a fund that pays the proven storage of "
-        "permanent objects for as long as it lasts. The assumptions and the years covered are in every quote and are held "
+        "permanent objects and the reads of their repair for as long as it lasts. The assumptions and the years covered are in "
+        "every quote and are held "
         "against what was really spent. The unit price is that of one GiB at 20 of 40 under the default assumptions.",
     ),
     Product(
@@ -73,5 +75,15 @@ PRODUCTS: tuple[Product, ...] = (
         "credits when no fund covers them.",
         usage_per_unit=KIB_S_PER_GIB_MONTH,
         priced_as=STORAGE,
+    ),
+    Product(
+        PERMANENT_REPAIR,
+        "Repair of permanent objects",
+        "GiB",
+        6_000,
+        "What of the egress was needed to make shares of permanent objects anew, at the price of egress: drawn from what was "
+        "paid once, up to the fund's allowance, and from credits beyond.",
+        usage_per_unit=GIB,
+        priced_as=EGRESS,
     ),
 )

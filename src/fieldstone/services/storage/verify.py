@@ -3,7 +3,8 @@
     quantity   KiB-seconds that judged rounds proved, of shares that count (`uniqueness`); own gateway's shares weigh
                `own_gateway_ppm`, proven empty space `space_weight_ppm`
     quality    10⁶ − read_income_ppm · share of bad test reads; 0 while suspended
-    usage      what gateways pay: proven KiB-seconds · quality div 10⁶, and the rise of their egress vouchers
+    usage      what gateways pay: proven KiB-seconds · quality div 10⁶, and the rise of their egress vouchers, of which
+               what repaired permanent objects is told apart (`repair_reads`)
 
 A disqualified device has quantity 0 and no usage. What a suspended one proved is paid by its customers and nobody else.
 """
@@ -31,9 +32,11 @@ from fieldstone.services.storage.holdings import FOREVER, HOLDING_SCHEMA
 from fieldstone.services.storage.live_rounds import SUSPICIONS, Suspicions, suspicions
 from fieldstone.services.storage.presence import PRESENCE
 from fieldstone.services.storage.presence import to_table as to_presence
+from fieldstone.services.storage.repair_reads import REPAIRS, Mended, divide, mended
+from fieldstone.services.storage.repair_reads import to_table as to_repairs
 from fieldstone.services.storage.reputation import DISQUALIFIED, SUSPENDED, Standing, from_table, starting, to_table
 from fieldstone.services.storage.retrieval import Finding
-from fieldstone.services.storage.schema import EGRESS, LEASE, RELEASE, SERVICE
+from fieldstone.services.storage.schema import EGRESS, LEASE, PERMANENT_REPAIR, RELEASE, SERVICE
 from fieldstone.services.storage.secret_reads import CHAINS, SECRET_READS
 from fieldstone.services.storage.uniqueness import mark
 from fieldstone.units import PPM
@@ -55,7 +58,8 @@ def check_fleet(whole: EpochInput, device_checks: pl.DataFrame) -> FleetVerdicts
     held = with_reads(mark(held, operators, whole.params), reads)
     standings = _standings(whole, checks, reads, before)
     covered, unreadable = covers(whole)
-    desk = _Desk(whole, checks, with_product(held, covered), reads, standings, unreadable, shared)
+    repaired = mended(whole, held)
+    desk = _Desk(whole, checks, with_product(held, covered), reads, standings, unreadable, shared, repaired)
     verdicts = [desk.verdict(row) for row in checks.iter_rows(named=True)]
     verdicts += [_stranger(device, whole.epoch) for device in sorted(_reporters(whole) - set(operators))]
     table = pl.DataFrame(verdicts, schema=VERDICT_SCHEMA, orient="row").sort("device")
@@ -75,7 +79,9 @@ def check_fleet(whole: EpochInput, device_checks: pl.DataFrame) -> FleetVerdicts
         ANNOUNCED: announced(whole),
         PRESENCE: to_presence(checks),
     }
-    return FleetVerdicts(table, {}, carry, desk.usage(), desk.sold())
+    usage = desk.usage()
+    carry[REPAIRS] = to_repairs(repaired)
+    return FleetVerdicts(table, {}, carry, usage, desk.sold())
 
 
 def _standings(
@@ -108,8 +114,9 @@ class _Desk:
         standings: Mapping[str, Standing],
         unreadable_covers: Mapping[str, int],
         suspected: Suspicions,
+        repaired: list[Mended],
     ) -> None:
-        self._live = suspected
+        self._live, self._repaired = suspected, repaired
         self._leaving = frozenset(announced(whole).filter(pl.col("is_leaving"))["device"].to_list())
         self._whole, self._checks, self._reads, self._standings = whole, checks, reads, standings
         counts = pl.col("flaw") == ""
@@ -342,13 +349,16 @@ class _Desk:
         for gateway, device, product, units in self._paid.iter_rows():
             rows.append((gateway, device, product, units * self._quality[device] // PPM))
         enrolled = set(self._whole.registry["device"].to_list())
-        for device, egress in self._checks.select("device", "egress").iter_rows():
-            if self._standings[device].state != DISQUALIFIED:
-                rows += [
-                    (one["gateway"], device, EGRESS, one["counted_bytes"])
-                    for one in egress
-                    if one["gateway"] in enrolled
-                ]
+        read = {
+            (one["gateway"], device): one["counted_bytes"]
+            for device, egress in self._checks.select("device", "egress").iter_rows()
+            if self._standings[device].state != DISQUALIFIED
+            for one in egress
+        }
+        repair = divide(self._repaired, read)
+        for (gateway, device), count in read.items():
+            part = repair.get((gateway, device), 0)
+            rows += [(gateway, device, EGRESS, count - part), (gateway, device, PERMANENT_REPAIR, part)]
         paid = [row for row in rows if row[3] > 0 and row[0] in enrolled]
         return pl.DataFrame(paid, schema=USAGE_SCHEMA, orient="row").sort("payer", "device", "product")
 

@@ -112,6 +112,13 @@ PARAMETERS: dict[str, Parameter] = {
         13_815_511, "10⁻⁶ nat", "alarm of one operator's gateways at ln(10⁶)", "one in 10⁶ measurements at most"
     ),
     "live_quorum": Parameter(2, "operators", "of gateways must raise the alarm about a pair", "nobody accuses alone"),
+    # paid once
+    "repair_claim_s": Parameter(
+        86_400,
+        "s",
+        "reads that repaired a permanent object are claimed this soon after the epoch of its new lease",
+        OWN,
+    ),
     # standing
     "appeal_s": Parameter(604_800, "s", "a suspended device has so long to recover or appeal", f"{STORJ}: 168 h"),
     "recover_questions": Parameter(459, "leaves", "answered without a failure after a suspension reinstate", OWN),
