@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from nacl.signing import SigningKey
 
 from fieldstone.identity import ed25519, strict_v1
-from fieldstone.identity.ed25519 import Verify, disagreement, verify_with_libsodium
+from fieldstone.identity.ed25519 import Verify, VerifyMany, disagreement, verify_with_libsodium
 
 _CASES = json.loads((Path(__file__).parents[1] / "vectors/identity/ed25519_speccheck.json").read_text())["cases"]
 _P = 2**255 - 19
@@ -87,6 +87,7 @@ def test_no_cofactor_anywhere(fast: Verify, key_part: int) -> None:
             assert verify_with_libsodium(key, message, signature) is expected
             assert fast(key, message, signature) is expected
             assert strict_v1.verify_ed25519(key, message, signature) is expected
+            assert strict_v1.verify_ed25519_many(key, [message], [signature]) == [expected]
             accepted += expected
     assert 0 < accepted < 32
 
@@ -129,6 +130,8 @@ def test_both_libraries_agree_on_bent_signatures(
     expected = verify_with_libsodium(raw, message, signature)
     assert fast(raw, message, signature) is expected
     assert strict_v1.verify_ed25519(raw, message, signature) is expected
+    several = strict_v1.verify_ed25519_many(raw, [message] * 3, [signature, signer.sign(message).signature, signature])
+    assert several == [expected, raw == bytes(signer.verify_key), expected]
 
 
 @needs_askar
@@ -158,6 +161,50 @@ def test_threads_do_not_mix_their_arguments_up(fast: Verify) -> None:
         assert all(pool.map(ask, work))
 
 
+@needs_askar
+def test_threads_do_not_mix_their_verdicts_up() -> None:
+    signer = SigningKey(b"\6" * 32)
+    raw = bytes(signer.verify_key)
+    messages = [b"%d" % number * 50 for number in range(120)]
+    right = [signer.sign(message).signature for message in messages]
+
+    def ask(gap: int) -> bool:
+        expected = [number % gap != 0 for number in range(len(messages))]
+        proofs = [proof if fine else proof[::-1] for proof, fine in zip(right, expected, strict=True)]
+        return ed25519.backend().verify_many(raw, messages, proofs) == expected
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(ask, range(1, 13)))
+
+
+@pytest.mark.parametrize("library", ["the fast one", "libsodium"])
+def test_several_signatures_are_judged_one_by_one(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Signatures that would cancel each other out in one equation are refused, each of them."""
+    if library == "libsodium":
+        chosen = ed25519.Backend("PyNaCl", "", verify_with_libsodium, "absent")
+        monkeypatch.setattr(strict_v1, "backend", lambda: chosen)
+    signer = SigningKey(b"\7" * 32)
+    raw, messages = bytes(signer.verify_key), [b"one", b"two", b"three", b""]
+    proofs = [bytes(signer.sign(message).signature) for message in messages]
+
+    def moved(proof: bytes, by: int) -> bytes:
+        return proof[:32] + ((int.from_bytes(proof[32:], "little") + by) % _L).to_bytes(32, "little")
+
+    assert strict_v1.verify_ed25519_many(raw, messages, proofs) == [True] * 4
+    opposite = [moved(proofs[0], 5), moved(proofs[1], -5), *proofs[2:]]
+    assert strict_v1.verify_ed25519_many(raw, messages, opposite) == [False, False, True, True]
+    swapped = [proofs[1], proofs[0], *proofs[2:]]
+    assert strict_v1.verify_ed25519_many(raw, messages, swapped) == [False, False, True, True]
+    assert strict_v1.verify_ed25519_many(raw, messages, [b"", proofs[1][:63], proofs[2] + b"\0", proofs[3]]) == [
+        False,
+        False,
+        False,
+        True,
+    ]
+    assert strict_v1.verify_ed25519_many(bytes(32), messages, proofs) == [False] * 4
+    assert strict_v1.verify_ed25519_many(raw, [], []) == []
+
+
 def test_keys_that_only_one_library_would_take_are_no_keys() -> None:
     """curve25519-dalek reads y ≥ p modulo p, libsodium refuses; nobody gets so far as to ask either."""
     for y in range(19):
@@ -167,6 +214,10 @@ def test_keys_that_only_one_library_would_take_are_no_keys() -> None:
 
 def test_libsodium_itself_answers_the_questions() -> None:
     assert disagreement(verify_with_libsodium) == ""
+
+
+def _one_by_one(verify: Verify) -> VerifyMany:
+    return lambda raw, messages, proofs: [verify(raw, *pair) for pair in zip(messages, proofs, strict=True)]
 
 
 def _with_cofactor(raw: bytes, message: bytes, signature: bytes) -> bool:
@@ -194,10 +245,28 @@ def _with_cofactor(raw: bytes, message: bytes, signature: bytes) -> bool:
 def test_a_library_that_answers_otherwise_is_not_used(wrong: Verify, monkeypatch: pytest.MonkeyPatch) -> None:
     assert disagreement(wrong)
     monkeypatch.setattr(ed25519, "version", lambda name: "0.5.0")
-    monkeypatch.setattr(ed25519, "_askar", lambda installed: (wrong, ""))
+    monkeypatch.setattr(ed25519, "_askar", lambda installed: ((wrong, _one_by_one(wrong)), ""))
     chosen = ed25519.backend.__wrapped__()
     assert chosen.name == "PyNaCl" and chosen.verify is verify_with_libsodium
     assert "libsodium" in chosen.why_not or "signature" in chosen.why_not
+
+
+def test_a_library_that_answers_otherwise_about_several_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong: VerifyMany = lambda raw, messages, proofs: [True] * len(messages)  # noqa: E731
+    monkeypatch.setattr(ed25519, "version", lambda name: "0.5.0")
+    monkeypatch.setattr(ed25519, "_askar", lambda installed: ((verify_with_libsodium, wrong), ""))
+    chosen = ed25519.backend.__wrapped__()
+    assert chosen.name == "PyNaCl" and chosen.many is None and "libsodium" in chosen.why_not
+
+
+@pytest.mark.parametrize("machine", ["s390x", "i686", "ppc64le", ""])
+def test_where_the_calling_convention_is_another_it_is_not_called(
+    machine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ed25519, "version", lambda name: "0.5.0")
+    monkeypatch.setattr(ed25519.platform, "machine", lambda: machine)
+    chosen = ed25519.backend.__wrapped__()
+    assert chosen.name == "PyNaCl" and "is not called on" in chosen.why_not
 
 
 @pytest.mark.parametrize("installed", ["0.4.9", "0.6.0", "1.0"])

@@ -48,6 +48,10 @@ def test_the_fast_json_is_the_json(bodies: list[bytes], network: str) -> None:
         position, text = commit.commit.first + index, commit.receipt(index).to_json()
         assert commit.answer_json(index) == b'{"position":%d,"receipt":%b,"ok":true}' % (position, text)
         assert Receipt.from_json(text) == commit.receipt(index)
+    for start in range(len(bodies)):
+        for count in range(1, len(bodies) - start + 1):
+            one_by_one = [commit.answer_json(index) for index in range(start, start + count)]
+            assert commit.answers_json(start, count) == b",".join(one_by_one)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -130,6 +131,13 @@ def verify(public: PublicKey, message: bytes, signature: bytes) -> bool:
     if public.algorithm is Algorithm.P256:
         return strict_v1.verify_p256(public.raw, message, signature)
     return strict_v1.verify_secp256k1(public.raw, message, signature)
+
+
+def verify_many(public: PublicKey, messages: Sequence[bytes], signatures: Sequence[bytes]) -> list[bool]:
+    """Return what `verify` says of each message and its signature, all of one key; a few µs less for each."""
+    if public.algorithm is Algorithm.ED25519:
+        return strict_v1.verify_ed25519_many(public.raw, messages, signatures)
+    return [verify(public, message, signature) for message, signature in zip(messages, signatures, strict=True)]
 
 
 class Signer(Protocol):

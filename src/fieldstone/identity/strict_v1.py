@@ -16,6 +16,7 @@ the vectors in tests/vectors/identity/ pin both. A change of anything here is a 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import coincurve
@@ -86,6 +87,21 @@ def verify_ed25519(raw: bytes, message: bytes, signature: bytes) -> bool:
     if signature[63] >= 0x10 and int.from_bytes(signature[32:], "little") >= _L:  # L is 2²⁵² and a little
         return False
     return backend().verify(raw, message, signature)
+
+
+def verify_ed25519_many(raw: bytes, messages: Sequence[bytes], signatures: Sequence[bytes]) -> list[bool]:
+    """Return what `verify_ed25519` says of each: every signature is judged by itself, never several in one equation."""
+    odd = [
+        proof
+        for proof in signatures
+        if len(proof) != 64
+        or proof[63] >= 0x10
+        or proof[:32] in _SMALL_ORDER
+        or (proof[31] & 0x7F == 0x7F and _bad_point(proof[:32]))
+    ]
+    if not odd:  # rules 1 to 3 hold for all
+        return backend().verify_many(raw, messages, signatures)
+    return [verify_ed25519(raw, message, proof) for message, proof in zip(messages, signatures, strict=True)]
 
 
 _ECDSA_SHA256 = ec.ECDSA(hashes.SHA256())
