@@ -50,10 +50,14 @@ class Form:
 
     @property
     def key(self) -> str:
-        """The object's key, `${filename}` filled in. Errors: UserKeyMustBeSpecified."""
+        """The object's key, `${filename}` filled in. Errors: InvalidArgument where the form has none."""
+        self.check_key()
+        return self.fields["key"].replace("${filename}", self.file_name)
+
+    def check_key(self) -> None:
+        """Refuse a form without a key. Errors: InvalidArgument."""
         if not self.fields.get("key"):
             raise S3Error("InvalidArgument", "Bucket POST must contain a field named 'key'. If it is specified, please check the order of the fields.", detail={"ArgumentName": "key"})  # fmt: skip
-        return self.fields["key"].replace("${filename}", self.file_name)
 
 
 def boundary_of(content_type: str | None) -> bytes:
@@ -183,7 +187,7 @@ def verify(form: Form, bucket: str, lookup: Lookup, now_s: float) -> tuple[Ident
     InvalidAccessKeyId, InvalidPolicyDocument, InvalidArgument (fields missing), SignatureDoesNotMatch.
     """
     fields = form.fields
-    form.key  # noqa: B018  a form without a key is refused for that, whatever its policy says
+    form.check_key()  # first: a form without a key is refused for that, whatever its policy says
     if "policy" not in fields:
         if "x-amz-signature" in fields or "signature" in fields:
             raise S3Error("InvalidArgument", "Bucket POST must contain a field named 'policy'.")

@@ -241,3 +241,20 @@ def the_copy_of_an_object_of_parts_is_one_with_a_plain_etag(door: Door, bucket: 
     again = client.copy_object(Bucket=bucket, Key="again", CopySource=f"{bucket}/copy")["CopyObjectResult"]
     assert again["ETag"] == said["ETag"]
     assert body_of(client, bucket, "again") == whole
+
+
+@case("copies", "test_upload_part_copy_percent_encoded_key")
+def keys_that_look_encoded_are_decoded_once(door: Door, bucket: str) -> None:
+    """A key may hold `%25`; asked for with `%` in that place, it is another key, which is not there."""
+    client = door.client()
+    fill(client, bucket, "leaf%25.txt", "whole.txt")
+    at = {"Bucket": bucket, "Key": "whole.txt"}
+    upload = client.create_multipart_upload(**at)["UploadId"]
+    part = {**at, "UploadId": upload, "PartNumber": 1}
+    words = {"CopySource": {"Bucket": bucket, "Key": "leaf%.txt"}}
+    refused("NoSuchKey", client.upload_part_copy, status=404, **part, **words)
+    assert body_of(client, bucket, "whole.txt") == b"whole.txt"
+    copied = client.upload_part_copy(**part, CopySource={"Bucket": bucket, "Key": "leaf%25.txt"})["CopyPartResult"]
+    parts = [{"PartNumber": 1, "ETag": copied["ETag"]}]
+    client.complete_multipart_upload(**at, UploadId=upload, MultipartUpload={"Parts": parts})
+    assert body_of(client, bucket, "whole.txt") == b"leaf%25.txt"

@@ -306,3 +306,17 @@ def a_key_holds_for_one_version(door: Door, bucket: str) -> None:
         for other in kinds:
             if other != kind:
                 refused("InvalidRequest", client.get_object, **at, VersionId=versions[i], status=400, **other)
+
+
+@case("encryption", "test_get_sse_c_encrypted_object_attributes")
+def attributes_need_the_key(door: Door, bucket: str) -> None:
+    client = door.client()
+    put = client.put_object(Bucket=bucket, Key="k", Body=b"abc" * 300, **words(ONE))
+    named = headers(ONE)  # boto3 puts them into the other calls by itself
+    stated = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": named[PREFIX + "key"]}
+    stated["SSECustomerKeyMD5"] = named[PREFIX + "key-md5"]
+    wanted: dict[str, Any] = {"ObjectAttributes": ["ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize"]}
+    refused("InvalidRequest", client.get_object_attributes, Bucket=bucket, Key="k", status=400, **wanted)
+    found = client.get_object_attributes(Bucket=bucket, Key="k", **wanted, **stated)
+    assert (found["ETag"], found["ObjectSize"], found["StorageClass"]) == (put["ETag"].strip('"'), 900, "STANDARD")
+    assert not {"DeleteMarker", "VersionId", "ObjectParts"} & found.keys()
