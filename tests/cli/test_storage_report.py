@@ -15,6 +15,7 @@ from fieldstone.cli import main
 from fieldstone.identity.keys import DeviceKey
 from fieldstone.journal.manifest import file_info, read_manifest, write_manifest
 from fieldstone.services.storage.customer_report import peek, sign
+from fieldstone.services.storage.lab_world import World
 from tests.services.storage import sealed_object
 from tests.services.storage.sealed_object import FRESH, SEGMENT, SIZE
 
@@ -34,6 +35,7 @@ class Place:
     epochs: Path
     key: DeviceKey
     dropper: str
+    played: World
 
 
 Run = Callable[..., Said]
@@ -45,7 +47,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     played, made = sealed_object.world()
     epochs = sealed_object.seal(played, folder / "sealed")
     gateway = sealed_object.gateway_folder(played, made, folder / "gateway")
-    return Place(gateway, epochs, played.gateway, played.providers[5].device)
+    return Place(gateway, epochs, played.gateway, played.providers[5].device, played)
 
 
 @pytest.fixture
@@ -109,6 +111,52 @@ def test_over_http_the_same_report_comes(run: Run, place: Place) -> None:
         said = run("photos/holiday/1.jpg", "--dir", place.gateway, "--network", url, "--json")
     assert said.code == 0, said.err
     assert json.loads(said.out) == made(run, place, "photos/holiday/1.jpg")
+
+
+def permanent(place: Place, folder: Path, **fund: int) -> Path:
+    """Seal the epoch as it is when the object is permanent and a fund was bought."""
+    stated = {"paid_in": 60_000_000, "drawn": 1_000, "stored_bytes": 6 * 16_384, **fund}
+    return sealed_object.seal(place.played, folder, more=sealed_object.paid_once(place.played, **stated))
+
+
+def test_a_permanent_object_tells_what_pays_for_it_and_how_long(run: Run, place: Place, tmp_path: Path) -> None:
+    assert made(run, place, "photos/holiday/1.jpg")["permanence"] is None
+    epochs, file = permanent(place, tmp_path / "sealed"), tmp_path / "1.report"
+    words = ("photos/holiday/1.jpg", "--dir", place.gateway, "--epochs", epochs)
+    said = run(*words, "--json", "--out", file)
+    assert said.code == 0, said.err
+    found = json.loads(said.out)["permanence"]
+    assert (found["covered_segments"], found["balance_micro_usd"], found["warnings"]) == (1, 59_999_000, [])
+    assert found["yearly_micro_usd"] == -(-6 * 16_384 * 10**9 * 365 // (2**30 * 30))
+    [fund] = found["funds"]
+    assert (fund["paid_this_epoch_micro_usd"], fund["review"]["state"]) == (500, "covers")
+    # 59.999 dollars at 1.1139 a year, and less when nothing gets cheaper or repair reads more
+    assert fund["review"]["if_prices_fall"][0]["years"] == pytest.approx(53.86, abs=0.01)
+    assert fund["review"]["worst"]["years"] <= fund["review"]["if_prices_fall"][0]["years"]
+    people = run(*words).out
+    assert "Paid once" in people and "for ever" in people and "0.5 times a year" in people
+    assert run("--verify", file, "--epochs", epochs).code == 0
+    with sealed_object.node(epochs) as url:
+        assert run("--verify", file, "--network", url).code == 0
+    body, _ = peek(file.read_bytes())
+    body["permanence"]["funds"][0]["review"]["years"] = 1.0
+    file.write_bytes(sign(place.key, body))
+    said = run("--verify", file, "--epochs", epochs)
+    assert said.code == 1 and "permanence.funds[0].review.years = 1.0" in said.err
+
+
+def test_an_underfunded_permanent_object_is_warned_of_in_words(run: Run, place: Place, tmp_path: Path) -> None:
+    def said(name: str, **fund: int) -> list[str]:
+        epochs = permanent(place, tmp_path / name, **fund)
+        out = run("photos/holiday/1.jpg", "--dir", place.gateway, "--epochs", epochs, "--json").out
+        return json.loads(out)["permanence"]["warnings"]
+
+    [short] = said("short", paid_in=5_000_000)
+    assert "underfunded" in short and "it lasts 4.7 years" in short
+    [excess] = said("excess", stored_bytes=16_384)
+    assert "81,920 bytes of shares are kept as permanent, 16,384 were paid for" in excess
+    empty, unfunded = said("empty", drawn=60_000_000)
+    assert "is empty" in empty and "No fund pays for this object" in unfunded
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Where `fieldstone storage report` gets a sealed epoch's tables: from a folder, or the four files it needs from a node."""
+"""Where `fieldstone storage report` gets a sealed epoch's tables: from a folder, or the files it needs from a node."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from fieldstone.services.storage.customer_report import SealedTables
 
 HOLDINGS, REPUTATION, REGISTRY = "carry-storage-holdings", "carry-storage-reputation", "state-registry"
+COVERS, FUNDS, USAGE = "carry-storage-covers", "state-funds", "usage-storage"
 _STATE = "state.json"
 _FILES = (f"{REGISTRY}.parquet", f"{HOLDINGS}.parquet", f"{REPUTATION}.parquet", _STATE)
+_IF_THERE = (f"{COVERS}.parquet", f"{FUNDS}.parquet", f"{USAGE}.parquet")  # where something is kept for ever
 
 
 @contextmanager
@@ -33,8 +35,10 @@ def sealed_epoch(network: str | None, epochs: Path | None, number: int | None) -
     with tempfile.TemporaryDirectory(prefix="fieldstone-") as under:
         found = _local(epochs, number) if epochs is not None else _fetched(network, number, Path(under))
         manifest = found.manifest
-        for name in _FILES:
+        for name in (*_FILES, *_IF_THERE):
             info = manifest.files.get(name)
+            if info is None and name in _IF_THERE:
+                continue
             if info is None:
                 raise UsageError(
                     f"epoch {manifest.epoch} of {manifest.network_id!r} has no {name}: it settled no storage yet"
@@ -65,7 +69,7 @@ def tables(sealed: SealedEpoch, gateway: str, segments: Sequence[bytes]) -> Seal
     from fieldstone.epoch.store import StateScalars
     from fieldstone.errors import FieldstoneError
     from fieldstone.journal.manifest import MANIFEST_NAME
-    from fieldstone.market.catalogue import offer
+    from fieldstone.market.catalogue import offers
     from fieldstone.policy import Policy
     from fieldstone.services import load_service
     from fieldstone.services.storage.customer_report import SealedTables
@@ -81,6 +85,8 @@ def tables(sealed: SealedEpoch, gateway: str, segments: Sequence[bytes]) -> Seal
         holdings = everything.filter(
             (pl.col("gateway") == gateway) & pl.col("segment").is_in(wanted.implode())
         ).collect()
+        sold = offers([load_service(SERVICE)], policy)
+        prices = {one.product.name: one.unit_price_micro_usd for one in sold if one.service == SERVICE}
         return SealedTables(
             network_id=manifest.network_id,
             epoch=manifest.epoch,
@@ -91,14 +97,22 @@ def tables(sealed: SealedEpoch, gateway: str, segments: Sequence[bytes]) -> Seal
             round_ms=round_interval_ms(policy, SERVICE),
             registry=registry(sealed),
             reputation=sealed.table(REPUTATION),
-            storage_micro_usd_per_gib_month=offer(
-                [load_service(SERVICE)], policy, SERVICE, STORAGE
-            ).unit_price_micro_usd,
+            storage_micro_usd_per_gib_month=prices[STORAGE],
+            start_ms=manifest.start_ms,
+            covers=_if_there(sealed, COVERS),
+            funds=_if_there(sealed, FUNDS),
+            usage=_if_there(sealed, USAGE),
+            prices_micro_usd=prices,
         )
     except (msgspec.MsgspecError, pl.exceptions.PolarsError, OSError) as error:
         raise CheckFailed(f"the tables of epoch {manifest.epoch} cannot be read: {error}") from error
     except FieldstoneError as error:
         raise CheckFailed(f"epoch {manifest.epoch} cannot be reported on: {error}") from error
+
+
+def _if_there(sealed: SealedEpoch, name: str) -> pl.DataFrame | None:
+    # only what the manifest names was fetched and compared
+    return sealed.table(name) if f"{name}.parquet" in sealed.manifest.files else None
 
 
 def _local(epochs: Path, number: int | None) -> SealedEpoch:
@@ -131,7 +145,7 @@ def _fetched(network: str | None, number: int | None, under: Path) -> SealedEpoc
         if manifest.epoch != latest:
             raise CheckFailed(f"{network} answered for epoch {latest} with the manifest of epoch {manifest.epoch}")
         (under / MANIFEST_NAME).write_bytes(text)
-        for name in _FILES:
+        for name in (*_FILES, *_IF_THERE):
             if name in manifest.files:
                 answered(partial(_save, client, f"{base}/{name}", under / name))
     return SealedEpoch(under)

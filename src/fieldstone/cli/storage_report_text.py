@@ -52,6 +52,8 @@ def show(body: Mapping[str, Any], *, show_all: bool = False) -> None:
             f"{format_usd(epoch['storage_micro_usd_per_gib_month'])} per GiB-month of shares; unproven time is not paid",
         }
     facts(lines)
+    if body.get("permanence"):
+        _show_funds(body["permanence"])
     if not order:
         return
     books = {one["segment"]: one for one in says["segments"]}
@@ -94,6 +96,54 @@ def show(body: Mapping[str, Any], *, show_all: bool = False) -> None:
                 for share in segment["shares"]
             ],
             title=f"shares of segment {segment['segment']}",
+        )
+
+
+def _show_funds(found: Mapping[str, Any]) -> None:
+    """Print what pays for a permanent object."""
+    from fieldstone.cli.show import facts, table
+    from fieldstone.units import format_usd
+
+    typer.echo("\nPaid once:\n")
+    facts(
+        {
+            "permanent": f"{found['covered_segments']} of {found['segments']} segment(s)",
+            "a year": f"{format_usd(found['yearly_micro_usd'])} for the storage of this object at today's price",
+            "funds hold": f"{format_usd(found['balance_micro_usd'])}, for all permanent objects of the gateway",
+            "paid": f"{format_usd(found['paid_this_epoch_micro_usd'])} by the charges of this epoch's journal",
+            **{("warning" + " " * n): text for n, text in enumerate(found["warnings"])},
+        }
+    )
+    if not found["funds"]:
+        return
+    typer.echo("")
+    table(
+        ("fund", "state", "holds", "of", "a year", "years as assumed", "prices stay", "repairs × 4, prices stay"),
+        [
+            (
+                fund["fund"],
+                fund["review"]["state"],
+                format_usd(fund["balance_micro_usd"]),
+                format_usd(fund["paid_in_micro_usd"]),
+                format_usd(fund["review"]["yearly_micro_usd"]),
+                *(
+                    "for ever" if years is None else f"{years:,.1f}"
+                    for years in (
+                        fund["review"]["years"],
+                        fund["review"]["if_prices_fall"][0]["years"],
+                        fund["review"]["worst"]["years"],
+                    )
+                ),
+            )
+            for fund in found["funds"]
+        ],
+    )
+    for fund in found["funds"]:
+        review = fund["review"]
+        typer.echo(
+            f"{fund['fund']} assumes that prices fall by {review['assumed_decline_ppm'] / 10_000:g} % a year, that it earns "
+            f"{review['assumed_return_ppm'] / 10_000:g} %, {review['expansion_ppm'] / 1e6:g} copies' worth of shares, and that "
+            f"repair reads all of it {review['assumed_repair_reads_ppm'] / 1e6:g} times a year."
         )
 
 

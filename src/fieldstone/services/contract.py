@@ -137,7 +137,8 @@ class Endowment:
 class FundFacts:
     """What became of a fund by `now_ms`. `price_micro_usd`: of one unit of what it covers, today; `also_micro_usd`: of what
     it may pay besides; `charged`: (epoch, micro-dollars due, of them drawn from this fund), oldest first, of the time from
-    `since_ms` to `until_ms`."""
+    `since_ms` to `until_ms`. `used_per_s`: smallest units of it that its payer uses (None: not known), against the
+    `assumed_beside` of all funds of that payer that hold something, this one among them."""
 
     paid_in_micro_usd: int
     drawn_micro_usd: int
@@ -148,6 +149,8 @@ class FundFacts:
     since_ms: int = 0
     until_ms: int = 0
     also_micro_usd: Mapping[str, int] = field(default_factory=dict)
+    used_per_s: int | None = None
+    assumed_beside: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,10 @@ The epoch's tables are the lab's, verified by the real rules; folder, manifest a
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 import msgspec
 import polars as pl
@@ -17,7 +18,9 @@ from sqlalchemy import Connection, Engine
 from fieldstone.epoch.store import StateScalars
 from fieldstone.identity.registry_table import SCHEMA
 from fieldstone.journal.manifest import Manifest, file_info, write_manifest
+from fieldstone.market.metering import FUND_SCHEMA
 from fieldstone.policy import MarketPolicy, Policy, ServicePolicy
+from fieldstone.services.contract import USAGE_SCHEMA
 from fieldstone.services.storage.catalog.accounts import SecretBox, create_account
 from fieldstone.services.storage.catalog.buckets import create_bucket
 from fieldstone.services.storage.catalog.content import Content, Extent
@@ -25,8 +28,10 @@ from fieldstone.services.storage.catalog.rows import Attributes, NewVersion
 from fieldstone.services.storage.catalog.schema import create_tables as create_catalogue
 from fieldstone.services.storage.catalog.versions import delete_current, put_version
 from fieldstone.services.storage.codes.stripes import Layout
+from fieldstone.services.storage.covers import COVER_SCHEMA
 from fieldstone.services.storage.lab_providers import Drops, Honest
 from fieldstone.services.storage.lab_world import Share, World
+from fieldstone.services.storage.paid_once import endow
 from fieldstone.services.storage.pool import Stored, segments
 from fieldstone.services.storage.pool.tables import create_tables as create_pool
 from fieldstone.services.storage.pool.tables import share
@@ -53,8 +58,29 @@ def world() -> tuple[World, list[Share]]:
     return played, made
 
 
-def seal(played: World, under: Path, *, number: int = 1) -> Path:
-    """Write the epoch's folder with the files that a report needs; return `under`."""
+def paid_once(played: World, *, paid_in: int, drawn: int, stored_bytes: int) -> dict[str, pl.DataFrame]:
+    """Return the tables of an epoch in which the object of `world` is permanent and a fund pays for it."""
+    gateway = played.gateway.public.device_id
+    sold = endow("permanent", {"size_bytes": 10**6, "k": 4, "n": 6}, {"storage": 1_000_000_000, "egress": 6_000})
+    assumed = {**sold.terms["assumptions"], "stored_bytes": stored_bytes, "read_bytes": stored_bytes * 4 // 6}
+    fund = {
+        "fund": "fnd_1", "customer": "cus_1", "payer": gateway, "service": "storage", "covers": sold.covers,
+        "also": sorted(sold.also), "paid_in_micro_usd": paid_in, "drawn_micro_usd": drawn,
+        "drawn_now_micro_usd": drawn // 2, "endowed_ms": played.now_ms - 6 * HOUR_MS,
+        "assumptions": msgspec.json.encode(assumed, order="sorted").decode(),
+    }  # fmt: skip
+    used = [(gateway, one.device, sold.covers, 16 * 6 * 3_600) for one in played.providers[:5]]
+    return {
+        "carry-storage-covers": pl.DataFrame([(gateway, SEGMENT, 4)], schema=COVER_SCHEMA, orient="row"),
+        "state-funds": pl.DataFrame([fund], schema=FUND_SCHEMA, orient="row"),
+        "usage-storage": pl.DataFrame(used, schema=USAGE_SCHEMA, orient="row"),
+    }
+
+
+def seal(
+    played: World, under: Path, *, number: int = 1, more: Mapping[str, pl.DataFrame] = MappingProxyType({})
+) -> Path:
+    """Write the epoch's folder with the files that a report needs, and `more`; return `under`."""
     folder = under / f"epoch={number}"
     folder.mkdir(parents=True)
     registry = pl.DataFrame(
@@ -75,6 +101,7 @@ def seal(played: World, under: Path, *, number: int = 1) -> Path:
         "state-registry": registry,
         "carry-storage-holdings": played.carry["holdings"],
         "carry-storage-reputation": played.carry["reputation"],
+        **more,
     }
     files = {"state.json": file_info(folder / "state.json", 1)}
     for name, table in tables.items():

@@ -6,6 +6,7 @@
     holders       scores and standing of every device that holds a share
                   (a holder is silent when it answered none of the last QUIET_ROUNDS rounds; an outage is not a loss)
     reachable     per segment: live shares whose holders are not silent
+    permanence    of an object that is paid once: the funds that pay for it, what they paid, how long they last (`fund_report`)
     state         retained | unproven | unlisted | silent | short | inline | empty
     gateway_says  what only the gateway's books know: shares not yet leased, repairs, shares found wrong
 
@@ -20,7 +21,7 @@ Pure: tables in, values out. `object_rows` and the command line are the edges.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
@@ -31,6 +32,7 @@ from fieldstone.identity import cose
 from fieldstone.identity.keys import Signer
 from fieldstone.reasons import reason
 from fieldstone.services.storage import object_report
+from fieldstone.services.storage.fund_report import permanence
 from fieldstone.services.storage.object_report import ObjectFacts, Segment
 from fieldstone.services.storage.reputation import from_table
 
@@ -92,7 +94,8 @@ class Facts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class SealedTables:
     """What a report needs of a sealed epoch. `holdings` and `reputation`: the carry after it (may be cut down to the
     object's rows); `answered`: device → when the newest round was issued that it answered rightly, for any of its shares;
-    `registry`: REGISTRY_SCHEMA and more; price and length of a round are those of the epoch's policy."""
+    `registry`: REGISTRY_SCHEMA and more; prices and length of a round are those of the epoch's policy. `covers` (the carry
+    after it), `funds` (after it) and `usage` (of it): None where the network keeps nothing for ever."""
 
     network_id: str
     epoch: int
@@ -104,6 +107,11 @@ class SealedTables:
     registry: pl.DataFrame
     reputation: pl.DataFrame | None
     storage_micro_usd_per_gib_month: int
+    start_ms: int = 0
+    covers: pl.DataFrame | None = None
+    funds: pl.DataFrame | None = None
+    usage: pl.DataFrame | None = None
+    prices_micro_usd: Mapping[str, int] = field(default_factory=dict)
 
 
 def gateway_of(registry: pl.DataFrame, key_id: str) -> str | None:
@@ -160,6 +168,17 @@ def compose(facts: Facts, sealed: SealedTables, stored: StoredObject | None = No
         "facts": msgspec.to_builtins(facts),
         "format": FORMAT,
         "holders": holders,
+        "permanence": permanence(
+            facts.gateway,
+            facts.ids(),
+            report["stored_bytes"],
+            covers=sealed.covers,
+            funds=sealed.funds,
+            usage=sealed.usage,
+            prices_micro_usd=sealed.prices_micro_usd,
+            start_ms=sealed.start_ms,
+            end_ms=sealed.end_ms,
+        ),
         "reachable": reachable,
         "report": report,
         "state": _state(facts, report, reachable),
@@ -208,7 +227,7 @@ def recheck(message: bytes, sealed: SealedTables) -> dict[str, Any]:
         )
     _check_sizes(facts, sealed.holdings)
     true = msgspec.json.decode(msgspec.json.encode(compose(facts, sealed), order="sorted"))
-    for name in ("epoch", "report", "holders", "reachable", "state"):
+    for name in ("epoch", "report", "holders", "permanence", "reachable", "state"):
         difference = _difference(said.get(name), true[name], name)
         if difference is not None:
             where, stated, found = difference

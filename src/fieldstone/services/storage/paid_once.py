@@ -45,7 +45,7 @@ from fieldstone.services.storage.schema import (
 )
 from fieldstone.units import DAY_MS, PPM
 
-__all__ = ["AT_EXHAUSTION", "STATES", "endow", "review"]
+__all__ = ["AT_EXHAUSTION", "STATES", "PaidOnce", "endow", "review"]
 
 YEAR_MS = 365 * DAY_MS
 ENDING_YEARS = 2.0
@@ -145,13 +145,18 @@ def review(terms: Mapping[str, Any], facts: FundFacts) -> dict[str, Any]:
     repaired = [(ppm, years_covered(balance, _yearly(assumed, facts, ppm), decline_ppm / PPM)) for ppm in repairs]
     worst = years_covered(balance, _yearly(assumed, facts, repairs[-1]), 0.0)
     state = _state(balance, lasts, left)
+    excess = _excess(facts)
+    warnings = [] if state == "covers" else [_warning(state, lasts, left)]
     return {
         "state": state,
-        "warning": "" if state == "covers" else _warning(state, lasts, left),
+        "warning": " ".join(warnings + ([excess] if excess else [])),
         "at_exhaustion": terms.get("at_exhaustion", AT_EXHAUSTION),
         "age_years": round(age_years, 3),
         "assumed_decline_ppm": decline_ppm,
         "assumed_repair_reads_ppm": reads_ppm,
+        "assumed_return_ppm": int(assumed["fund_return_ppm_per_year"]),
+        "expansion_ppm": int(assumed["expansion_ppm"]),
+        "stored_bytes": int(assumed["stored_bytes"]),
         "yearly_micro_usd": yearly,
         "planned_yearly_micro_usd": math.ceil(planned),
         "pace_yearly_micro_usd": -(-drawn * YEAR_MS // span_ms) if drawn and span_ms > 0 else None,
@@ -178,6 +183,18 @@ def _yearly(assumed: Mapping[str, Any], facts: FundFacts, reads_ppm: int) -> int
     storage = -(-int(assumed["stored_bytes"]) * facts.price_micro_usd * 365 * 86_400 // (GIB * MONTH_S))
     egress = facts.also_micro_usd.get(PERMANENT_REPAIR, 0)
     return storage - (-int(assumed["read_bytes"]) * egress * reads_ppm // (GIB * PPM))
+
+
+def _excess(facts: FundFacts) -> str:
+    """Say when more is kept than all funds together were bought for."""
+    bought = sum(int(one["stored_bytes"]) for one in facts.assumed_beside)
+    kept = 0 if facts.used_per_s is None else facts.used_per_s * 1_024
+    if not facts.assumed_beside or kept * 100 <= bought * 101:
+        return ""
+    return (
+        f"{kept:,} bytes of shares are kept as permanent, {bought:,} were paid for: what exceeds them is charged to credits, "
+        "and is lost when they end."
+    )
 
 
 def _by_epoch(facts: FundFacts) -> list[dict[str, int]]:
@@ -214,3 +231,15 @@ def _years(years: float) -> float | None:
 
 def _dry(years: float, now_ms: int) -> int | None:
     return None if math.isinf(years) else now_ms + round(min(years, 10_000.0) * YEAR_MS)
+
+
+class PaidOnce:
+    """The two as the contract has them (`services.contract.Endowing`)."""
+
+    def endow(self, product: str, wish: Mapping[str, Any], prices_micro_usd: Mapping[str, int]) -> Endowment:
+        """See `endow`."""
+        return endow(product, wish, prices_micro_usd)
+
+    def review_fund(self, terms: Mapping[str, Any], facts: FundFacts) -> Mapping[str, Any]:
+        """See `review`."""
+        return review(terms, facts)
