@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from fieldstone.services.storage.codes import arweave, cipher, commp, fast_tree, sia
+from fieldstone.services.storage.codes import arweave, chunk_opening, cipher, commp, fast_tree, sia
 from fieldstone.services.storage.codes.erasure import Code
 from fieldstone.services.storage.codes.stripes import Layout
 
@@ -130,11 +130,16 @@ def audits() -> None:
             top = fast_tree.node_hash(sibling, top) if index >> level & 1 else fast_tree.node_hash(top, sibling)
         size = leaves * leaf_bytes
         root = fast_tree.commitment_of(size, leaf_bytes, top)
-        assert fast_tree.verify(root, size, leaf_bytes, index, leaf, path)
-        claim = fast_tree.Claim(root, size, leaf_bytes, index, leaf, path)
-        together = best_rate(lambda c=[claim] * 512: fast_tree.verify_all(c), 512)  # type: ignore[misc]
-        alone = best_rate(lambda c=claim: fast_tree.verify(*c), 1)  # type: ignore[misc]
-        print(f"fast tree, {leaf_bytes // 1024:>2} KiB leaf, {height} levels {together:12.0f} {alone:14.0f}")
+        inside = random.randrange(leaf_bytes - 1)
+        place = chunk_opening.chunk_of(size, leaf_bytes, index * leaf_bytes + inside)
+        low = place.start - index * leaf_bytes
+        siblings = chunk_opening.inner_siblings([leaf], [inside])[0] + b"".join(path)
+        chunk = leaf[low : low + place.end - place.start]
+        claim = chunk_opening.Claim(root, size, leaf_bytes, place.start, chunk, siblings)
+        assert all(chunk_opening.verify_all([claim] * 512))
+        together = best_rate(lambda c=[claim] * 512: chunk_opening.verify_all(c), 512)  # type: ignore[misc]
+        alone = best_rate(lambda c=claim: chunk_opening.verify(c), 1)  # type: ignore[misc]
+        print(f"a KiB, {leaf_bytes // 1024:>2} KiB leaves, {height} levels {together:12.0f} {alone:14.0f}")
     claims = []
     for _ in range(2048):
         leaf, path, index = bytes(32), [random.randbytes(32) for _ in range(30)], random.randrange(1 << 30)

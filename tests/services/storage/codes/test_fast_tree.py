@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import sys
 from itertools import pairwise
 
 import pytest
@@ -14,14 +13,12 @@ from hypothesis import strategies as st
 from fieldstone.errors import UsageError
 from fieldstone.services.storage.codes import fast_tree
 from fieldstone.services.storage.codes.fast_tree import (
-    Claim,
     Hasher,
     Kept,
     Tree,
     leaf_range,
     path_length,
     verify,
-    verify_all,
 )
 
 LEAF = 64
@@ -126,43 +123,6 @@ def test_changed_proofs_are_refused() -> None:
         (commitment, 2**64, LEAF, 11, leaf, path),
     ):
         assert not verify(*bad), bad
-        assert verify_all([Claim(*bad), Claim(commitment, size, LEAF, 11, leaf, path)]) == [False, True], bad
-
-
-@settings(max_examples=200, deadline=None)
-@given(size=st.integers(1, 3000), seed=st.integers(0, 2**20))
-def test_no_flipped_bit_passes(size: int, seed: int) -> None:
-    generator = random.Random(seed)
-    index = generator.randrange(fast_tree.leaf_count(size, LEAF))
-    commitment, leaf, path, _ = proof_of(size, index)
-    changed = bytearray(leaf + b"".join(path))
-    changed[generator.randrange(len(changed))] ^= 1 << generator.randrange(8)
-    parts = bytes(changed[len(leaf) :])
-    forged = tuple(parts[i : i + 32] for i in range(0, len(parts), 32))
-    claim = Claim(commitment, size, LEAF, index, bytes(changed[: len(leaf)]), forged)
-    assert not verify(*claim)
-    assert verify_all([claim]) == [False]
-
-
-def test_many_proofs_of_all_shapes_are_verified_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    claims, wanted = [], []
-    for number in range(1200):
-        size, leaf_bytes = number * 37 % 5000, 1 + number % 90
-        index = number % fast_tree.leaf_count(size, leaf_bytes)
-        data = random.Random(number).randbytes(size)
-        tree = Tree.build(data, leaf_bytes)
-        start, end = leaf_range(size, leaf_bytes, index)
-        path = tree.proof(index)
-        good = number % 4 > 0
-        if not good:
-            path = (*path[:-1], bytes(32)) if path and number % 8 else (*path, bytes(32))
-        claims.append(Claim(tree.commitment, size, leaf_bytes, index, data[start:end], path))
-        wanted.append(good)
-    assert verify_all(claims) == wanted == [verify(*claim) for claim in claims]
-    monkeypatch.setitem(sys.modules, "fieldstone.services.storage.codes.fast_tree_batch", None)
-    monkeypatch.delattr("fieldstone.services.storage.codes.fast_tree_batch")
-    assert verify_all(claims[:50]) == wanted[:50]
-    assert verify_all([]) == []
 
 
 def test_an_inner_node_cannot_pose_as_a_leaf() -> None:

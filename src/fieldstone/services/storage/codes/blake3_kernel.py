@@ -1,7 +1,7 @@
-"""Compiled BLAKE3 of one prefix byte and 64 bytes, eight at a time in vector lanes, on any CPU.
+"""Compiled BLAKE3 of the nodes that a proof of possession goes through, from chunk to commitment, one proof after another.
 
-Nodes of audit trees are that short, and calling a library for each costs more than hashing it. Source: BLAKE3
-specification 2.2-2.4. Import this module only where it is used: it loads numba.
+Each is so short that calling a library for it costs more than hashing it, and libraries give out no inner nodes. Sources:
+BLAKE3 specification 2.1-2.5, `fast_tree`. Import this module only where it is used: it loads numba.
 """
 
 from __future__ import annotations
@@ -10,100 +10,165 @@ import importlib
 from collections.abc import Callable
 from typing import Any, cast
 
+from fieldstone.services.storage.codes.blake3_inner import CHUNK_END, CHUNK_START, PARENT, ROOT, ROUNDS, START
 from fieldstone.services.storage.codes.compiled import compiled
+from fieldstone.services.storage.codes.fast_tree import VERSION
 
+np: Any = importlib.import_module("numpy")
 numba: Any = importlib.import_module("numba")
-ir: Any = importlib.import_module("llvmlite.ir")
-intrinsic: Any = importlib.import_module("numba.extending").intrinsic
-types: Any = numba.types
+u32: Any = np.uint32
 
-LANES = 8
-_BLOCK_BYTES = 64
-_CHUNK_START, _CHUNK_END, _ROOT = 1, 2, 8
+_A, _B, _C, _D, _E, _F, _G, _H = START
+_WHOLE = CHUNK_START | CHUNK_END | ROOT  # of an input of one block
 
-_START = (0x6A09E667, 0xBB67AE85, 0x3C6EF372, 0xA54FF53A, 0x510E527F, 0x9B05688C, 0x1F83D9AB, 0x5BE0CD19)
-_ORDER = (2, 6, 3, 10, 7, 0, 4, 13, 1, 11, 12, 5, 9, 14, 15, 8)
-_PLACES = (
-    (0, 4, 8, 12),
-    (1, 5, 9, 13),
-    (2, 6, 10, 14),
-    (3, 7, 11, 15),
-    (0, 5, 10, 15),
-    (1, 6, 11, 12),
-    (2, 7, 8, 13),
-    (3, 4, 9, 14),
+
+@numba.njit("UniTuple(u4, 4)(u4, u4, u4, u4, u4, u4)")  # type: ignore[untyped-decorator]
+def _mix(a: Any, b: Any, c: Any, d: Any, first: Any, second: Any) -> Any:
+    a = u32(a + b + first)
+    d = u32(d ^ a)
+    d = u32((d >> 16) | (d << 16))
+    c = u32(c + d)
+    b = u32(b ^ c)
+    b = u32((b >> 12) | (b << 20))
+    a = u32(a + b + second)
+    d = u32(d ^ a)
+    d = u32((d >> 8) | (d << 24))
+    c = u32(c + d)
+    b = u32(b ^ c)
+    b = u32((b >> 7) | (b << 25))
+    return a, b, c, d
+
+
+@numba.njit("void(u4[::1], u4[::1], i8, i8, i8, i8)")  # type: ignore[untyped-decorator]
+def _compress(value: Any, words: Any, at: Any, counter: Any, size: Any, flags: Any) -> None:
+    """Compress words[at … at + 16] into `value`."""
+    m0, m1, m2, m3 = words[at], words[at + 1], words[at + 2], words[at + 3]
+    m4, m5, m6, m7 = words[at + 4], words[at + 5], words[at + 6], words[at + 7]
+    m8, m9, m10, m11 = words[at + 8], words[at + 9], words[at + 10], words[at + 11]
+    m12, m13, m14, m15 = words[at + 12], words[at + 13], words[at + 14], words[at + 15]
+    a0, a1, a2, a3 = value[0], value[1], value[2], value[3]
+    b0, b1, b2, b3 = value[4], value[5], value[6], value[7]
+    c0, c1, c2, c3 = u32(_A), u32(_B), u32(_C), u32(_D)
+    d0, d1, d2, d3 = u32(counter), u32(0), u32(size), u32(flags)
+    for _ in range(ROUNDS):
+        a0, b0, c0, d0 = _mix(a0, b0, c0, d0, m0, m1)
+        a1, b1, c1, d1 = _mix(a1, b1, c1, d1, m2, m3)
+        a2, b2, c2, d2 = _mix(a2, b2, c2, d2, m4, m5)
+        a3, b3, c3, d3 = _mix(a3, b3, c3, d3, m6, m7)
+        a0, b1, c2, d3 = _mix(a0, b1, c2, d3, m8, m9)
+        a1, b2, c3, d0 = _mix(a1, b2, c3, d0, m10, m11)
+        a2, b3, c0, d1 = _mix(a2, b3, c0, d1, m12, m13)
+        a3, b0, c1, d2 = _mix(a3, b0, c1, d2, m14, m15)
+        m0, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14, m15 = (
+            *(m2, m6, m3, m10, m7, m0, m4, m13),
+            *(m1, m11, m12, m5, m9, m14, m15, m8),
+        )
+    value[0], value[1], value[2], value[3] = a0 ^ c0, a1 ^ c1, a2 ^ c2, a3 ^ c3
+    value[4], value[5], value[6], value[7] = b0 ^ d0, b1 ^ d1, b2 ^ d2, b3 ^ d3
+
+
+@numba.njit("void(u4[::1])")  # type: ignore[untyped-decorator]
+def _restart(value: Any) -> None:
+    value[0], value[1], value[2], value[3] = _A, _B, _C, _D
+    value[4], value[5], value[6], value[7] = _E, _F, _G, _H
+
+
+@numba.njit("void(u4[::1], u4[::1], u4[::1], i8, i8)")  # type: ignore[untyped-decorator]
+def _pair(block: Any, value: Any, siblings: Any, at: Any, is_right: Any) -> None:
+    """Put `value` and its sibling into `block`, left and right."""
+    mine, other = (8, 0) if is_right else (0, 8)
+    for i in range(8):
+        block[mine + i] = value[i]
+        block[other + i] = siblings[at + i]
+
+
+@numba.njit("void(u4[::1], u4[::1], u4[::1])")  # type: ignore[untyped-decorator]
+def _node(value: Any, block: Any, tail: Any) -> None:
+    """Hash 0x01 and the 64 bytes of `block`, which is shifted by a byte for that."""
+    tail[0] = block[15] >> 24
+    for i in range(15, 0, -1):
+        block[i] = u32(block[i] << 8) | u32(block[i - 1] >> 24)
+    block[0] = u32(block[0] << 8) | u32(1)
+    _restart(value)
+    _compress(value, block, 0, 0, 64, CHUNK_START)
+    _compress(value, tail, 0, 0, 1, CHUNK_END | ROOT)
+
+
+@numba.njit("void(u4[::1], u4[::1], i8, i8)")  # type: ignore[untyped-decorator]
+def _commit(value: Any, block: Any, size_bytes: Any, leaf_bytes: Any) -> None:
+    """Hash 0x02, the version u8, leaf size u32, share length u64 and the top: 46 bytes."""
+    block[0] = 2 | VERSION << 8 | (leaf_bytes & 0xFFFF) << 16
+    block[1] = leaf_bytes >> 16 | (size_bytes & 0xFFFF) << 16
+    block[2] = size_bytes >> 16 & 0xFFFFFFFF
+    block[3] = size_bytes >> 48 | (value[0] & 0xFFFF) << 16
+    for i in range(7):
+        block[4 + i] = value[i] >> 16 | (value[i + 1] & 0xFFFF) << 16
+    block[11] = value[7] >> 16
+    for i in range(12, 16):
+        block[i] = 0
+    _restart(value)
+    _compress(value, block, 0, 0, 46, _WHOLE)
+
+
+@numba.njit("void(u4[::1], u4[::1], i8, i8, i8, i8)")  # type: ignore[untyped-decorator]
+def _chunk(value: Any, messages: Any, at: Any, length: Any, number: Any, whole: Any) -> None:
+    """Put the chaining value of a chunk of `length` bytes into `value`. `whole`: ROOT when it is the whole input."""
+    last = max(length - 1, 0) // 64
+    _restart(value)
+    for block in range(last + 1):
+        flags = (CHUNK_START if block == 0 else 0) | (CHUNK_END | whole if block == last else 0)
+        _compress(value, messages, at + 16 * block, number, min(length - 64 * block, 64), flags)
+
+
+def _chunks(messages: Any, lengths: Any, numbers: Any, found: Any) -> None:
+    for i in range(len(lengths)):
+        _chunk(found[i], messages, 256 * i, lengths[i], numbers[i], 0)
+
+
+def _parents(pairs: Any, found: Any) -> None:
+    for i in range(len(found)):
+        _restart(found[i])
+        _compress(found[i], pairs, 16 * i, 0, 64, PARENT)
+
+
+def _verify(messages: Any, shapes: Any, siblings: Any, commitments: Any, leaves: Any, holds: Any) -> None:
+    value, block, tail = np.empty(8, np.uint32), np.empty(16, np.uint32), np.zeros(16, np.uint32)
+    at = 0
+    for i in range(len(shapes)):
+        size_bytes, leaf_bytes, length, given = shapes[i, 0], shapes[i, 1], shapes[i, 2], shapes[i, 3]
+        place, width = shapes[i, 4], shapes[i, 5]  # of the chunk in its leaf
+        _chunk(value, messages, 256 * i, length, place, ROOT if width == 1 else 0)
+        used = 0
+        while width > 1 and used <= given:
+            if place & 1 or place + 1 < width:
+                if used < given:
+                    _pair(block, value, siblings, at + 8 * used, place & 1)
+                    _restart(value)
+                    _compress(value, block, 0, 0, 64, PARENT | (ROOT if width == 2 else 0))
+                used += 1
+            place, width = place >> 1, (width + 1) >> 1
+        for word in range(8):
+            leaves[i, word] = value[word]
+        place, width = shapes[i, 6], shapes[i, 7]  # of the leaf in its share
+        while width > 1 and used <= given:
+            if place & 1 or place + 1 < width:
+                if used < given:
+                    _pair(block, value, siblings, at + 8 * used, place & 1)
+                    _node(value, block, tail)
+                used += 1
+            place, width = place >> 1, (width + 1) >> 1
+        _commit(value, block, size_bytes, leaf_bytes)
+        holds[i] = used == given
+        for word in range(8):
+            holds[i] &= value[word] == commitments[i, word]
+        at += 8 * given
+
+
+chunks = cast(Callable[..., None], compiled("void(u4[::1], i8[::1], i8[::1], u4[:,::1])")(_chunks))
+parents = cast(Callable[..., None], compiled("void(u4[::1], u4[:,::1])")(_parents))
+"""Inner chaining values, none the whole input's: as in `blake3_inner`, written into the last argument."""
+
+verify = cast(
+    Callable[..., None], compiled("void(u4[::1], i8[:,::1], u4[::1], u4[:,::1], u4[:,::1], b1[::1])")(_verify)
 )
-
-_i8, _i32 = ir.IntType(8), ir.IntType(32)
-_lanes = ir.VectorType(_i32, LANES)
-
-
-def _splat(value: int) -> Any:
-    return ir.Constant(_lanes, [value] * LANES)
-
-
-def _compress(b: Any, state: list[Any], words: list[Any], length: int, flags: int) -> list[Any]:
-    def rotate(x: Any, n: int) -> Any:
-        return b.or_(b.lshr(x, _splat(n)), b.shl(x, _splat(32 - n)))
-
-    v = [*state, *map(_splat, _START[:4]), _splat(0), _splat(0), _splat(length), _splat(flags)]
-    for turn in range(7):
-        for i, (p, q, r, s) in enumerate(_PLACES):
-            v[p] = b.add(b.add(v[p], v[q]), words[2 * i])
-            v[s] = rotate(b.xor(v[s], v[p]), 16)
-            v[r] = b.add(v[r], v[s])
-            v[q] = rotate(b.xor(v[q], v[r]), 12)
-            v[p] = b.add(b.add(v[p], v[q]), words[2 * i + 1])
-            v[s] = rotate(b.xor(v[s], v[p]), 8)
-            v[r] = b.add(v[r], v[s])
-            v[q] = rotate(b.xor(v[q], v[r]), 7)
-        if turn < 6:
-            words = [words[i] for i in _ORDER]
-    return [b.xor(v[i], v[i + 8]) for i in range(8)]
-
-
-def _eight_hashes(b: Any, source: Any, target: Any, prefix: Any) -> None:
-    def at(address: Any, offset: int, kind: Any) -> Any:
-        return b.inttoptr(b.add(address, ir.Constant(address.type, offset)), kind.as_pointer())
-
-    def lane_of(lane: int) -> Any:
-        return ir.Constant(_i32, lane)
-
-    words: list[Any] = [ir.Constant(_lanes, ir.Undefined) for _ in range(17)]
-    for lane in range(LANES):
-        base = _BLOCK_BYTES * lane
-        first = b.or_(b.shl(b.load(at(source, base, _i32), align=1), ir.Constant(_i32, 8)), prefix)
-        middle = [b.load(at(source, base + 4 * i - 1, _i32), align=1) for i in range(1, 16)]
-        last = b.zext(b.load(at(source, base + 63, _i8), align=1), _i32)
-        for i, value in enumerate([first, *middle, last]):
-            words[i] = b.insert_element(words[i], value, lane_of(lane))
-    state = _compress(b, list(map(_splat, _START)), words[:16], _BLOCK_BYTES, _CHUNK_START)
-    tail = [words[16], *[_splat(0)] * 15]
-    state = _compress(b, state, tail, 1, _CHUNK_END | _ROOT)
-    for i, word in enumerate(state):
-        for lane in range(LANES):
-            b.store(b.extract_element(word, lane_of(lane)), at(target, 32 * lane + 4 * i, _i32), align=1)
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def _eight(typing_context: Any, source: Any, target: Any, prefix: Any) -> Any:
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        _eight_hashes(builder, *arguments)
-        return context.get_dummy_value()
-
-    return types.none(types.uintp, types.uintp, types.uint32), code
-
-
-def _hashes(source: Any, target: Any, count: Any, prefix: Any) -> None:
-    for i in range((count + types.uintp(7)) // types.uintp(8)):
-        _eight(source + types.uintp(i) * types.uintp(512), target + types.uintp(i) * types.uintp(256), prefix)
-
-
-hashes = cast(
-    Callable[[int, int, int, int], None],
-    compiled("void(uintp, uintp, uintp, uint32)")(_hashes),
-)
-"""(source address, target address, count, prefix): `count` times 64 bytes to 32-byte hashes; target may be source.
-
-It works on whole groups of LANES, so both places must have room for `count` rounded up to that.
-"""
+"""(messages, shapes, siblings, commitments, leaves, holds): see `chunk_opening`, which fills and reads them."""

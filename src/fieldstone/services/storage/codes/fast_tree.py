@@ -15,7 +15,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from blake3 import blake3
 
@@ -96,26 +95,6 @@ def verify(
             top = blake3(b"\x01" + sibling + top if index & 1 else b"\x01" + top + sibling).digest()
         index, width = index >> 1, (width + 1) >> 1
     return used == given and commitment_of(size_bytes, leaf_bytes, top) == commitment
-
-
-class Claim(NamedTuple):
-    """One proof to be verified: see `verify`."""
-
-    commitment: bytes
-    size_bytes: int
-    leaf_bytes: int
-    leaf_index: int
-    leaf: Buffer
-    path: Sequence[bytes]
-
-
-def verify_all(claims: Sequence[Claim]) -> list[bool]:
-    """Return `verify` of every claim, nodes hashed together by compiled code where numba is installed; else one by one."""
-    try:
-        from fieldstone.services.storage.codes import fast_tree_batch
-    except ImportError:
-        return [verify(*claim) for claim in claims]
-    return fast_tree_batch.verify_all(claims)
 
 
 @dataclass(frozen=True)
