@@ -18,6 +18,7 @@ from fastapi.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 
 from fieldstone.console.facts import EpochFacts, device_history, device_rows, epoch_facts, operators_of
+from fieldstone.console.funds import fund_history, fund_rows, has_funds
 from fieldstone.epoch.settle import Desk
 from fieldstone.epoch.store import EpochStore
 from fieldstone.errors import UsageError
@@ -26,6 +27,7 @@ from fieldstone.services import load_service
 from fieldstone.units import format_token, format_usd
 
 PAGE_ROWS = 100
+_STATE_CLASS = {"covers": "ok", "ending": "warn", "short": "bad", "empty": "bad"}
 
 
 def static_files() -> StaticFiles:
@@ -45,6 +47,7 @@ def router(
     and `openapi` the API's document, which the API page lists."""
     pages = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
     templates = _environment(name, network_id)
+    templates.globals["has_funds"] = lambda: has_funds(store)
 
     def page(template: str, status: int = 200, **values: Any) -> HTMLResponse:
         return HTMLResponse(templates.get_template(template).render(**values), status)
@@ -129,6 +132,23 @@ def router(
             operators=operators_of(store, number),
         )
 
+    @pages.get("/funds")
+    def funds() -> HTMLResponse:
+        if not store.latest:
+            return missing("No epoch is sealed yet.")
+        rows = fund_rows(store, store.latest)
+        warned = sum(bool(one["review"] and one["review"]["warning"]) for one in rows)
+        return page("funds.html", rows=rows, epoch=store.latest, warned=warned, state_class=_STATE_CLASS)
+
+    @pages.get("/funds/{fund}")
+    def fund(fund: str) -> HTMLResponse:
+        rows = fund_rows(store, store.latest) if store.latest else []
+        found = next((one for one in rows if one["fund"] == fund), None)
+        if found is None:
+            return missing(f"No fund {fund[:80]} is in the newest sealed epoch.")
+        history = fund_history(store, fund)
+        return page("fund.html", fund=found, history=history, epoch=store.latest, state_class=_STATE_CLASS)
+
     @pages.get("/api")
     def api() -> HTMLResponse:
         operations = [
@@ -171,6 +191,15 @@ def _reason_table(facts: EpochFacts | None) -> list[dict[str, Any]]:
     ]
 
 
+def _day(moment_ms: int | None) -> str:
+    if moment_ms is None:
+        return "never"
+    try:
+        return datetime.fromtimestamp(moment_ms / 1000, UTC).strftime("%Y-%m-%d")
+    except (ValueError, OverflowError, OSError):
+        return "after the year 9999"
+
+
 def _environment(name: str, network_id: str) -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("fieldstone.console"), autoescape=True, undefined=jinja2.StrictUndefined
@@ -181,6 +210,8 @@ def _environment(name: str, network_id: str) -> jinja2.Environment:
         percent=lambda ppm: f"{ppm / 10_000:.1f} %",
         when=lambda ms: datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC"),
         short=lambda text: text if len(text) <= 22 else f"{text[:8]}…{text[-10:]}",
+        years=lambda years: "for ever" if years is None else f"{years:,.1f} years",
+        day=_day,
         tail=lambda text: text if len(text) <= 14 else f"…{text[-12:]}",
     )
     environment.globals.update(network_name=name, network_id=network_id)

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Path, Query
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
 
+from fieldstone.console.funds import fund_rows
 from fieldstone.epoch.settle import Desk
 from fieldstone.epoch.signatures import CoSignature, Refusal
 from fieldstone.node.problems import not_found
@@ -68,6 +69,12 @@ def router(desk: Desk) -> APIRouter:
         """Return the statements of an epoch, of one device when it is named."""
         _known(number)
         return {"epoch": number, "statements": store.statements(number, device)}
+
+    @api.get("/epochs/{number}/funds")
+    def funds(number: int = EpochNumber) -> dict[str, Any]:
+        """Return what was paid once, as of an epoch: each fund's balance, what it paid in the epoch, how long it lasts."""
+        _known(number)
+        return {"epoch": number, "funds": fund_rows(store, number)}
 
     @api.get("/settlement/open")
     def open_epochs() -> dict[str, Any]:
