@@ -13,7 +13,8 @@ import secrets
 import signal
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from sqlalchemy import BigInteger, Column, Connection, Engine, LargeBinary, MetaData, Table, Text, select
@@ -74,6 +75,9 @@ class FolderPool:
 
         await asyncio.to_thread(put)
         return SegmentRef(segment_id, len(data))
+
+    def holding(self, segment_ids: Sequence[bytes]) -> AbstractContextManager[None]:
+        return nullcontext()  # nothing sweeps the folder
 
     def open_inline(self, inline: bytes) -> bytes:
         if self.failing:

@@ -112,6 +112,10 @@ class Content:
                 run.append(extent)
         yield from _whole(run)
 
+    def segments(self, start: int, end: int) -> tuple[bytes, ...]:
+        """Return the segments that bytes `start` … `end` lie in; none for what lies in the row itself."""
+        return tuple(extent.segment for extent in self._cut(start, end) if extent.inline is None)
+
     def holdings(self) -> Counter[tuple[bytes, int]]:
         """Return every segment once, as the use count sees this content."""
         return Counter({(e.segment, e.size_bytes): 1 for e in self.extents if e.inline is None})

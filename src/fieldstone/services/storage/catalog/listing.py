@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Column, Connection, Select, Table, and_, bindparam, or_, select
+from sqlalchemy import Column, ColumnElement, Connection, Select, Table, and_, bindparam, literal_column, or_, select
 
 from fieldstone.services.storage.catalog.rows import Page, Version
 from fieldstone.services.storage.catalog.schema import upload as uploads
@@ -198,11 +198,16 @@ def _bounded(
     return query if high is None else query.where(key < high)
 
 
+_NO_STATE: ColumnElement[int] = literal_column("0")
+_OBJECT: ColumnElement[int] = literal_column("1")
+
+
 def _objects(inclusive: bool, bounded: bool) -> Select[Any]:
     low = versions.c.key >= bindparam("low") if inclusive else versions.c.key > bindparam("low")
-    # `state > 0` names the partial index, `state = 1` leaves delete markers out
+    # `state > 0` names the partial index, `state = 1` leaves delete markers out. Both are written out: with parameters
+    # SQLite prepares the statement anew at each run, and PostgreSQL's generic plan cannot take the index.
     query = select(*OBJECT_COLUMNS).where(versions.c.bucket_id == bindparam("bucket"), low)
-    query = query.where(versions.c.state > 0, versions.c.state == 1)
+    query = query.where(versions.c.state > _NO_STATE, versions.c.state == _OBJECT)
     if bounded:
         query = query.where(versions.c.key < bindparam("high"))
     return query.order_by(versions.c.key).limit(bindparam("count"))

@@ -13,9 +13,9 @@ import asyncio
 import os
 import secrets
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing, suppress
+from contextlib import AbstractContextManager, aclosing, suppress
 
 from sqlalchemy import Connection, Engine
 
@@ -29,6 +29,7 @@ from fieldstone.services.storage.pool.directory import Directory, Node
 from fieldstone.services.storage.pool.nodes import Nodes
 from fieldstone.services.storage.pool.parts import VETTING_MS, Parts
 from fieldstone.services.storage.pool.profile import INLINE_BYTES, Profile, SegmentRef, Stored, automatic
+from fieldstone.services.storage.pool.readers import Readers
 from fieldstone.services.storage.pool.reading import read_segment
 from fieldstone.services.storage.pool.source import Source
 from fieldstone.services.storage.pool.tables import create_tables
@@ -81,6 +82,7 @@ class Pool:
             scores=scores or (lambda node: node.score),
             vetting_ms=vetting_ms,
         )
+        self._readers = Readers(shared, self.clock)
         self._memory = Budget(memory_bytes)
         self._tails: set[asyncio.Task[None]] = set()
 
@@ -150,6 +152,10 @@ class Pool:
             raise
         refs = [SegmentRef(writer.segment.id, writer.segment.size_bytes) for writer in writers]
         return Stored(sum(ref.size_bytes for ref in refs), tuple(refs))
+
+    def holding(self, segment_ids: Sequence[bytes]) -> AbstractContextManager[None]:
+        """Keep segments that are being read from being swept, however slow the reader; a day at most."""
+        return self._readers.holding(segment_ids)
 
     def open_inline(self, inline: bytes) -> bytes:
         """Return the bytes of a small object (`Stored.inline`). Raises CheckFailed when they were changed."""

@@ -3,8 +3,8 @@
 A pending segment is swept when its writer is gone: at once after a restart of a gateway that is alone under its
 identity, otherwise after a day. A slow client may take hours over an object, whose first segments wait that long to be
 adopted, and another gateway on the same database cannot see it at work. A dropped one is kept for ten minutes, so that
-reads under way can end. A share's row stays until its node has deleted the bytes and, if a lease was reported, the
-release was too.
+reads under way can end, and for ten more each time a slow one says that it still reads (`readers`). A share's row stays
+until its node has deleted the bytes and, if a lease was reported, the release was too.
 """
 
 from __future__ import annotations
@@ -76,7 +76,8 @@ class Sweeper:
         gone = (segment.c.state == "dropped") & (
             segment.c.id.in_(dead) | (segment.c.dropped_ms < now_ms - self._dropped_ms)
         )
-        ids = list(connection.execute(select(segment.c.id).where(gone)).scalars())
+        # held: a reader that says just now that it still reads comes before or after us, not in between
+        ids = list(connection.execute(select(segment.c.id).where(gone).with_for_update()).scalars())
         for segment_id in ids:
             there = (share.c.segment_id == segment_id) & share.c.state.not_in(("leaving", "deleted"))
             connection.execute(update(share).where(there).values(state="leaving", changed_ms=now_ms))

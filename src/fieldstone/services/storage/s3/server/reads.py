@@ -217,13 +217,14 @@ async def stream(
     Errors: Retryable when too few providers answer.
     """
     pool = call.gateway.pool
-    for piece in content.pieces(start, end):
-        opened = key.keystream(piece.seal.salt, piece.seal.position) if key and piece.seal else None
-        if opened is None and piece.seal is not None:
-            raise S3Error("InternalError", "bytes under a customer's key were to be read without it")
-        async with aclosing(pool.read(piece.stored, piece.start, piece.end)) as chunks:  # type: ignore[type-var]
-            async for chunk in chunks:
-                yield chunk if opened is None else opened.update(chunk)
+    with pool.holding(content.segments(start, end)):
+        for piece in content.pieces(start, end):
+            opened = key.keystream(piece.seal.salt, piece.seal.position) if key and piece.seal else None
+            if opened is None and piece.seal is not None:
+                raise S3Error("InternalError", "bytes under a customer's key were to be read without it")
+            async with aclosing(pool.read(piece.stored, piece.start, piece.end)) as chunks:  # type: ignore[type-var]
+                async for chunk in chunks:
+                    yield chunk if opened is None else opened.update(chunk)
 
 
 async def _begun(source: AsyncIterator[bytes | memoryview]) -> AsyncIterator[bytes | memoryview]:
