@@ -10,6 +10,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Connection,
     Engine,
     ForeignKey,
     Index,
@@ -18,14 +19,13 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
-    inspect,
-    select,
     text,
 )
 
-from fieldstone.errors import EnvironmentProblem
+from fieldstone.services.storage.pool.upgrade import Schema, upgrade
 
 VERSION = 2
+_LOCK_ID = 0x4673_7333_6361_7431  # any constant: two gateways that start together must not both create
 
 # COMPLIANCE until the year 9999: a lock that nobody can lift, and that has no end. Written out, so that both databases
 # see that the partial index below answers it.
@@ -180,27 +180,23 @@ part = Table(
 )
 
 
-def create_tables(engine: Engine) -> None:
-    """Create what is missing, or bring older tables up to date.
+def _permanent_versions(connection: Connection) -> None:
+    permanent.create(connection, checkfirst=True)
+    index = next(one for one in version.indexes if one.name == "ix_s3_version_permanent")
+    index.create(connection, checkfirst=True)
 
-    Raises EnvironmentProblem when the tables are of a newer version than this program.
-    """
-    with engine.begin() as connection:
-        if engine.dialect.name == "postgresql":
-            # two gateways that start together must not both create
-            connection.execute(text("SELECT pg_advisory_xact_lock(:id)"), {"id": 0x4673_7333_6361_7431})
-        if not inspect(connection).has_table("s3_state"):
-            metadata.create_all(connection)
-            first = {"schema": VERSION, "accounts": 0, "buckets": 0}
-            connection.execute(state.insert(), [{"name": name, "value": value} for name, value in first.items()])
-        found = connection.execute(select(state.c.value).where(state.c.name == "schema")).scalar_one()
-        if found < VERSION:  # 1 → 2: permanent versions
-            permanent.create(connection, checkfirst=True)
-            next(one for one in version.indexes if one.name == "ix_s3_version_permanent").create(
-                connection, checkfirst=True
-            )
-            connection.execute(state.update().where(state.c.name == "schema").values(value=VERSION))
-    if found > VERSION:
-        raise EnvironmentProblem(
-            f"the catalogue has schema {found}, newer than this program's {VERSION}; install the version that wrote it"
-        )
+
+SCHEMA = Schema(
+    "the gateway's catalogue",
+    metadata,
+    state,
+    VERSION,
+    _LOCK_ID,
+    steps={1: _permanent_versions},
+    first={"accounts": 0, "buckets": 0},
+)
+
+
+def create_tables(engine: Engine) -> None:
+    """Create the tables or bring them up to date. Raises EnvironmentProblem for those of a newer program."""
+    upgrade(engine, SCHEMA)

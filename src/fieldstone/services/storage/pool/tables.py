@@ -4,18 +4,16 @@
     share     planned ──receipt──▶ held ──▶ corrupt | lost ──▶ leaving ──deleted──▶ (row gone)
 
 A segment is written down before its first byte leaves, so a crash leaves rows that the sweeper finds, never shares
-that nobody knows. Times are Unix milliseconds. `VERSION` rises with every change; `_STEPS[v]` leads from v to v + 1.
+that nobody knows. Times are Unix milliseconds. `VERSION` rises with every change, and a step of `SCHEMA`
+leads to it.
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
-    Connection,
     Engine,
     ForeignKey,
     Index,
@@ -24,12 +22,10 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
-    inspect,
-    select,
     text,
 )
 
-from fieldstone.errors import EnvironmentProblem
+from fieldstone.services.storage.pool.upgrade import Schema, upgrade
 
 VERSION = 1
 _LOCK_ID = 0x4673_706F_6F6C_0001  # any constant: two gateways that start together must not both create
@@ -135,26 +131,9 @@ repair = Table(
     Index("ix_pool_repair_at", "at_ms"),
 )
 
-_STEPS: dict[int, Callable[[Connection], None]] = {}
+SCHEMA = Schema("the gateway's pool", metadata, state, VERSION, _LOCK_ID)
 
 
 def create_tables(engine: Engine) -> None:
-    """Create the tables or bring them up to date, in one transaction.
-
-    Raises EnvironmentProblem when they are of a newer version than this program.
-    """
-    with engine.begin() as connection:
-        if engine.dialect.name == "postgresql":
-            connection.execute(text("SELECT pg_advisory_xact_lock(:id)"), {"id": _LOCK_ID})
-        if not inspect(connection).has_table("pool_state"):
-            metadata.create_all(connection)
-            connection.execute(state.insert(), {"name": "schema", "value": VERSION})
-        found = int(connection.execute(select(state.c.value).where(state.c.name == "schema")).scalar_one())
-        if found > VERSION:
-            raise EnvironmentProblem(
-                f"the gateway's pool has schema {found}, newer than this program's {VERSION}; install the version of "
-                f"fieldstone that wrote it, or restore an older backup"
-            )
-        for version in range(found, VERSION):
-            _STEPS[version](connection)
-        connection.execute(state.update().where(state.c.name == "schema").values(value=VERSION))
+    """Create the tables or bring them up to date. Raises EnvironmentProblem for those of a newer program."""
+    upgrade(engine, SCHEMA)
