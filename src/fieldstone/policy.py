@@ -110,12 +110,21 @@ class ServicePolicy(_Section, frozen=True):
     """`share_ppm`: part of the bootstrap. `params`: overrides of the rule version's parameters by dotted key.
 
     `cell_target_rate`: verified units per second at which a cell's pool is whole (sensing: perfect stations).
+    `bond_per_unit`: tokens at risk for each unit of capacity that earns bootstrap (storage: TiB; 0: none is asked for);
+    `slash_ppm`: what of that bond a resolved case takes from a device that lost customers' data (`rewards.bonded`).
     """
 
     rule_version: Positive = 1
     share_ppm: Ppm = 1_000_000
     cell_target_rate: Positive = 1
+    bond_per_unit: Amount = "0"
+    slash_ppm: Ppm = 500_000
     params: dict[str, Any] = {}
+
+    @property
+    def bond_per_unit_base(self) -> int:
+        """Bond asked for one unit of capacity, in token base units."""
+        return parse_amount(self.bond_per_unit, TOKEN_DECIMALS)
 
 
 class MarketPolicy(_Section, frozen=True):
@@ -128,7 +137,8 @@ class MarketPolicy(_Section, frozen=True):
 
 
 class SettlementPolicy(_Section, frozen=True):
-    """Who co-signs and how long the public may object."""
+    """Who co-signs and how long the public may object. `bond_depth_blocks`: bonds are read so many blocks below the block
+    that ended an epoch, where the chain is not reorganised any more (the embedded chain never is)."""
 
     verifiers: tuple[Address, ...] = ()
     threshold: Positive = 1
@@ -137,6 +147,7 @@ class SettlementPolicy(_Section, frozen=True):
     claim_window_cap: Amount = "20000"
     dispute_bond: Amount = "100"
     dispute_deadline_s: Positive = 259_200
+    bond_depth_blocks: NotNegative = 0
     treasury: Address | None = None
 
 

@@ -167,8 +167,8 @@ class ContractsView:
         accuser, owner, key, evidence_hash, deadline, outcome = self.stake.read(self.port, "cases", number)
         if not outcome:
             raise UsageError(f"there is no case {number}")
-        names = [checksum_address(name) for name in (accuser, owner)]
-        return Case(number, *names, bytes(key), bytes(evidence_hash), int(deadline), Outcome(outcome))
+        accuser, owner = checksum_address(accuser), checksum_address(owner)
+        return Case(number, accuser, owner, bytes(key), bytes(evidence_hash), int(deadline), Outcome(outcome))
 
     def cases(self) -> list[Case]:
         """Return all cases, oldest first."""

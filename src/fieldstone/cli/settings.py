@@ -92,6 +92,14 @@ SETTINGS: dict[str, tuple[str, str]] = {
         "service units per s",
         "verified work at which a cell's pool is whole; for sensing the number of perfect stations a cell needs",
     ),
+    "services.bond_per_unit": (
+        "tokens per unit of capacity",
+        "what an operator puts at risk for each TiB that earns bootstrap; capacity without it earns sales only. 0: no bond",
+    ),
+    "services.slash_ppm": (
+        "ppm of the bond",
+        "of what was bonded for the data that a device lost, a case that the verifiers uphold takes so much",
+    ),
     "services.params": ("table", "overrides of single rule parameters by dotted key"),
     "market.prices_usd": ("$ per unit", 'product = "price", instead of the service\'s default'),
     "market.quote_valid_s": ("s", "how long a quoted price holds"),
@@ -107,6 +115,10 @@ SETTINGS: dict[str, tuple[str, str]] = {
     "settlement.claim_window_cap": ("tokens", "most that can be claimed in one window: bounds the loss by a bad root"),
     "settlement.dispute_bond": ("tokens", "posted by whoever objects, lost if the objection is wrong"),
     "settlement.dispute_deadline_s": ("s", "an objection without an answer by then cancels the root"),
+    "settlement.bond_depth_blocks": (
+        "blocks",
+        "bonds are read so far below an epoch's last block; as deep as the chain can reorganise, 0 for the embedded one",
+    ),
     "settlement.treasury": ("address", "receives take and dust; without one they wait in a pool"),
 }
 

@@ -20,6 +20,7 @@ class EntryKind(StrEnum):
     EQUIVOCATION = "equivocation"
     CORRECTION = "correction"
     EPOCH = "epoch"
+    BOND = "bond"
 
 
 class NewEntry(NamedTuple):

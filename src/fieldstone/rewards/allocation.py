@@ -5,6 +5,7 @@ Formula, per epoch (integers, floor, amounts in token base units, revenue in mic
     treasury    = revenue · 10¹⁸ // price − Σ paid + rounding dust
     bootstrap   = faded schedule (rewards.emission) → services by share_ppm → cells by need (rewards.need)
                   → inside a cell by work = quantity × quality_ppm; nothing to a device whose verdict is `rejected`;
+                  work that no bond covers takes no part where one is asked for (`rewards.bonded`);
                   for work that customers' own data made at most the take on what they paid for it (`rewards.sold`)
     corrections = make-good lines; negative ones become a debt that the operator's later earnings repay
 Reason: a customer's money decides first, so nobody earns by buying from himself; the bootstrap is the smaller the
@@ -41,6 +42,7 @@ import polars as pl
 
 from fieldstone.errors import Terminal
 from fieldstone.rewards.allocation_input import AllocationInput
+from fieldstone.rewards.bonded import reduce_work
 from fieldstone.rewards.bootstrap import make_offer, share_offer
 from fieldstone.rewards.factors import factors
 from fieldstone.rewards.held import month_of, settle_held, withhold
@@ -81,6 +83,7 @@ def allocate(inp: AllocationInput) -> Allocation:
     book.add_verdicts()
     book.add_revenue()
     book.add_idle_devices()
+    reduce_work(book.lines.values(), inp.bonded, inp.staked, inp.epoch_length_s)
     book.add_bootstrap()
     book.settle_held_pay()
     book.add_corrections()

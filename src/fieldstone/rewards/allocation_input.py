@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from fieldstone.policy import RewardPolicy, ServicePolicy
+from fieldstone.rewards.bonded import Bonded
 from fieldstone.rewards.sold import SOLD_INPUT_SCHEMA
+from fieldstone.services.bonding import Staked
 from fieldstone.services.contract import HoldBack
 
 
@@ -21,7 +23,7 @@ class AllocationInput:
     `corrections`: device, operator, amount_base (signed integer or its decimal text), cause. `pools` and
     `smoothed_revenue_micro_usd`: as the previous epoch left them. `previous`: cumulative balances. `treasury`: the
     address that receives take and dust; None keeps them in the pool `treasury`. `sold`: what of a verdict's quantity
-    customers' own data made (device, service, quantity).
+    customers' own data made (device, service, quantity). `bonded`: services that ask for a bond; `staked`: what is bonded.
     """
 
     epoch: int
@@ -39,4 +41,6 @@ class AllocationInput:
     treasury: str | None = None
     now_ms: int = 0  # the epoch's end
     hold_backs: Mapping[str, HoldBack] = field(default_factory=dict)  # service → rule (`rewards.held`)
+    bonded: Mapping[str, Bonded] = field(default_factory=dict)
+    staked: Staked = field(default_factory=dict)
     sold: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=SOLD_INPUT_SCHEMA))

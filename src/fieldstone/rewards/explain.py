@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
+from fieldstone.rewards.bonded import capacity_text
 from fieldstone.units import PPM, format_token, format_usd
 
 
@@ -139,9 +140,11 @@ def _bootstrap(row: Mapping[str, Any], factors: Mapping[str, Any]) -> Iterator[L
         "The cell has more devices than it needs; a less crowded one pays more." if crowded else "",
     )
     own = factors["row"]
+    yield from _bond(own)
     yield from _sold(own)
     yield _token(section, "bootstrap", *_own_part(cell, own, work))
-    if work and "shared_base" not in cell and row["quality_ppm"] < PPM:
+    is_plain = "shared_base" not in cell and "bond_unit" not in own
+    if work and is_plain and row["quality_ppm"] < PPM:
         yield _token(
             section,
             "bootstrap at full quality",
@@ -149,6 +152,25 @@ def _bootstrap(row: Mapping[str, Any], factors: Mapping[str, Any]) -> Iterator[L
             "what the same hours would have earned without lost quality, others unchanged",
             "Fix the reasons above.",
         )
+
+
+def _bond(own: Mapping[str, Any]) -> Iterator[Line]:
+    if "bond_unit" not in own:
+        return
+    covered, needed, unit = int(own["bond_covered_base"]), int(own["bond_needed_base"]), own["bond_unit"]
+    per_unit = int(own["bond_per_unit_base"])
+    amounts = f"{format_token(covered)} of {format_token(needed)} tokens"
+    yield Line(
+        "bootstrap",
+        "bond covers",
+        f"{capacity_text(covered, per_unit)} of {capacity_text(needed, per_unit)}",
+        unit,
+        f"{amounts}: the device's bond and its part of the operator's; what they do not cover earns sales only",
+        "" if covered == needed else "Bond more tokens with `fieldstone bond add`; they count from the next epoch on.",
+        covered,
+    )
+    if lost := int(own["bond_unbonded_work"]):
+        yield _count("bootstrap", "work without a bond", lost, "", "takes no part in the bootstrap")
 
 
 def _sold(own: Mapping[str, Any]) -> Iterator[Line]:

@@ -75,7 +75,7 @@ def _row(line: StatementLine, shared: str, cell: str, paid: str) -> str:
             f'{{"amount_base":"{amount}","cause":{_text(cause)}}}' for cause, amount in sorted(line.corrections)
         )
         row = (
-            f'"row":{{"bootstrap_cut_base":"{line.bootstrap_cut}","debt_repaid_base":"{line.repaid}",'
+            f'"row":{{{_bond(line)}"bootstrap_cut_base":"{line.bootstrap_cut}","debt_repaid_base":"{line.repaid}",'
             + (f'"forfeited_base":"{line.forfeited}",' if line.forfeited else "")
             + f'"held_back_base":"{line.held_back}",{_sold(line)}'
             + (f'"withheld_base":"{line.withheld}",' if line.withheld else "")
@@ -84,6 +84,16 @@ def _row(line: StatementLine, shared: str, cell: str, paid: str) -> str:
     else:
         causes, row = "", _UNTOUCHED
     return f'{shared}"cell":{cell},"corrections":[{causes}],"paid":{paid},{row}{line.work}"}}}}'
+
+
+def _bond(line: StatementLine) -> str:
+    if line.bond_rule is None:
+        return ""
+    return (
+        f'"bond_covered_base":"{line.bond_covered}","bond_needed_base":"{line.bond_needed}",'
+        f'"bond_per_unit_base":"{line.bond_rule.per_unit_base}",'
+        f'"bond_unbonded_work":"{line.unbonded_work}","bond_unit":{_text(line.bond_rule.terms.unit)},'
+    )
 
 
 def _sold(line: StatementLine) -> str:

@@ -7,6 +7,7 @@ would read more nicely, but polars hands its values out rounded to 28 digits, an
 
 Row by row an operator can recompute with a calculator (all divisions floor):
     work          = quantity · quality_ppm                       (0 when the verdict is `rejected`)
+                    where a bond is asked for (row.bond_…, `rewards.bonded`): × bond_covered // bond_needed
     bootstrap     = cell.pool_base · work // cell.work
                     in a cell where customers' own data made work (row.sold_work, in storage; `rewards.sold`):
                     cell.shared_base · work // cell.shared_work, but where that gives the sold part more than its cap
@@ -23,6 +24,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
+
+from fieldstone.rewards.bonded import Bonded
 
 AMOUNT = pl.String()  # base units as decimal text
 
@@ -72,11 +75,15 @@ class StatementLine:
     withheld: int = 0  # held back from a new device (`rewards.held`)
     forfeited: int = 0  # held pay of earlier epochs that it lost
     corrections: tuple[tuple[str, int], ...] = ()  # cause, signed base units
+    bond_rule: Bonded | None = None  # where a bond is asked for (`rewards.bonded`)
+    bond_needed: int = 0
+    bond_covered: int = 0
+    unbonded_work: int = 0  # work that no bond covers: not in `work`
 
     @property
     def special(self) -> bool:
         """Whether the row has factors that nearly every other row has not."""
-        return bool(self.sold_work or self.sold_unpaid or self.withheld or self.forfeited)
+        return bool(self.bond_rule or self.sold_work or self.sold_unpaid or self.withheld or self.forfeited)
 
     @property
     def total(self) -> int:
