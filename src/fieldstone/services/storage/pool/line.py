@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from fieldstone.services.storage.pool.intake import Intake
 from fieldstone.services.storage.pool.wire import Answer, Blocks, Connection, Sink, WireProblem
 
 CONNECT_S = 5.0
@@ -17,10 +18,11 @@ IDLE_CONNECTIONS = 8  # kept open per provider
 
 @dataclass(slots=True)
 class Line:
-    """All connections to one provider. `url` is its address without path."""
+    """All connections to one provider. `url` is its address without path; `intake` may be shared with other lines."""
 
     url: str
     tls: ssl.SSLContext | None = None
+    intake: Intake = field(default_factory=Intake)
     _idle: deque[Connection] = field(default_factory=deque)
     _busy: set[Connection] = field(default_factory=set)
 
@@ -73,7 +75,7 @@ class Line:
         try:
             async with asyncio.timeout(CONNECT_S):
                 _, connection = await loop.create_connection(
-                    Connection,
+                    lambda: Connection(self.intake),
                     parts.hostname or "",
                     port,
                     ssl=(self.tls or ssl.create_default_context()) if is_tls else None,

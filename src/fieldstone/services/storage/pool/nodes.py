@@ -25,6 +25,7 @@ from fieldstone.errors import Rejected, Retryable
 from fieldstone.identity.keys import Signer
 from fieldstone.services.storage import records
 from fieldstone.services.storage.pool.directory import Node
+from fieldstone.services.storage.pool.intake import Intake
 from fieldstone.services.storage.pool.line import Line
 from fieldstone.services.storage.pool.wire import Answer, Blocks, Sink, WireProblem
 
@@ -91,6 +92,7 @@ class Nodes:
         self._clock = clock
         self._tls = tls
         self._lines: dict[str, Line] = {}
+        self._intake = Intake()
         self._health: dict[str, Health] = {}
         self.gateway = key.public.device_id
         self._waiting: dict[str, asyncio.Event] = {}  # who wants to know of the next paid read, by node
@@ -165,7 +167,7 @@ class Nodes:
         return (await self._exchange(node, 0, "GET", "/v1/capacity")).body
 
     async def challenge(self, node: Node, body: bytes) -> bytes:
-        """Ask a live challenge (msgpack [seed, [[share, leaf index], …]]); return the node's signed ProofSet.
+        """Ask a live challenge (msgpack [seed, [[share, first byte of a chunk], …]]); return the node's signed ProofSet.
 
         Raises NodeProblem.
         """
@@ -219,6 +221,7 @@ class Nodes:
         for line in self._lines.values():
             line.close()
         self._lines.clear()
+        self._intake.close()
 
     def _order(
         self,
@@ -277,7 +280,7 @@ class Nodes:
     ) -> Answer:
         line = self._lines.get(node.url)
         if line is None:
-            line = self._lines[node.url] = Line(node.url, self._tls)
+            line = self._lines[node.url] = Line(node.url, self._tls, self._intake)
         limit_s = time_limit_s(size_bytes)
         began = time.monotonic()
         try:

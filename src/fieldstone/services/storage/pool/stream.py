@@ -82,7 +82,8 @@ class Feed:
         self._stream = stream
         self._resume: Callable[[], None] | None = None
         self._paused_s = 0.0
-        self._room = stream.room(self)
+        self._at = 0  # in the block that is coming
+        self._rows = stream.blocks(self.number)
 
     def range(self) -> tuple[int, int]:
         """Return which bytes of the share are wanted."""
@@ -96,40 +97,54 @@ class Feed:
 
     def buffer(self) -> memoryview:
         """See wire.Sink."""
-        if not self._room:  # the ring may have moved on since
-            self._room = self._stream.room(self)
-        return self._room
+        stream = self._stream
+        if self.stripe >= stream.limit:
+            return memoryview(b"")
+        return stream.block(self.number, self.stripe)[self._at :]
 
     def buffers(self) -> list[memoryview]:
         """See wire.Sink."""
-        stop = min(self._stream.limit, self.stripe + _MOST_BLOCKS)
-        return [self._room, *(self._stream.block(self.number, stripe) for stripe in range(self.stripe + 1, stop))]
+        stream = self._stream
+        stop = min(stream.limit, self.stripe + _MOST_BLOCKS)
+        full = min(stop, stream.layout.full_stripes)
+        row = (self.stripe - stream.first) % stream.rows
+        count = max(full - self.stripe, 0)
+        found = self._rows[row : row + count]
+        if len(found) < count:  # on from the beginning of the ring
+            found += self._rows[: count - len(found)]
+        found += [stream.block(self.number, stripe) for stripe in range(max(full, self.stripe), stop)]
+        if self._at and found:
+            found[0] = found[0][self._at :]
+        return found
 
     def advance(self, count: int) -> None:
         """See wire.Sink."""
-        while count >= len(self._room) > 0:
-            count -= len(self._room)
+        layout, before = self._stream.layout, self.stripe
+        self._at += count
+        while self.stripe < self._stream.last:
+            size = layout.block_bytes if self.stripe < layout.full_stripes else layout.last_block_bytes
+            if self._at < size:
+                break
+            self._at -= size
             self.stripe += 1
-            self._room = self._stream.room(self)
-            self._stream.arrived(self)
-        self._room = self._room[count:]
+        self._stream.arrived(self, before)
 
     def wait(self, resume: Callable[[], None]) -> bool:
         """See wire.Sink."""
         if self.stripe >= self._stream.last:
             return False
-        self._resume, self._paused_s = resume, self._stream.time()
+        if self._resume is None:
+            self._paused_s = self._stream.time()
+        self._resume = resume
         return True
 
     def go_on(self) -> None:
         """Take more, if there is room now."""
-        if self._resume is not None:
-            self._room = self._stream.room(self)
-            if self._room:
-                resume, self._resume = self._resume, None
-                self.moved_s = self._stream.time()
-                self.waited_s += self.moved_s - self._paused_s
-                resume()
+        if self._resume is not None and self.stripe < self._stream.limit:
+            resume, self._resume = self._resume, None
+            self.moved_s = self._stream.time()
+            self.waited_s += self.moved_s - self._paused_s
+            resume()
 
 
 class Stream:
@@ -187,11 +202,10 @@ class Stream:
             room = self._parity[number] = memoryview(np.empty(self.rows * layout.block_bytes, np.uint8))  # type: ignore[arg-type]
         return room[row * layout.block_bytes : row * layout.block_bytes + size]
 
-    def room(self, feed: Feed) -> memoryview:
-        """Return where the next bytes of a feed go; empty while the ring is full, or at the end."""
-        if feed.stripe >= self.limit:
-            return memoryview(b"")
-        return self.block(feed.number, feed.stripe)
+    def blocks(self, number: int) -> list[memoryview]:
+        """Return the places of a share's full blocks in the ring, one per row."""
+        rows = min(self.rows, max(self.layout.full_stripes - self.first, 0))
+        return [self.block(number, self.first + row) for row in range(rows)]
 
     def sealed(self, start: int, end: int) -> memoryview:
         """Return the segment's bytes `start` … `end` of ready stripes: in place, or put together at the ring's seam."""
@@ -204,13 +218,14 @@ class Stream:
 
     # ---- waiting ----
 
-    def arrived(self, feed: Feed) -> None:
-        """Note that a feed has brought one more stripe."""
+    def arrived(self, feed: Feed, before: int) -> None:
+        """Note that a feed has brought something: the stripes from `before` to the one that is coming."""
         feed.moved_s = self.time()
-        place = feed.stripe - 1 - self.first
-        self._arrived[place] += 1
-        if self._waiter is not None and feed.stripe - 1 == self._waiter[0] and self._arrived[place] >= self.layout.k:
-            self._wake()
+        for stripe in range(before, feed.stripe):
+            self._arrived[stripe - self.first] += 1
+            whole = self._arrived[stripe - self.first] >= self.layout.k
+            if whole and self._waiter is not None and stripe == self._waiter[0]:
+                self._wake()
 
     async def ready(self, stripe: int) -> bool:
         """Wait until a stripe and all before it are complete; False when too few shares are left."""

@@ -11,17 +11,16 @@ import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol, cast
 
 from fieldstone.errors import Retryable
+from fieldstone.services.storage.pool.intake import WAKE_BYTES, Intake, wake_at
 
 _HEAD_BYTES = 16_384
 _SMALL_BODY_BYTES = 65_536
 _WRITE_HIGH_BYTES = 1_048_576
 _LONG_BODY_BYTES = 262_144
-_WAKE_BYTES = 262_144
 
 Blocks = AsyncIterator[Sequence[memoryview]]
 
@@ -63,10 +62,11 @@ class Answer:
 
 
 class Connection(asyncio.BufferedProtocol):
-    """One connection. `exchange` sends a request and waits for its answer."""
+    """One connection. `exchange` sends a request and waits for its answer. `intake` takes long ones in."""
 
-    def __init__(self) -> None:
+    def __init__(self, intake: Intake | None = None) -> None:
         self._loop = asyncio.get_running_loop()
+        self._intake = intake
         self._transport: asyncio.Transport | None = None
         self._head = bytearray(_HEAD_BYTES)
         self._head_view = memoryview(self._head)
@@ -77,7 +77,7 @@ class Connection(asyncio.BufferedProtocol):
         self._sink: Sink | None = None
         self._into_sink = False
         self._socket: socket.socket | None = None  # for long bodies: read past the transport
-        self._is_reading = False
+        self._is_pulling = self._has_ended = False
         self._small = bytearray()
         self._is_chunked = False
         self._keep = True
@@ -109,13 +109,15 @@ class Connection(asyncio.BufferedProtocol):
             self._fill(nbytes)
         else:
             self._gather(self._head_view[:nbytes])
+        if self._into_sink and self._left >= _LONG_BODY_BYTES and self._can_pull():
+            self._pull()
 
     def eof_received(self) -> bool:
         return False
 
     def connection_lost(self, error: Exception | None) -> None:
         self._keep = False
-        self._stop_reading()
+        self._stop_pulling()
         if self._socket is not None:
             self._socket.close()
             self._socket = None
@@ -146,7 +148,7 @@ class Connection(asyncio.BufferedProtocol):
     def abort(self) -> None:
         """Break the connection off now: nothing is written to a sink any more."""
         self._keep = False
-        self._stop_reading()
+        self._stop_pulling()
         if self._transport is not None:
             self._transport.abort()
 
@@ -248,79 +250,81 @@ class Connection(asyncio.BufferedProtocol):
             self._finish()
         elif not len(self._sink.buffer()):
             self._pause()
-        elif self._left >= _LONG_BODY_BYTES and not self._is_reading and self._can_read_past():
-            self._transport.pause_reading()
-            self._start_reading()
 
     def _pause(self) -> None:
         assert self._sink is not None and self._transport is not None
-        if not self._sink.wait(self._resume):
-            self._fail("protocol", f"sent {self._left} bytes more than were asked for")
-        elif self._is_reading:
-            self._stop_reading()
-        else:
+        if self._sink.wait(self._resume):
             self._transport.pause_reading()
+        else:
+            self._fail("protocol", f"sent {self._left} bytes more than were asked for")
 
     def _resume(self) -> None:
-        if self._transport is None or self._transport.is_closing() or self._answer is None:
-            return
-        if self._socket is not None and self._left and self._can_read_past():
-            self._start_reading()
-        else:
+        if self._is_pulling:
+            self._pull()
+        elif self._transport is not None and not self._transport.is_closing() and self._answer is not None:
             self._transport.resume_reading()
 
-    # ---- long bodies: several blocks a system call, and one wake-up for many packets ----
+    # ---- long bodies: many blocks a system call, and one wake-up for many packets ----
 
-    def _can_read_past(self) -> bool:
-        """Open a second descriptor of the socket, unless TLS stands between."""
-        if self._socket is None and self._transport is not None and not self._transport.get_extra_info("sslcontext"):
-            self._socket = socket.socket(fileno=os.dup(self._transport.get_extra_info("socket").fileno()))
-        return self._socket is not None
+    def _can_pull(self) -> bool:
+        """Have a second descriptor of the socket watched, and the loop leave it alone; not where TLS stands between."""
+        transport = self._transport
+        if self._intake is None or not self.is_free or transport is None or transport.get_extra_info("sslcontext"):
+            return False
+        if self._socket is None:
+            self._socket = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
+        self._has_ended = False
+        self._is_pulling = self._intake.add(self._socket, self._left, self._readable)
+        if self._is_pulling:
+            transport.pause_reading()
+        return self._is_pulling
 
-    def _start_reading(self) -> None:
-        assert self._socket is not None
-        self._is_reading = True
-        self._wake_at(min(self._left, _WAKE_BYTES))
-        self._loop.add_reader(self._socket.fileno(), self._readable)
+    def _stop_pulling(self) -> None:
+        if self._is_pulling and self._intake is not None and self._socket is not None:
+            self._is_pulling = False
+            self._intake.remove(self._socket)
 
-    def _stop_reading(self) -> None:
-        if self._is_reading:
-            assert self._socket is not None
-            self._is_reading = False
-            self._loop.remove_reader(self._socket.fileno())
-            self._wake_at(1)
+    def _readable(self, has_ended: bool) -> None:
+        self._has_ended |= has_ended
+        self._pull()
 
-    def _wake_at(self, count: int) -> None:
-        assert self._socket is not None
-        with suppress(OSError):  # only a hint
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, count)
+    def _pull(self) -> None:
+        """Take what has come, as far as the sink has room."""
+        while self._is_pulling and self._sink is not None and self._socket is not None:
+            rooms, count = self._rooms(self._sink)
+            if not count:
+                if not self._sink.wait(self._pull):
+                    self._fail("protocol", f"sent {self._left} bytes more than were asked for")
+                return
+            try:
+                taken = self._socket.recvmsg_into(rooms)[0]
+            except BlockingIOError:
+                return
+            except OSError as error:
+                return self._fail("broken", f"the connection broke off: {error}")
+            if taken == 0:
+                return self._fail("broken", "the connection broke off: closed")
+            self._sink.advance(taken)
+            self._left -= taken
+            if self._left == 0:
+                self._stop_pulling()
+                assert self._transport is not None
+                self._transport.resume_reading()
+                return self._finish()
+            if self._left < WAKE_BYTES:
+                wake_at(self._socket, self._left)
+            if taken < count and not self._has_ended:  # more will wake us
+                return
 
-    def _readable(self) -> None:
-        assert self._sink is not None and self._socket is not None and self._transport is not None
-        rooms, left = self._sink.buffers(), self._left
+    def _rooms(self, sink: Sink) -> tuple[list[memoryview], int]:
+        """Return the sink's room for what is left, and how much it is."""
+        rooms, count = sink.buffers(), 0
         for place, room in enumerate(rooms):
-            left -= len(room)
-            if left <= 0:
-                rooms[place:] = [room[: len(room) + left]]
-                break
-        try:
-            count = self._socket.recvmsg_into(rooms)[0]
-        except BlockingIOError:
-            return
-        except OSError as error:
-            return self._fail("broken", f"the connection broke off: {error}")
-        if count == 0:
-            return self._fail("broken", "the connection broke off: closed")
-        self._sink.advance(count)
-        self._left -= count
-        if self._left == 0:
-            self._stop_reading()
-            self._transport.resume_reading()
-            self._finish()
-        elif not len(self._sink.buffer()):
-            self._pause()
-        elif self._left < _WAKE_BYTES:
-            self._wake_at(self._left)
+            count += len(room)
+            if count >= self._left:
+                rooms[place:] = [room[: len(room) + self._left - count]]
+                return rooms, self._left
+        return rooms, count
 
     def _gather(self, part: memoryview) -> None:
         self._small += part
