@@ -6,28 +6,37 @@ one number cannot both win. Nothing lasting changes before the fsync returned.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from functools import partial
+from itertools import repeat
 
 from fieldstone.errors import Rejected
-from fieldstone.identity.keys import verify
+from fieldstone.identity.keys import verify, verify_many
 from fieldstone.identity.report import decode
 from fieldstone.intake import glance
-from fieldstone.intake.door import Checked, Door
-from fieldstone.intake.outcome import Outcome, accepted, from_rejection, refused
+from fieldstone.intake.checked import Checked, Run
+from fieldstone.intake.door import Door
+from fieldstone.intake.outcome import AcceptedRun, Outcome, accepted, from_rejection, refused
 from fieldstone.journal.entries import EntryKind, NewEntry
 from fieldstone.journal.receipts import SignedCommit
 
 _WORTH_A_HAND_OFF = 64  # signatures: ~5 ms of work, a hundred times what a hand-off costs
+_PIECE = 100  # signatures that one thread takes at a time
+_make_entry: Callable[[tuple[EntryKind, str, bytes]], NewEntry] = partial(tuple.__new__, NewEntry)  # half of a call
 
 
 class ReportBatch:
-    """The `Work` of a batch. Afterwards every message has its `outcome`, or None: then its seq was taken meanwhile."""
+    """The `Work` of a batch. Afterwards every message has its `outcome`, or None: then its seq was taken meanwhile.
+
+    A run has its `outcomes` instead, unless it was split: then its parts have theirs.
+    """
 
     def __init__(
         self,
         door: Door,
-        messages: Sequence[Checked],
+        messages: Sequence[Checked | Run],
         helpers: Executor | None,
         workers: int,
         before: Callable[[], None],
@@ -42,33 +51,15 @@ class ReportBatch:
         """Check signatures and what hangs on them, take sequence numbers, and return the entries."""
         self._before()
         self._verify()
-        door = self._door
-        tentative = door.tentative
-        by_kid = door.registry.by_kid
-        report = EntryKind.REPORT
         entries: list[NewEntry] = []
         for message in self._messages:
-            if message.outcome is not None:
-                continue
-            head = message.head
-            if head is None:
-                message.outcome = self._read_fully(message, received_ms)
-                head = message.head
-                if head is None or message.outcome is not None:
-                    continue
-            device = message.device
-            if by_kid(message.kid) is not device and not self._still_speaks(message):
-                message.outcome = refused("DEVICE_REVOKED", "the key was replaced or revoked", device.device)
-                continue
-            name = device.device
-            seq = head.seq
-            if seq <= tentative.get(name, message.slot.mark.last_seq):
-                continue  # a repeat, a late message or a lie: judged when the winner is durable
-            tentative[name] = seq
-            if message.is_new_shape:
-                door.learn(message)
-            message.index = len(entries)
-            entries.append(NewEntry(report, name, message.message))
+            if type(message) is Checked:
+                self._take(message, received_ms, entries)
+            elif type(message) is Run and not self._take_run(message, entries):
+                for part in message.split():
+                    if part.outcome is not None:
+                        self._door.give_back(part.slot)
+                    self._take(part, received_ms, entries)
         return entries
 
     def finish(self, signed: SignedCommit | None, offset: int) -> None:
@@ -78,34 +69,93 @@ class ReportBatch:
         if signed is None:
             return
         commit = signed.commit
-        first, digests = commit.first, commit.digests
         with door.marks.lock:
             for message in self._messages:
-                if message.index >= 0 and message.head is not None:
-                    index = offset + message.index
-                    message.slot.mark.accept(message.head.seq, first + index, digests[index])
-                    message.outcome = accepted(signed, index)
+                if type(message) is Run:
+                    if message.parts is None:
+                        self._finish_run(message, signed, offset)
+                        continue
+                    parts: Sequence[Checked] = message.parts
+                else:
+                    parts = (message,)  # type: ignore[assignment]
+                for part in parts:
+                    if part.index >= 0 and part.head is not None:
+                        index = offset + part.index
+                        part.slot.mark.accept(part.head.seq, commit.first + index, commit.digests[index])
+                        part.outcome = accepted(signed, index)
             door.marks.position = commit.last
 
     def abandon(self) -> None:
         """The commit failed: no sequence number was used up."""
         self._door.tentative.clear()
 
+    def _take(self, message: Checked, received_ms: int, entries: list[NewEntry]) -> None:
+        """Take a message's sequence number and add its entry, or set the outcome, or leave it to be judged."""
+        if message.outcome is not None:
+            return
+        door = self._door
+        head = message.head
+        if head is None:
+            message.outcome = self._read_fully(message, received_ms)
+            head = message.head
+            if head is None or message.outcome is not None:
+                return
+        device = message.device
+        name = device.device
+        if door.registry.by_kid(message.kid) is not device and not self._still_speaks(message):
+            message.outcome = refused("DEVICE_REVOKED", "the key was replaced or revoked", name)
+            return
+        if head.seq <= door.tentative.get(name, message.slot.mark.last_seq):
+            return  # a repeat, a late message or a lie: judged when the winner is durable
+        door.tentative[name] = head.seq
+        if message.is_new_shape:
+            door.learn(message)
+        message.index = len(entries)
+        entries.append(NewEntry(EntryKind.REPORT, name, message.message))
+
+    def _take_run(self, run: Run, entries: list[NewEntry]) -> bool:
+        """Take all the numbers of a run and add its entries; False when its messages have to be looked at one by one."""
+        door = self._door
+        name = run.device.device
+        seqs = run.columns.seqs
+        if (
+            not all(run.verdicts)
+            or door.registry.by_kid(run.kid) is not run.device
+            or seqs[0] <= door.tentative.get(name, run.slot.mark.last_seq)
+        ):
+            return False
+        door.tentative[name] = seqs[-1]
+        run.index = len(entries)
+        entries.extend(map(_make_entry, zip(repeat(EntryKind.REPORT), repeat(name), run.columns.messages)))
+        return True
+
+    def _finish_run(self, run: Run, signed: SignedCommit, offset: int) -> None:
+        index = offset + run.index
+        commit = signed.commit
+        run.slot.mark.accept_run(run.columns.seqs, commit.first + index, commit.digests[index : index + len(run)])
+        run.outcomes = AcceptedRun(signed, index, len(run))
+
     def _verify(self) -> None:
-        messages = [message for message in self._messages if not message.verified]
-        if self._helpers is None or len(messages) < 2 * _WORTH_A_HAND_OFF:
-            verify_all(messages)
+        singles = [message for message in self._messages if type(message) is Checked and not message.verified]
+        pieces: deque[Callable[[], None]] = deque()
+        for at in range(0, len(singles), _PIECE):
+            pieces.append(partial(verify_all, singles[at : at + _PIECE]))
+        total = len(singles)
+        for run in self._messages:
+            if type(run) is Run:
+                total += len(run)
+                for at in range(0, len(run), _PIECE):
+                    pieces.append(partial(verify_run, run, at, at + _PIECE))
+        if self._helpers is None or total < 2 * _WORTH_A_HAND_OFF:
+            _work_off(pieces)
         else:
-            share = max(_WORTH_A_HAND_OFF, -(-len(messages) // self._workers))
-            futures = [
-                self._helpers.submit(verify_all, messages[start : start + share])
-                for start in range(share, len(messages), share)
-            ]
-            verify_all(messages[:share])
-            for future in futures:
-                future.result()
+            hands = min(self._workers, total // _WORTH_A_HAND_OFF, len(pieces))
+            helpers = [self._helpers.submit(_work_off, pieces) for _ in range(hands - 1)]
+            _work_off(pieces)
+            for helper in helpers:
+                helper.result()
         for message in self._messages:
-            if message.outcome is not None:
+            if type(message) is Checked and message.outcome is not None:
                 self._door.give_back(message.slot)
 
     def _read_fully(self, message: Checked, now_ms: int) -> Outcome | None:
@@ -134,3 +184,18 @@ def verify_all(messages: Sequence[Checked]) -> None:
         message.verified = True
         if not verify(message.device.public, message.signed, message.signature):
             message.outcome = refused("BAD_SIGNATURE", "", message.device.device)
+
+
+def verify_run(run: Run, start: int, end: int) -> None:
+    """Check the signatures of the messages `start` … `end` − 1 of a run."""
+    columns = run.columns
+    run.verdicts[start:end] = verify_many(run.device.public, run.signed[start:end], columns.signatures[start:end])
+
+
+def _work_off(pieces: deque[Callable[[], None]]) -> None:
+    while True:
+        try:
+            piece = pieces.popleft()
+        except IndexError:
+            return
+        piece()

@@ -15,7 +15,7 @@ import msgspec
 from fieldstone.errors import Retryable
 from fieldstone.identity import cose
 from fieldstone.intake import glance
-from fieldstone.intake.door import Checked
+from fieldstone.intake.checked import Checked
 from fieldstone.intake.outcome import Outcome, refused
 from fieldstone.journal.entries import Entry, EntryKind, NewEntry
 

@@ -17,76 +17,20 @@ from collections.abc import Iterator
 
 from fieldstone.errors import Rejected
 from fieldstone.identity import cose
-from fieldstone.identity.registry import Device, Registry
+from fieldstone.identity.registry import Registry
 from fieldstone.identity.report import KindTable, Limits
 from fieldstone.intake import glance
 from fieldstone.intake.budget import Bucket
-from fieldstone.intake.marks import Mark, Marks
+from fieldstone.intake.checked import Checked, Run, Slot
+from fieldstone.intake.marks import Marks, start_of
 from fieldstone.intake.outcome import Outcome, from_rejection, refused
-from fieldstone.intake.shape import Shape, learn
+from fieldstone.intake.shape import learn
 from fieldstone.policy import Policy
 
 MAX_MESSAGES = 10_000
 _TO_BE_SIGNED = b"\x84\x6aSignature1"
 _BURST_MINUTES = 2
-_MOST_LESSONS = 8  # a pattern takes about half a millisecond to make
-
-
-class Slot:
-    """What the door remembers of a device, found by the protected header that it sends with every message."""
-
-    __slots__ = ("bucket", "device", "kid", "lessons", "mark", "prefix", "shape")
-
-    def __init__(self, device: Device, kid: bytes, mark: Mark, bucket: Bucket, prefix: bytes) -> None:
-        self.device = device
-        self.kid = kid
-        self.mark = mark
-        self.bucket = bucket
-        self.prefix = prefix  # start of the signed bytes, up to the payload
-        self.shape: Shape | None = None  # the form of its reports
-        self.lessons = _MOST_LESSONS  # how often it may still change that form
-
-
-class Checked:
-    """A message that passed the door. `head` is None when the full decoder has to read the payload."""
-
-    __slots__ = (
-        "device",
-        "head",
-        "index",
-        "is_new_shape",
-        "kid",
-        "message",
-        "outcome",
-        "payload",
-        "signature",
-        "signed",
-        "slot",
-        "verified",
-    )
-
-    def __init__(
-        self,
-        slot: Slot,
-        kid: bytes,
-        message: bytes,
-        payload: bytes,
-        signed: bytes,
-        signature: bytes,
-        head: glance.Head | None,
-    ) -> None:
-        self.slot = slot
-        self.device = slot.device
-        self.kid = kid
-        self.message = message
-        self.payload = payload
-        self.signed = signed  # what the signature covers
-        self.signature = signature
-        self.head = head
-        self.index = -1
-        self.verified = False
-        self.is_new_shape = False
-        self.outcome: Outcome | None = None
+_SHORTEST_RUN = 5  # messages; for fewer the columns cost more than they save
 
 
 class Door:
@@ -141,6 +85,35 @@ class Door:
             offset = parts.end
         return fates
 
+    def check_run(self, body: bytes, now_ms: int) -> Run | None:
+        """Check a body that is the usual sequence as a whole: one device's reports in its usual form, numbers rising.
+
+        None when it is anything else or any of it might be refused: then `check_body` looks at each message, and gives
+        the reasons. What passes here would pass there.
+        """
+        length = body[2] - 0x40 if len(body) > 2 else 0
+        if not 0 < length < 24:
+            return None
+        protected = body[3 : 3 + length]
+        slot = self._by_protected.get(protected)
+        if slot is None or slot.shape is None or self.registry.by_kid(slot.kid) is not slot.device:
+            return None
+        columns = slot.shape.columns(body, protected)
+        if columns is None or not _SHORTEST_RUN <= len(columns.messages) <= MAX_MESSAGES:
+            return None
+        count = len(columns.messages)
+        bucket = slot.bucket
+        if (
+            (bucket.tokens - count < self._low and bucket.level(now_ms, self._rate_per_ms, self._capacity) < count)
+            or columns.seqs[0] <= slot.mark.last_seq
+            or max(map(len, columns.messages)) > self._max_report_bytes
+            or max(columns.ends_ms) > now_ms + self._future_ms
+            or min(columns.ends_ms) < now_ms - self._stale_ms
+        ):
+            return None
+        bucket.tokens -= count
+        return Run(slot, columns)
+
     def check_times(self, start_ms: int, end_ms: int, now_ms: int) -> tuple[str, str] | None:
         """Return (code, detail) when a span lies outside the acceptance window around `now_ms`, else None."""
         if end_ms > now_ms + self._future_ms:
@@ -153,7 +126,7 @@ class Door:
         """Return the refusal of a message whose very bytes were accepted before; None when they are not remembered."""
         with self.marks.lock:
             found = slot.mark.find(seq)
-        if found is None or found[1] != int.from_bytes(hashlib.sha256(message).digest()[:8], "big"):
+        if found is None or found[1] != start_of(hashlib.sha256(message).digest()):
             return None
         return refused("REPLAYED", f"seq {seq} is durable with these very bytes", slot.device.device, found[0])
 
@@ -164,9 +137,9 @@ class Door:
             slot.lessons -= 1
             slot.shape = learn(message.payload, self.limits)
 
-    def give_back(self, slot: Slot) -> None:
-        """Return a message's worth to a device's budget: it was not that device that sent it."""
-        slot.bucket.tokens += 1
+    def give_back(self, slot: Slot, count: int = 1) -> None:
+        """Return what messages took from a device's budget: it was not that device that sent them."""
+        slot.bucket.tokens += count
 
     def _check_odd(self, rest: bytes, now_ms: int, *, sequence: bool, room: int) -> Iterator[Checked | Outcome]:
         """Go on message by message where the glance gave up: slower, and with a reason for each refusal."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
 
 import cbor2
@@ -25,7 +25,7 @@ from starlette.routing import Route
 
 from fieldstone.errors import FieldstoneError, Rejected
 from fieldstone.identity.entries import MAX_BODY_BYTES as MAX_REGISTRY_BYTES
-from fieldstone.intake.outcome import Accepted, Outcome, Refused, outcome_json
+from fieldstone.intake.outcome import Accepted, AcceptedRun, Outcome, Refused, outcome_json
 from fieldstone.intake.pipeline import Intake
 from fieldstone.reasons import Reason, reason
 
@@ -122,7 +122,7 @@ def start_reports(
             reply(refusal(refused.reason, refused.detail, accept))
             return
 
-    def done(result: list[Outcome] | Rejected) -> None:
+    def done(result: Sequence[Outcome] | Rejected) -> None:
         try:
             if isinstance(result, Rejected):
                 answer = refusal(result.reason, result.detail, accept)
@@ -178,7 +178,10 @@ def _single_answer(outcome: Outcome, accept: str) -> Answer:
     return Answer(status, JSON, outcome_json(outcome), _RETRY_AFTER_S.get(status, ""))
 
 
-def _sequence_answer(outcomes: list[Outcome], accept: str) -> Answer:
+def _sequence_answer(outcomes: Sequence[Outcome], accept: str) -> Answer:
+    if type(outcomes) is AcceptedRun and CBOR not in accept:
+        results = outcomes.signed.answers_json(outcomes.first, outcomes.size)
+        return Answer(200, JSON, b'{"accepted":%d,"refused":0,"results":[%b]}' % (outcomes.size, results))
     accepted = sum([outcome.reason is None for outcome in outcomes])
     refused = len(outcomes) - accepted
     status = 207 if refused else 200

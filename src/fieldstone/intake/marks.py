@@ -7,10 +7,11 @@ it only after it became durable, so a failed commit burns no sequence number.
 from __future__ import annotations
 
 import hashlib
+import sys
 import threading
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -20,6 +21,7 @@ from fieldstone.intake.glance import seq_of
 from fieldstone.journal import Entry, EntryKind, Journal
 
 CHECKPOINT = "intake-marks-1"
+_WORDS = 4  # words of 8 bytes in a SHA-256
 REMEMBERED = 1_024  # accepted reports per device, at least (20 bytes each)
 
 
@@ -39,12 +41,21 @@ class Mark:
         self.last_seq = seq
         self._seqs.append(seq)
         self._positions.append(position)
-        self._digests.append(int.from_bytes(digest[:8], "big"))
+        self._digests.append(start_of(digest))
         if len(self._seqs) > 2 * REMEMBERED:
             del self._seqs[:REMEMBERED], self._positions[:REMEMBERED], self._digests[:REMEMBERED]
 
+    def accept_run(self, seqs: Sequence[int], position: int, digests: Sequence[bytes]) -> None:
+        """Note durable reports with rising numbers at `position` and after it; as if each were given to `accept`."""
+        self.last_seq = seqs[-1]
+        self._seqs.extend(seqs)
+        self._positions.extend(range(position, position + len(seqs)))
+        self._digests.extend(array("Q", b"".join(digests))[::_WORDS])
+        if len(self._seqs) > 2 * REMEMBERED:
+            del self._seqs[:-REMEMBERED], self._positions[:-REMEMBERED], self._digests[:-REMEMBERED]
+
     def find(self, seq: int) -> tuple[int, int] | None:
-        """Return (position, start of the digest) of the accepted report `seq`; None when it is not remembered."""
+        """Return (position, `start_of` the digest) of the accepted report `seq`; None when it is not remembered."""
         place = bisect_left(self._seqs, seq)
         if place < len(self._seqs) and self._seqs[place] == seq:
             return self._positions[place], self._digests[place]
@@ -111,6 +122,11 @@ class Marks:
         marks.take(journal.read(marks.position + 1))
         marks.position = journal.head
         return marks
+
+
+def start_of(digest: bytes) -> int:
+    """Return the part of a digest that is remembered: its first 8 bytes, in this machine's order."""
+    return int.from_bytes(digest[:8], sys.byteorder)
 
 
 def _seq(message: bytes, position: int) -> int:

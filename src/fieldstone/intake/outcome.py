@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Literal, overload
 
 import msgspec
 
@@ -65,6 +66,30 @@ class Outcome:
             return Accepted(receipt.position, receipt)
         assert self.reason is not None
         return Refused(False, self.reason.code, self.reason.remedy, self.detail, self.position)
+
+
+class AcceptedRun(Sequence[Outcome]):
+    """The outcomes of a sequence that was accepted whole: `size` entries of a signed commit from `first` (from 0) on."""
+
+    __slots__ = ("first", "signed", "size")
+
+    def __init__(self, signed: SignedCommit, first: int, size: int) -> None:
+        self.signed = signed
+        self.first = first
+        self.size = size
+
+    def __len__(self) -> int:
+        return self.size
+
+    @overload
+    def __getitem__(self, place: int) -> Outcome: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Outcome]: ...
+    def __getitem__(self, place: int | slice) -> Outcome | list[Outcome]:
+        entries = range(self.first, self.first + self.size)
+        if isinstance(place, slice):
+            return [accepted(self.signed, index) for index in entries[place]]
+        return accepted(self.signed, entries[place])
 
 
 def outcome_json(outcome: Outcome) -> bytes:

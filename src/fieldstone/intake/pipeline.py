@@ -17,8 +17,9 @@ from fieldstone.identity.registry import Device, Registry
 from fieldstone.identity.report import KindTable
 from fieldstone.intake.batch import ReportBatch, verify_all
 from fieldstone.intake.budget import Budget
+from fieldstone.intake.checked import Checked, Run
 from fieldstone.intake.conflict import Conflicts
-from fieldstone.intake.door import Checked, Door
+from fieldstone.intake.door import Door
 from fieldstone.intake.enrolment import RegistryWork
 from fieldstone.intake.marks import Marks
 from fieldstone.intake.metrics import IntakeMetrics
@@ -36,16 +37,22 @@ _VERIFY_AT_ONCE = 32  # small requests, about 3 ms; one after the other, so that
 _CHECKPOINT_EVERY = 60  # calls of the commit thread's housekeeping, about a second each
 
 
-Done = Callable[["list[Outcome] | Rejected"], None]
+Done = Callable[["Sequence[Outcome] | Rejected"], None]
 """Called once, in the event loop, with every message's outcome or with the refusal of the whole body."""
 
 
 class _Request:
-    __slots__ = ("address", "checked", "done", "fates")
+    """A body on its way: either a `run`, or `fates`, of which `checked` are those that passed the door."""
 
-    def __init__(self, fates: list[Checked | Outcome], checked: list[Checked], address: str, done: Done) -> None:
+    __slots__ = ("address", "checked", "done", "fates", "run", "size")
+
+    def __init__(
+        self, fates: Sequence[Checked | Outcome], checked: Sequence[Checked], run: Run | None, address: str, done: Done
+    ) -> None:
         self.fates = fates
         self.checked = checked
+        self.run = run
+        self.size = len(checked) if run is None else len(run)
         self.address = address
         self.done = done
 
@@ -130,13 +137,13 @@ class Intake:
         """
         future: asyncio.Future[list[Outcome]] = asyncio.get_running_loop().create_future()
 
-        def done(result: list[Outcome] | Rejected) -> None:
+        def done(result: Sequence[Outcome] | Rejected) -> None:
             if future.done():
                 return  # the sender hung up; what is durable stays durable
             if isinstance(result, Rejected):
                 future.set_exception(result)
             else:
-                future.set_result(result)
+                future.set_result(list(result))
 
         self.start(body, address=address, sequence=sequence, done=done)
         return await future
@@ -152,16 +159,19 @@ class Intake:
         except Rejected as rejection:
             done(rejection)
             return
-        fates = self.door.check_body(body, now_ms, sequence=sequence)
-        checked = [fate for fate in fates if type(fate) is Checked]
-        request = _Request(fates, checked, address, done)
-        if not checked:
+        run = self.door.check_run(body, now_ms) if sequence else None
+        if run is not None:
+            request = _Request((), (), run, address, done)
+        else:
+            fates = self.door.check_body(body, now_ms, sequence=sequence)
+            request = _Request(fates, [fate for fate in fates if type(fate) is Checked], None, address, done)
+        if not request.size:
             self._finish(request, None)
-        elif self._waiting_messages + len(checked) > self._max_waiting and self._waiting_messages:
+        elif self._waiting_messages + request.size > self._max_waiting and self._waiting_messages:
             self._finish(request, Retryable(f"{self._waiting_messages} messages wait"))
         else:
-            self._waiting_messages += len(checked)
-            if len(checked) <= _SMALL_REQUEST:
+            self._waiting_messages += request.size
+            if request.size <= _SMALL_REQUEST:
                 self._unverified.append(request)
                 if not self._tick_is_due:
                     self._tick_is_due = True
@@ -249,17 +259,19 @@ class Intake:
     def _pump(self) -> None:
         """Send what waits to the commit thread, as one batch."""
         requests: list[_Request] = []
-        messages: list[Checked] = []
-        while self._waiting and (not messages or len(messages) + len(self._waiting[0].checked) <= self._max_batch):
+        messages: list[Checked | Run] = []
+        size = 0
+        while self._waiting and (not size or size + self._waiting[0].size <= self._max_batch):
             request = self._waiting.popleft()
             requests.append(request)
-            messages.extend(request.checked)
+            size += request.size
+            messages.extend(request.checked if request.run is None else (request.run,))
         if not messages:
             return
-        self._waiting_messages -= len(messages)
+        self._waiting_messages -= size
         batch = ReportBatch(self.door, messages, self._helpers, self._workers, self.catch_up)
         try:
-            done = self.group.enqueue(batch, len(messages))
+            done = self.group.enqueue(batch, size)
         except Retryable as error:
             self._settle(requests, error)
             return
@@ -276,11 +288,20 @@ class Intake:
             self._finish(request, error)
 
     def _finish(self, request: _Request, error: BaseException | None) -> None:
+        run = request.run
         if error is not None:
+            if run is not None:
+                self.door.give_back(run.slot, len(run))
             for message in request.checked:
                 self.door.give_back(message.slot)
             request.done(self._unavailable(error))
             return
+        if run is not None:
+            if run.outcomes is not None:
+                self.metrics.accepted_reports += len(run)
+                request.done(run.outcomes)
+                return
+            request.fates = request.checked = run.split()
         if len(request.checked) == 1 == len(request.fates):  # most requests are one report, and in order
             only = request.checked[0].outcome
             if only is not None and only.reason is None:
