@@ -45,6 +45,20 @@ Log = Annotated[
     str | None, typer.Option("--access-log", metavar="FILE", help="One line of JSON per request; - stdout.")
 ]
 Tls = Annotated[str | None, typer.Option("--tls", metavar="CHAIN,KEY", help="Files of the certificate chain and key.")]
+BehindTls = Annotated[
+    bool, typer.Option("--behind-tls", help="Only something that ends TLS in front of the gateway can reach it.")
+]
+Proxies = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--trusted-proxy",
+        metavar="ADDRESS",
+        help="Believe X-Forwarded-For and -Proto from this address or network; repeatable.",
+    ),
+]
+KeysOverHttp = Annotated[
+    bool, typer.Option("--allow-sse-c-over-http", help="Take customers' keys (SSE-C) unencrypted, too: for trials.")
+]
 Name = Annotated[
     str | None, typer.Option("--create-account", metavar="NAME", help="Make an account, print its key, end.")
 ]
@@ -85,6 +99,9 @@ def command(
     admin: Admin = None,
     access_log: Log = None,
     tls: Tls = None,
+    behind_tls: BehindTls = False,
+    trusted_proxy: Proxies = None,
+    allow_sse_c_over_http: KeysOverHttp = False,
     wallet: WalletFile = None,
     lat: Lat = None,
     lon: Lon = None,
@@ -134,6 +151,7 @@ def command(
         settings = _Settings(
             directory, listen, network, nodes, profile, tuple(domain or ()), region, etag, admin, access_log, tls,
             wallet, place, asns, repair_after, repair_every, as_json,
+            behind_tls, tuple(trusted_proxy or ()), allow_sse_c_over_http,
         )  # fmt: skip
         _serve(engine, store, box, master_key, settings)
     finally:
@@ -210,6 +228,9 @@ class _Settings:
     repair_after_s: float
     repair_every_s: float
     as_json: bool
+    behind_tls: bool
+    trusted_proxies: tuple[str, ...]
+    keys_over_http: bool
 
 
 def _serve(engine: Engine, store: Store, box: SecretBox, master_key: bytes, settings: _Settings) -> None:
@@ -266,6 +287,9 @@ async def _run(
         region=settings.region,
         base_domains=settings.domains,
         etag="opaque" if settings.etag == "opaque" else "md5",
+        trusted_proxies=settings.trusted_proxies,
+        behind_tls=settings.behind_tls,
+        keys_over_http=settings.keys_over_http,
     )
     chain, _, tls_key = (settings.tls or "").partition(",")
     try:

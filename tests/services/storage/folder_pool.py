@@ -154,7 +154,8 @@ def serve_folder(folder: Path, database: str | None, port: int, ready: Callable[
 
     store.write_now(accounts)
     pool = FolderPool(engine, folder / "segments")
-    gateway = Gateway(store, pool, box, GatewayOptions(Profile("1/1", 1, 1), base_domains=("s3.localhost",)))
+    options = GatewayOptions(Profile("1/1", 1, 1), base_domains=("s3.localhost",), trusted_proxies=("127.0.0.1",))
+    gateway = Gateway(store, pool, box, options)
     listener, admin = listen("127.0.0.1", port), listen("127.0.0.1", 0)
     doors = [f"http://127.0.0.1:{door.getsockname()[1]}" for door in (listener, admin)]
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -54,7 +54,7 @@ async def main(folder: Path) -> None:
         providers = [await stack.enter_async_context(Provider()) for _ in range(8)]
         pool = Pool(engine, directory_of(providers), DeviceKey.generate(), bytes(32), database=store)
         stack.push_async_callback(pool.close)
-        options = GatewayOptions(profile=PROFILE, base_domains=(DOMAIN,), allow_v2_header=True)
+        options = GatewayOptions(profile=PROFILE, base_domains=(DOMAIN,), allow_v2_header=True, keys_over_http=True)
         await serve(Gateway(store, pool, box, options), listener, ready=ready)
     store.close()
     engine.dispose()

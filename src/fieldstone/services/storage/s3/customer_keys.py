@@ -67,6 +67,17 @@ class CustomerKey:
         return hmac.digest(self.key, b"fieldstone sse-c " + purpose + b" " + salt, "sha256")
 
 
+def check_secure(request: Request) -> None:
+    """Refuse a key that came unencrypted: whoever listens has it. Errors: InvalidRequest, as S3 says it."""
+    for prefix in (PREFIX, COPY_SOURCE_PREFIX):
+        if any((prefix + name).encode() in request.headers for name in ("key", "algorithm", "key-md5")):
+            raise S3Error(
+                "InvalidRequest",
+                "Requests specifying Server Side Encryption with Customer provided keys must be made over a secure"
+                " connection.",
+            )
+
+
 def stated_key(request: Request, prefix: str = PREFIX) -> CustomerKey | None:
     """Return the key that a request brings, None where it says nothing of one.
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import datetime
+import hashlib
 import http.client
 import json
+import re
 import socket
 import time
 import urllib.request
@@ -282,3 +284,52 @@ def test_health_and_metrics_have_a_door_of_their_own(gateway: Process) -> None:
     assert 'fieldstone_s3_requests_total{operation="CreateBucket",status="200"}' in page
     with pytest.raises(urllib.error.HTTPError):
         urllib.request.urlopen(f"{gateway.endpoint}/metrics")
+
+
+KEY = bytes(range(32))
+CUSTOMER = {
+    "x-amz-server-side-encryption-customer-algorithm": "AES256",
+    "x-amz-server-side-encryption-customer-key": base64.b64encode(KEY).decode(),
+    "x-amz-server-side-encryption-customer-key-md5": base64.b64encode(hashlib.md5(KEY).digest()).decode(),
+}
+
+
+def test_a_customers_key_must_come_encrypted(gateway: Process, bucket: str) -> None:
+    """Told by the proxy in front, here on loopback, which the gateway was told to trust."""
+    path = f"/{bucket}/k"
+    for told in ({}, {"x-forwarded-proto": "http"}):
+        status, body, _ = send(gateway, signed(gateway, "PUT", path, b"x", **CUSTOMER, **told))
+        assert status == 400 and b"<Code>InvalidRequest</Code>" in body and b"over a secure connection" in body
+    secure = {"x-forwarded-proto": "https"}
+    assert send(gateway, signed(gateway, "PUT", path, b"secret", **CUSTOMER, **secure))[0] == 200
+    assert send(gateway, signed(gateway, "GET", path, **CUSTOMER))[0] == 400
+    assert send(gateway, signed(gateway, "GET", path, **CUSTOMER, **secure))[1] == b"secret"
+    source = {n.replace("x-amz-", "x-amz-copy-source-"): v for n, v in CUSTOMER.items()} | {"x-amz-copy-source": path}
+    assert b"over a secure connection" in send(gateway, signed(gateway, "PUT", f"/{bucket}/copy", **source))[1]
+    assert send(gateway, signed(gateway, "PUT", f"/{bucket}/copy", **source, **secure))[0] == 200
+
+
+def test_a_form_with_a_customers_key_must_come_encrypted(gateway: Process, bucket: str) -> None:
+    conditions = [["starts-with", f"${name}", ""] for name in CUSTOMER]
+    post = gateway.client(signature_version="s3v4").generate_presigned_post(bucket, "k", CUSTOMER, conditions)
+    body, kind = form(post["fields"], b"x")
+    for told, status in (({}, 400), ({"X-Forwarded-Proto": "https"}, 204)):
+        connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=20)
+        connection.request("POST", f"/{bucket}", body, {"Content-Type": kind, **told})
+        answer = connection.getresponse()
+        assert (answer.status, b"over a secure connection" in answer.read()) == (status, status == 400)
+        connection.close()
+
+
+def test_what_is_no_request_is_counted_by_name(gateway: Process) -> None:
+    def rejected() -> dict[str, int]:
+        page = urllib.request.urlopen(f"{gateway.admin}/metrics").read().decode()
+        return {n: int(c) for n, c in re.findall(r'fieldstone_s3_rejected_total{reason="(\w+)"} (\d+)', page)}
+
+    before = rejected()
+    for sent in (b"\x16\x03\x01\x02\x00", b"GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n"):
+        with socket.create_connection(("127.0.0.1", gateway.port), timeout=20) as connection:
+            connection.sendall(sent)
+            assert connection.recv(1 << 16)
+    after = rejected()
+    assert {name: after[name] - before.get(name, 0) for name in after} == {"not_http": 1, "upgrade": 1}

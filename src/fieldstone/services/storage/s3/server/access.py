@@ -8,6 +8,7 @@ from fieldstone.services.storage.catalog.rows import Version
 from fieldstone.services.storage.s3 import acl, policy, public_access, tagging
 from fieldstone.services.storage.s3.acl import Acl
 from fieldstone.services.storage.s3.addressing import copy_source
+from fieldstone.services.storage.s3.customer_keys import check_secure
 from fieldstone.services.storage.s3.dates import iso_date
 from fieldstone.services.storage.s3.errors import S3Error
 from fieldstone.services.storage.s3.public_access import PublicAccessBlock
@@ -254,3 +255,9 @@ def check_acl_accepted(call: Call, wanted: Acl) -> None:
             raise S3Error("AccessControlListNotSupported")
     if wanted.is_public and block_of(view).block_acls:
         raise S3Error("AccessDenied")
+
+
+def check_keys(call: Call) -> None:
+    """Refuse customers' keys that came unencrypted, unless the operator lets them. Errors: InvalidRequest."""
+    if not call.secure and not call.gateway.options.keys_over_http:
+        check_secure(call.request)

@@ -13,7 +13,7 @@ import structlog
 from fieldstone.services.storage.s3 import encryption
 from fieldstone.services.storage.s3.addressing import Target, target
 from fieldstone.services.storage.s3.errors import S3Error, error_xml
-from fieldstone.services.storage.s3.server.access import authorise
+from fieldstone.services.storage.s3.server.access import authorise, check_keys
 from fieldstone.services.storage.s3.server.access_log import AccessLog
 from fieldstone.services.storage.s3.server.crossorigin import cross_origin_headers
 from fieldstone.services.storage.s3.server.exchange import XML_TYPE, Answer, Body, Call
@@ -89,7 +89,7 @@ class S3App:
         if operation is None:
             raise S3Error("NotImplemented", f"{where.operation} is not implemented.")
         identity = await self._identify(request, operation)
-        client = scope.get("client")
+        remote, secure = gateway.callers.of(scope, request)
         call = Call(
             gateway,
             request,
@@ -98,11 +98,12 @@ class S3App:
             gateway.account_of_key(identity.access_key),
             body,
             request_id,
-            client[0] if client else "",
+            remote,
             gateway.now_ms(),
-            scope.get("scheme") == "https",
+            secure,
         )
         state["call"] = call
+        check_keys(call)
         if where.bucket is not None and operation.needs_bucket:
             call.view = await gateway.bucket(where.bucket)
             if not operation.public:

@@ -18,7 +18,7 @@ from fieldstone.services.storage.s3.checksums import HEADER_PREFIX, Algorithm, a
 from fieldstone.services.storage.s3.customer_keys import CustomerKey, stated_key
 from fieldstone.services.storage.s3.errors import S3Error
 from fieldstone.services.storage.s3.post_form import Form, FormReader
-from fieldstone.services.storage.s3.server.access import allowed
+from fieldstone.services.storage.s3.server.access import allowed, check_keys
 from fieldstone.services.storage.s3.server.exchange import XML_TYPE, Answer, Call
 from fieldstone.services.storage.s3.server.reception import store_source
 from fieldstone.services.storage.s3.server.writes import etag_of, stated_attributes, written_headers
@@ -57,6 +57,7 @@ async def post_object(call: Call) -> Answer:
     if not allowed(signed, "PostObject", key):
         raise S3Error("AccessDenied")
     encryption.check("PutObject", signed.request)
+    check_keys(signed)
     customer = stated_key(signed.request)
     attributes = await stated_attributes(signed)
     if signed.stated_tags is not None:

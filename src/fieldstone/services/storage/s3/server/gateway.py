@@ -31,6 +31,7 @@ from fieldstone.services.storage.pool import Profile, Stored
 from fieldstone.services.storage.s3 import sigv4
 from fieldstone.services.storage.s3.errors import S3Error
 from fieldstone.services.storage.s3.server import decision
+from fieldstone.services.storage.s3.server.callers import Callers
 from fieldstone.services.storage.s3.server.metrics import Metrics
 
 LOOK_AGAIN_S = 1.0
@@ -53,7 +54,8 @@ class BytesPool(Protocol):
 @dataclass(frozen=True, slots=True)
 class GatewayOptions:
     """`base_domains`: hosts below which a bucket is named by the host. `etag`: `opaque` spares the MD5 of uploads; such
-    ETags end in -1, so that clients do not take them for one. `allow_v2_header`: old clients' signatures (unsafe)."""
+    ETags end in -1, so that clients do not take them for one. `allow_v2_header`: old clients' signatures (unsafe).
+    `trusted_proxies`, `behind_tls`: see `Callers`. `keys_over_http`: customers' keys (SSE-C) may come unencrypted."""
 
     profile: Profile
     region: str = "us-east-1"
@@ -61,6 +63,9 @@ class GatewayOptions:
     etag: Literal["md5", "opaque"] = "md5"
     allow_v2_header: bool = False
     body_timeout_s: float = 60.0
+    trusted_proxies: tuple[str, ...] = ()
+    behind_tls: bool = False
+    keys_over_http: bool = False
 
 
 @dataclass(slots=True)
@@ -94,6 +99,7 @@ class Gateway:
         self.options = options
         self.clock = clock or SystemClock()
         self.metrics = Metrics()
+        self.callers = Callers(options.trusted_proxies, behind_tls=options.behind_tls)
         self.verifier = sigv4.Verifier(
             self.signing_credential,
             base_domains=options.base_domains,

@@ -14,6 +14,7 @@ class Metrics:
     def __init__(self) -> None:
         self.requests: Counter[tuple[str, int]] = Counter()
         self.errors: Counter[str] = Counter()
+        self.rejected: Counter[str] = Counter()  # what was no request: see `strangers`
         self.received_bytes = 0
         self.sent_bytes = 0
         self.open_requests = 0
@@ -38,6 +39,8 @@ class Metrics:
             lines.append(f'fieldstone_s3_requests_total{{operation="{operation}",status="{status}"}} {count}')
         lines.append("# TYPE fieldstone_s3_errors_total counter")
         lines += [f'fieldstone_s3_errors_total{{code="{code}"}} {count}' for code, count in sorted(self.errors.items())]
+        lines.append("# TYPE fieldstone_s3_rejected_total counter")
+        lines += [f'fieldstone_s3_rejected_total{{reason="{n}"}} {count}' for n, count in sorted(self.rejected.items())]
         lines += ["# TYPE fieldstone_s3_received_bytes_total counter"]
         lines += [f"fieldstone_s3_received_bytes_total {self.received_bytes}"]
         lines += ["# TYPE fieldstone_s3_sent_bytes_total counter", f"fieldstone_s3_sent_bytes_total {self.sent_bytes}"]

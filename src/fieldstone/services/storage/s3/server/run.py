@@ -19,6 +19,7 @@ from fieldstone.services.storage.s3.server.admin import AdminApp
 from fieldstone.services.storage.s3.server.app import S3App
 from fieldstone.services.storage.s3.server.gateway import Gateway
 from fieldstone.services.storage.s3.server.lane import BodyLane
+from fieldstone.services.storage.s3.server.strangers import counted
 from fieldstone.services.storage.s3.server.worker import work
 
 _log = structlog.get_logger("s3")
@@ -60,22 +61,23 @@ async def serve(
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop.set)
-    async with _running(work(gateway), *background):
-        serving = [asyncio.create_task(door.serve(sockets=[own])) for door, own in zip(doors, sockets, strict=True)]
-        stopping = asyncio.create_task(stop.wait())
-        try:
-            while not all(door.started for door in doors) and not any(task.done() for task in serving):
-                await asyncio.sleep(0.01)
-            if ready is not None and all(door.started for door in doors):
-                ready()
-            await asyncio.wait([*serving, stopping], return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            stopping.cancel()
-            for door in doors:
-                door.should_exit = True
-            await asyncio.gather(*serving, return_exceptions=True)
-            if access_log is not None:
-                access_log.close()
+    with counted(gateway.metrics):
+        async with _running(work(gateway), *background):
+            serving = [asyncio.create_task(door.serve(sockets=[own])) for door, own in zip(doors, sockets, strict=True)]
+            stopping = asyncio.create_task(stop.wait())
+            try:
+                while not all(door.started for door in doors) and not any(task.done() for task in serving):
+                    await asyncio.sleep(0.01)
+                if ready is not None and all(door.started for door in doors):
+                    ready()
+                await asyncio.wait([*serving, stopping], return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                stopping.cancel()
+                for door in doors:
+                    door.should_exit = True
+                await asyncio.gather(*serving, return_exceptions=True)
+                if access_log is not None:
+                    access_log.close()
 
 
 def listen(host: str, port: int) -> socket.socket:
