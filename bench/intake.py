@@ -173,7 +173,8 @@ def main() -> None:
             for place, case in enumerate(CASES):
                 if options.case is not None and place != options.case:
                     continue
-                asyncio.run(measure(port, case, make_messages(case, DEVICES * case.per_request, seqs), 5.0))  # warm up
+                # Warm up with every device, however busy the machine is: the door learns the form of its reports.
+                asyncio.run(measure(port, case, make_messages(case, DEVICES * case.per_request, seqs), 60.0))
                 messages = make_messages(case, int(options.seconds * 6_500) // 25_600 * 25_600 or 25_600, seqs)
                 raw = [raw_rate(messages)]
                 found = asyncio.run(measure(port, case, messages, options.seconds))

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from fieldstone.errors import Rejected
 from fieldstone.identity import entries
 from fieldstone.identity.keys import Algorithm
+from fieldstone.intake import door
 from fieldstone.intake.checked import Checked, Run
 from fieldstone.intake.http import take_reports
 from fieldstone.intake.marks import REMEMBERED, Mark
@@ -151,6 +152,17 @@ async def test_other_sequences_are_no_runs_and_mean_the_same(tmp_path: Path, why
         codes = await world.send(*odd)
         fine = [code for code, body in zip(codes, odd, strict=True) if body in usual]
         assert set(fine) <= {"ok"} or why in ("not rising", "one twice")
+
+
+async def test_a_body_that_is_too_long_for_a_run_is_taken_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = [message(DEVICE, seq) for seq in range(2, 12)]
+    with World(tmp_path) as world:
+        await taught(world, DEVICE)
+        monkeypatch.setattr(door, "_LONGEST_RUN_BYTES", len(b"".join(sent)) - 1)
+        assert run_of(world, *sent) is None and run_of(world, *sent[:9]) is not None
+        assert await world.send(*sent) == ["ok"] * 10
 
 
 async def test_wrong_signatures_in_a_run_are_named_and_cost_nothing(tmp_path: Path) -> None:
