@@ -24,7 +24,7 @@ def order(world: World, one: Provider, share: bytes, *, operation: str = "delete
         gateway=world.gateway.public.device_id,
         provider=one.device,
         share=share,
-        expires_ms=world.now_ms + 60_000,
+        expires_ms=world.now_ms + 600_000,
     )
     return records.sign(key, access, records.ACCESS)
 

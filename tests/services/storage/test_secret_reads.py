@@ -20,11 +20,20 @@ from fieldstone.services.storage.lab_providers import (
     ServesPublicDraw,
 )
 from fieldstone.services.storage.lab_world import World
-from fieldstone.services.storage.secret_draw import Links, is_drawn, leaf_drawn, link_before, pair_is_drawn
-from fieldstone.services.storage.secret_reads import Judgement
+from fieldstone.services.storage.secret_draw import (
+    Links,
+    is_drawn,
+    leaves_drawn,
+    link_before,
+    pair_is_drawn,
+    reads_drawn,
+)
+from fieldstone.services.storage.secret_reads import SECRET_READ_SCHEMA, Judgement, Paid, ReadRound, _Chain, judge
+from fieldstone.units import DAY_MS
 from tests.services.storage.worlds import named, played, usage_of
 
 SEED, SECRET = b"r" * 32, b"s" * 32
+NOW_MS = 1_767_225_600_000
 
 
 def served(
@@ -59,8 +68,28 @@ def test_the_draw_is_even_and_depends_on_secret_and_seed() -> None:
         assert len(drawn & again) < 120  # an eighth of it, by chance
     shares = [os.urandom(16) for _ in range(6_000)]
     counts = [sum(is_drawn(SECRET, SEED, name, share, 60) for share in shares[:60]) for name in devices[:600]]
-    assert 1.5 < np.mean(counts) < 2.3  # 60 shares: one in 32
-    assert {leaf_drawn(SECRET, SEED, "d", share, 7) for share in shares} == set(range(7))
+    assert 0.7 < np.mean(counts) < 1.2  # 60 shares: one in 64
+    pairs = [leaves_drawn(SECRET, SEED, "d", share, 7) for share in shares]
+    assert all(len(set(pair)) == 2 for pair in pairs) and {leaf for pair in pairs for leaf in pair} == set(range(7))
+    assert {tuple(leaves_drawn(SECRET, SEED, "d", share, 1)) for share in shares} == {(0,)}
+
+
+def test_each_age_and_each_size_is_read_as_often_as_any_other() -> None:
+    """The 20 newest of 2,000 shares, and the 30 large ones, are a hundredth; tests find them all the same."""
+    ages = np.array([0.5] * 20 + [2] * 80 + [90] * 1_900) * DAY_MS
+    sizes = np.array([65_536] * 1_970 + [3_200_000] * 30)
+    shares = [os.urandom(16) for _ in ages]
+    read: list[int] = []
+    for number in range(1_500):
+        seed = number.to_bytes(32, "big")
+        drawn = reads_drawn(SECRET, seed, "d", NOW_MS, shares, sizes, np.full(2_000, 16_384), NOW_MS - ages)
+        read += {place for place, _ in drawn}
+        assert all(leaf * 16_384 < sizes[place] for place, leaf in drawn)
+    count = len(read)
+    assert 0.08 < sum(place < 20 for place in read) / count < 0.18  # a third of one half
+    assert 0.18 < sum(place >= 1_970 for place in read) / count < 0.38  # a half of the other
+    assert 0.5 < count / 1_500 < 1.1
+    assert reads_drawn(SECRET, SEED, "d", NOW_MS, [], [], [], []) == []
 
 
 def test_one_share_more_or_less_draws_the_same() -> None:
@@ -109,7 +138,7 @@ def test_noise_is_found_by_the_proof_of_what_was_read(world: tuple[World, EpochI
 
 
 def test_what_was_read_is_asked_in_the_next_round_as_it_is_judged(world: tuple[World, EpochInput, dict]) -> None:
-    _, whole, _ = world
+    played, whole, _ = world
     asked = [decode_body(body).prove for one in whole.rounds[3:] for body in service.challenges(whole, one)["body"]]
     lines = [
         (check.share, check.leaf_index)
@@ -118,7 +147,7 @@ def test_what_was_read_is_asked_in_the_next_round_as_it_is_judged(world: tuple[W
         for check in said.checks
         if check.outcome == "ok"
     ]
-    proven = {question for questions in asked for question in questions}
+    proven = {(share, start // played.leaf_bytes) for questions in asked for share, start in questions}
     hit = sum(line in proven for line in lines) / len(lines)
     assert hit > 0.8  # up to four a round, and few are read
 
@@ -275,3 +304,37 @@ def test_the_median_is_weighted_and_in_doubt_for_the_accused() -> None:
     assert said(("a", 0, 9, 1), ("b", 9, 0, 1), ("c", 1, 1, 1)) == 500_000
     assert said(("a", 0, 9, 1), ("b", 9, 0, 1), quorum=3) is None
     assert said(("a", 0, 9, 0), ("b", 9, 0, 1)) is None  # who has no weight left has no say
+
+
+def judged(
+    until_ms: int, *, at_ms: int | None, outcome: str = "refused"
+) -> tuple[dict[str, dict[str, list[int]]], int]:
+    """Judge a round with one share that was released at `until_ms`, and perhaps a line about it read at `at_ms`."""
+    issued_ms, due_ms = 1_000_000, 2_500_000
+    one = np.array([16_384]), np.array([16_384]), np.array([0]), np.array([0]), np.array([99]), np.array([until_ms])
+    pair = Paid("g", "p", [b"x" * 16], *one)
+    asked = ReadRound(7, 5, SEED, issued_ms, due_ms, frozenset())
+    secret = b"t" * 32  # every provider is drawn, and of one share always that one
+    line = [("g", 7, secret, "", b"", 0, "", 0, b"", 0, 6)]
+    if at_ms is not None:
+        line.append(("g", 7, secret, "p", b"x" * 16, 0, outcome, 5, bytes(32), at_ms, 6))
+    lines = pl.DataFrame(line, schema=SECRET_READ_SCHEMA, orient="row")
+    params = {"secret_every_rounds": 1, "slow_ms": 15_000}
+    found = judge([asked], [pair], lines, {"g": [_Chain(1, SECRET, 1, 100)]}, {}, params)
+    assert not found.unasked.get("g")
+    return {device: dict(by_gateway) for device, by_gateway in found.reads.items()}, found.silent["g"]
+
+
+def test_a_share_released_before_it_was_read_excuses_its_holder_and_one_released_after_does_not() -> None:
+    refused = {"p": {"g": [0, 1]}}
+    assert judged(2**62, at_ms=1_500_000) == (refused, 0)
+    assert judged(1_500_000, at_ms=1_500_000) == ({}, 0)
+    assert judged(1_400_000, at_ms=1_500_000) == ({}, 0)
+    # who refuses has it made anew elsewhere and released: that comes after, and hides nothing
+    assert judged(1_500_001, at_ms=1_500_000) == (refused, 0)
+    # a moment outside the round is none: no gateway reads before it was asked, nor after it reported
+    assert judged(2_400_000, at_ms=2**60) == ({}, 0)
+    assert judged(1_000_001, at_ms=0) == (refused, 0)
+    # kept back: void when the share was given up by then, the gateway's silence otherwise
+    assert judged(2_400_000, at_ms=None) == ({}, 0)
+    assert judged(2_600_000, at_ms=None) == ({}, 1)

@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from fieldstone.services.contract import EpochInput
-from fieldstone.services.storage.challenge import Posed, posed_rounds, shelves
+from fieldstone.services.storage.challenge import Posed, posed_rounds
 from fieldstone.services.storage.device_tables import unnest
 from fieldstone.services.storage.devices import kept_rounds
 from fieldstone.services.storage.holdings import FOREVER, HOLDING_SCHEMA
 from fieldstone.services.storage.reputation import Standing
 from fieldstone.services.storage.retrieval import Committees, Finding, decide, reports
 from fieldstone.services.storage.secret_reads import ReadRound, chain_table, judge, paid_shares, revealed
+from fieldstone.services.storage.shelf import shelves
 from fieldstone.units import PPM
 
 __all__ = ["InSecret", "Reads", "read_checks", "with_reads"]
@@ -145,7 +146,14 @@ def _read_in_secret(
     proven = unnest(checks, "read_truths") if checks["read_truths"].list.len().sum() else None
     truths = {} if proven is None else {tuple(row[:4]): row[4] for row in proven.iter_rows()}
     asked = [
-        ReadRound(one.asked.number, one.asked.position, one.asked.seed, due_ms[one.asked.number], one.excluded)
+        ReadRound(
+            one.asked.number,
+            one.asked.position,
+            one.asked.seed,
+            one.asked.issued_ms,
+            due_ms[one.asked.number],
+            one.excluded,
+        )
         for one in judged
     ]
     judgement = judge(asked, pairs, lines, chains, truths, whole.params)

@@ -5,7 +5,8 @@ and commits to a leaf size and share size within the limits; when that provider 
 the share nor the same bytes (root) are held by that provider already. A receipt makes one lease: it is worthless after
 `receipt_valid_s` and after the share's release, or a gateway could let a provider drop bytes and then have it asked for
 them. A gateway that deletes at the provider and says nothing to the network does the same; against that the provider
-reports the signed order to delete (`deleted`): it ends the lease as a release does and voids receipts up to its expiry.
+reports the signed order to delete (`deleted`): it ends the lease as a release does and voids receipts up to its expiry;
+the share is counted as given up (`until_ms`) from when the order can have been signed, `delete_order_life_s` before its end.
 A share id is used once, so no order to delete can meet a later share. Both sides have signed then: the receipt is the
 provider's word that it holds the bytes, the report the gateway's that it pays.
 
@@ -158,6 +159,7 @@ class _Book:
         self._leaf_sizes = frozenset(params["leaf_bytes_allowed"])
         self._max_bytes = int(params["max_share_bytes"])
         self._receipt_ms = int(params["receipt_valid_s"]) * 1_000
+        self._order_ms = int(params["delete_order_life_s"]) * 1_000
         self._rows: list[list[Any]] = []
         self._live: dict[tuple[str, bytes], list[Any]] = {}  # (device, share) → new or changed row
         self._roots: dict[tuple[str, bytes], bytes] = {}  # (device, root) → share
@@ -241,25 +243,28 @@ class _Book:
             if order.provider != provider or order.operation != "delete":
                 self._refuse(order.gateway, provider, order.share, position, "no order to delete here")
                 continue
-            self._end(order.gateway, provider, order.share, position, received_ms)
+            ordered_ms = min(received_ms, order.expires_ms - self._order_ms)
+            self._end(order.gateway, provider, order.share, position, ordered_ms)
             key = provider, order.share
             self._gone[key] = max(order.expires_ms, self._released_ms(*key))
 
     def _end(self, gateway: str, provider: str, share: bytes, position: int, received_ms: int) -> bool:
+        # a lease that began later than it is said to have ended lasted no time at all
         row = self._live.get((provider, share))
         if row is not None:
             if row[2] != gateway:
                 return False
-            row[10], row[11] = position, received_ms
-            self._gone[provider, share] = received_ms
+            row[10], row[11] = position, max(received_ms, row[9])
+            self._gone[provider, share] = row[11]
             del self._live[provider, share], self._roots[provider, row[7]]
             return True
         by_share, _ = self._carried_index()
         place = by_share.get((provider, share))
         if place is None or place in self._ended or self._carried["gateway"][place] != gateway:
             return False
-        self._ended[place] = (position, received_ms)
-        self._gone[provider, share] = received_ms
+        until_ms = max(received_ms, int(self._carried["from_ms"][place]))
+        self._ended[place] = (position, until_ms)
+        self._gone[provider, share] = until_ms
         return True
 
     def _released_ms(self, provider: str, share: bytes) -> int:

@@ -4,15 +4,19 @@ A gateway commits to a hash chain in a signed `chain` report before the rounds i
 link_{i+1}), the tip is link_0, and link_{R − first + 1} is the secret s of round R. With the round's public seed r
 
     a provider d is read from   when   draw(s ‖ r, d) mod `secret_every_rounds` = 0
-    a share x on it is read     when   word(s, r, d, x) mod n = 0      n: the gateway's shares there, down to a power of 2
-    which leaf                         second word mod leaves
+    of a class of its shares           one class by age or by size, drawn from s, r and d (`secret_draw`)
+    a share x in it is read     when   word(s, r, d, x) mod n = 0      n: the shares in the class, up to a power of 2
+    which leaves                       two, by further words
 
 The gateway cannot choose: it was bound before r was known. The provider cannot predict: s is unknown until the report,
 which comes after the reads. What decides about one share depends on that share alone (n changes rarely), so a gateway
 that sees a lease an instant earlier than the network draws the same.
 
 The report reveals s; verification works the assignment out again. A line that was not drawn is `unasked`; one that was
-drawn and is missing is void and counts against the gateway's weight, or results could be chosen by keeping silent. Of
+drawn and is missing is void and counts against the gateway's weight, or results could be chosen by keeping silent. A share
+whose lease had ended when it was read (the network had the gateway's release, or the provider shows its order to delete)
+need not be served: such a line is void, whatever it says. A release that comes after the read excuses nobody: who refuses
+has what he holds made anew elsewhere and released soon after. Of
 the leaves reported as read, up to `secret_proven_per_round` drawn by the *next* seed must be proven in the next round.
 
 A gateway pays the provider, so its word about it counts with others' only: the share of good reads of a provider is the
@@ -35,7 +39,7 @@ from fieldstone.errors import Rejected
 from fieldstone.services.contract import EpochInput
 from fieldstone.services.storage import records
 from fieldstone.services.storage.schema import CHAIN, CHECK
-from fieldstone.services.storage.secret_draw import is_drawn, leaf_drawn, link_before, pair_is_drawn
+from fieldstone.services.storage.secret_draw import link_before, pair_is_drawn, reads_drawn
 from fieldstone.units import PPM
 
 __all__ = [
@@ -73,6 +77,7 @@ SECRET_READ_SCHEMA: dict[str, pl.DataType] = {
     "outcome": pl.String(),
     "total_ms": pl.Int64(),
     "answer": pl.Binary(),
+    "at_ms": pl.Int64(),  # when it was read, in the gateway's words
     "position": pl.Int64(),
 }
 
@@ -155,9 +160,10 @@ def revealed(inp: EpochInput, rounds: Mapping[int, tuple[int, int]]) -> tuple[pl
             bad[gateway] += 1
             continue
         head = (gateway, one.number, one.secret)
-        rows.append((*head, "", b"", 0, "", 0, b"", position))
+        rows.append((*head, "", b"", 0, "", 0, b"", 0, position))
         rows += [
-            (*head, c.provider, c.share, c.leaf_index, c.outcome, c.total_ms, c.answer, position) for c in one.checks
+            (*head, c.provider, c.share, c.leaf_index, c.outcome, c.total_ms, c.answer, c.at_ms, position)
+            for c in one.checks
         ]
     new = pl.DataFrame(rows, schema=SECRET_READ_SCHEMA, orient="row")
     return pl.concat([carried, new]), chains
@@ -215,7 +221,9 @@ class Paid:
     gateway: str
     provider: str
     shares: list[bytes]
-    leaves: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+    leaf_bytes: NDArray[np.int64]
+    from_ms: NDArray[np.int64]
     from_position: NDArray[np.int64]
     until_position: NDArray[np.int64]
     until_ms: NDArray[np.int64]
@@ -228,10 +236,12 @@ def paid_shares(held: pl.DataFrame, gateways: Collection[str], devices: Collecti
     for (gateway, device), part in mine.sort("gateway", "device", "share").group_by(
         ["gateway", "device"], maintain_order=True
     ):
-        leaves = -(-part["size_bytes"].to_numpy() // part["leaf_bytes"].to_numpy())
-        columns = (part[name].to_numpy() for name in ("from_position", "until_position", "until_ms"))
-        found.append(Paid(str(gateway), str(device), part["share"].to_list(), leaves, *columns))
+        columns = (part[name].to_numpy() for name in _PAID)
+        found.append(Paid(str(gateway), str(device), part["share"].to_list(), *columns))
     return found
+
+
+_PAID = ("size_bytes", "leaf_bytes", "from_ms", "from_position", "until_position", "until_ms")
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +251,7 @@ class ReadRound:
     number: int
     position: int
     seed: bytes
+    issued_ms: int
     due_ms: int
     excluded: frozenset[str]
 
@@ -259,11 +270,11 @@ def judge(
     """
     found = Judgement()
     secrets: dict[tuple[str, int], bytes] = {}
-    said: dict[tuple[str, int], dict[tuple[str, bytes, int], tuple[str, int, bytes]]] = defaultdict(dict)
-    for gateway, number, secret, provider, share, leaf, outcome, total_ms, answer, _ in lines.iter_rows():
+    said: dict[tuple[str, int], dict[tuple[str, bytes, int], tuple[str, int, bytes, int]]] = defaultdict(dict)
+    for gateway, number, secret, provider, share, leaf, outcome, total_ms, answer, at_ms, _ in lines.iter_rows():
         secrets[gateway, number] = secret
         if provider:
-            said[gateway, number].setdefault((provider, share, leaf), (outcome, total_ms, answer))
+            said[gateway, number].setdefault((provider, share, leaf), (outcome, total_ms, answer, at_ms))
     every, slow_ms = int(params["secret_every_rounds"]), int(params["slow_ms"])
     for asked in rounds:
         number = asked.number
@@ -281,11 +292,15 @@ def judge(
             (mute if secret is None else readers).add(one.gateway)
             if secret is None or not pair_is_drawn(secret, asked.seed, one.provider, every):
                 continue
-            for row in held.tolist():
-                if is_drawn(secret, asked.seed, one.provider, one.shares[row], held.size):
-                    leaf = leaf_drawn(secret, asked.seed, one.provider, one.shares[row], int(one.leaves[row]))
-                    kept = one.until_ms[row] > asked.due_ms
-                    (expected if kept else void)[one.gateway].add((one.provider, one.shares[row], leaf))
+            mine = said.get((one.gateway, number), {})
+            names = [one.shares[row] for row in held.tolist()]
+            columns = one.sizes[held], one.leaf_bytes[held], one.from_ms[held]
+            for place, leaf in reads_drawn(secret, asked.seed, one.provider, asked.issued_ms, names, *columns):
+                key = one.provider, names[place], leaf
+                # without a line the whole time counts; with one the moment of the read
+                at_ms = mine[key][3] if key in mine else asked.due_ms
+                kept = one.until_ms[held[place]] > min(max(at_ms, asked.issued_ms), asked.due_ms)
+                (expected if kept else void)[one.gateway].add(key)
         for gateway in mute:
             found.silent[gateway] += 1
         for gateway in readers:
@@ -294,7 +309,7 @@ def judge(
             found.unasked[gateway] += len(mine.keys() - expected[gateway] - void[gateway])
             for key in expected[gateway] & mine.keys():
                 provider, share, leaf = key
-                outcome, total_ms, answer = mine[key]
+                outcome, total_ms, answer, _ = mine[key]
                 truth = truths.get((provider, number, share, leaf), answer)
                 is_good = outcome == "ok" and total_ms <= slow_ms and truth == answer
                 found.reads[provider].setdefault(gateway, [0, 0])[0 if is_good else 1] += 1

@@ -20,7 +20,7 @@ from fieldstone.services.storage.pool import LeaseReporter
 from fieldstone.services.storage.pool.download import need_of
 from fieldstone.services.storage.pool.secret_reader import SecretReader, like_a_paid_read
 from fieldstone.services.storage.rules.v1 import default_params, with_overrides
-from fieldstone.services.storage.secret_draw import is_drawn, leaf_drawn, link_before
+from fieldstone.services.storage.secret_draw import link_before, reads_drawn
 from tests.services.storage.pool.conftest import MakeNet, Net
 
 BODY = os.urandom(600_000)
@@ -86,9 +86,12 @@ async def test_a_round_is_read_once_and_revealed_with_its_link(net: MakeNet, tmp
         for check in said.checks:
             holder = by_did[check.provider]
             stored = bytes(holder.shares[check.share])
-            assert is_drawn(said.secret, network.seed, holder.did, check.share, len(holder.shares))
-            leaves = -(-len(stored) // holder.leaf_bytes)
-            assert check.leaf_index == leaf_drawn(said.secret, network.seed, holder.did, check.share, leaves)
+            names = sorted(holder.shares)
+            sizes = [len(holder.shares[name]) for name in names]
+            columns = names, sizes, [holder.leaf_bytes] * len(names), [network.issued_ms - 1] * len(names)
+            drawn = reads_drawn(said.secret, network.seed, holder.did, network.issued_ms, *columns)
+            assert (check.share, check.leaf_index) in [(names[place], leaf) for place, leaf in drawn]
+            assert check.at_ms == n.clock.now_ms()
             low = check.leaf_index * holder.leaf_bytes
             assert (check.outcome, check.answer) == ("ok", leaf_hash(stored[low : low + holder.leaf_bytes]))
         again = network.reader(file)  # after a restart the chain goes on, also past the same round
@@ -132,6 +135,32 @@ async def test_a_read_waits_for_a_paid_one_beside_it(net: MakeNet) -> None:
         assert len(done) >= 4 and all(task.result() for task in done)
         for task in late:
             task.cancel()
+
+
+async def test_what_we_gave_up_meanwhile_is_neither_read_nor_held_against_anybody(
+    net: MakeNet, tmp_path: Path
+) -> None:
+    async with net(8) as n:
+        stored = [await n.put(BODY) for _ in range(3)]
+        for one in stored:
+            n.adopt(one)
+        await LeaseReporter(n.pool.parts, lambda kind, body: None).once()
+        network = Network(n)
+        reader = network.reader(tmp_path / "chain.json")
+        network.next_round()
+        await reader.once()
+        network.next_round()
+
+        async def dropped(device: str, seconds: float) -> bool:
+            for one in stored:
+                n.drop(one)
+            stored.clear()
+            return False
+
+        reader._beside = dropped
+        assert await reader.once() == 0
+        assert records.decode(network.sent[-1][1], records.CheckSet).checks == ()
+        assert not [order for p in n.providers for order in p.orders if order.operation == "get"]
 
 
 @pytest.mark.parametrize(("switch", "outcome"), [("down", "refused"), ("forget", "refused"), ("lies", "ok")])

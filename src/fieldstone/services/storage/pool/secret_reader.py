@@ -14,6 +14,7 @@ import json
 import logging
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +32,7 @@ from fieldstone.services.storage.pool.download import Flat, need_of
 from fieldstone.services.storage.pool.nodes import NodeProblem
 from fieldstone.services.storage.pool.parts import Parts
 from fieldstone.services.storage.pool.tables import segment, share
-from fieldstone.services.storage.secret_draw import Links, is_drawn, leaf_drawn, pair_is_drawn
+from fieldstone.services.storage.secret_draw import Links, pair_is_drawn, reads_drawn
 
 LENGTH = 16_384  # rounds of a chain: 341 days of half hours
 READ_WITHIN = 0.6  # of the time that a report has
@@ -98,7 +99,11 @@ class SecretReader:
         if left_s <= 0:  # found too late to look like anything; the round is void, and we are told so
             return None
         wanted = await self._parts.database.read(lambda c: self._draw(c, secret, seed, issued_ms))
-        checks = await asyncio.gather(*(self._at_some_time(one, left_s) for one in wanted))
+        leaves = Counter((one.device, one.share) for one in wanted)
+        read = await asyncio.gather(
+            *((self._at_some_time if leaves[one.device, one.share] > 1 else self._twice)(one, left_s) for one in wanted)
+        )
+        checks = [one for one in read if one is not None]
         for at in range(0, max(1, len(checks)), _MOST_CHECKS):
             part = tuple(checks[at : at + _MOST_CHECKS])
             body = records.encode(records.CheckSet(number=number, checks=part, secret=secret))
@@ -131,28 +136,44 @@ class SecretReader:
         found = []
         for device in sorted(connection.execute(select(share.c.device).where(leased).distinct()).scalars()):
             if pair_is_drawn(secret, seed, device, self._every):
-                found += self._draw_on(connection, secret, seed, device, leased & (share.c.device == device))
+                found += self._draw_on(connection, secret, seed, device, issued_ms, leased & (share.c.device == device))
         return found
 
-    def _draw_on(self, connection: Connection, secret: bytes, seed: bytes, device: str, mine: Any) -> list[Wanted]:
-        columns = (share.c.id, share.c.number, share.c.size_bytes, share.c.leaf_bytes)
+    def _draw_on(
+        self, connection: Connection, secret: bytes, seed: bytes, device: str, issued_ms: int, mine: Any
+    ) -> list[Wanted]:
+        columns = (share.c.id, share.c.number, share.c.size_bytes, share.c.leaf_bytes, share.c.leased_ms)
         layout = (segment.c.sealed_bytes, segment.c.k, segment.c.n, segment.c.block_bytes)
         joined = select(*columns, *layout).join(segment, segment.c.id == share.c.segment_id).where(mine)
         rows = connection.execute(joined).all()
+        shares = [row.id for row in rows]
+        numbers = ([row[place] for row in rows] for place in (2, 3, 4))
         found = []
-        for row in rows:
-            if is_drawn(secret, seed, device, row.id, len(rows)):
-                leaf = leaf_drawn(secret, seed, device, row.id, -(-row.size_bytes // row.leaf_bytes))
-                low = leaf * row.leaf_bytes
-                high = min(low + row.leaf_bytes, row.size_bytes)
-                shape = Layout(row.sealed_bytes, row.k, row.n, row.block_bytes)
-                found.append(Wanted(device, row.id, leaf, low, high, row.number, shape))
+        for place, leaf in reads_drawn(secret, seed, device, issued_ms, shares, *numbers):
+            row = rows[place]
+            low = leaf * row.leaf_bytes
+            high = min(low + row.leaf_bytes, row.size_bytes)
+            shape = Layout(row.sealed_bytes, row.k, row.n, row.block_bytes)
+            found.append(Wanted(device, row.id, leaf, low, high, row.number, shape))
         return found
 
-    async def _at_some_time(self, one: Wanted, left_s: float) -> records.RetrievalCheck:
+    async def _at_some_time(self, one: Wanted, left_s: float) -> records.RetrievalCheck | None:
+        """Read a leaf at some moment; None when we gave the share up meanwhile: then nobody need serve it."""
         pause_s = random.uniform(0, left_s)
         await self._sleep(pause_s)
         await self._beside(one.device, left_s - pause_s)
+        if not await self._parts.database.read(lambda c: _is_ours(c, one.share)):
+            return None
+        return await self._measured(one)
+
+    async def _twice(self, one: Wanted, left_s: float) -> records.RetrievalCheck | None:
+        """Read the only leaf of a share twice, as of others two leaves are read; return the worse."""
+        both = await asyncio.gather(self._at_some_time(one, left_s), self._at_some_time(one, left_s))
+        came = sorted((check for check in both if check is not None), key=lambda check: check.outcome == "ok")
+        return came[0] if came else None
+
+    async def _measured(self, one: Wanted) -> records.RetrievalCheck:
+        at_ms = self._parts.clock.now_ms()
         sizes = self._parts.nodes.read_sizes
         start, end = like_a_paid_read(one.layout, one.number, one.low, one.high, random.choice(sizes) if sizes else 0)
         began = time.monotonic()
@@ -174,6 +195,7 @@ class SecretReader:
             total_ms=total_ms,
             size_bytes=end - start if outcome == "ok" else 0,
             answer=answer,
+            at_ms=at_ms,
         )
 
     async def _read(self, one: Wanted, start: int, end: int) -> memoryview:
@@ -192,6 +214,13 @@ class SecretReader:
             again = await parts.vouchers.order({node.did: end - start})
             await parts.nodes.get(node, one.share, start, end, again[node.did], Flat(room), is_test=True)
         return room
+
+
+def _is_ours(connection: Connection, share_id: bytes) -> bool:
+    """Tell whether a share is still kept: neither released, nor of a segment that nobody uses, nor being deleted."""
+    kept = (share.c.id == share_id) & share.c.released_ms.is_(None) & share.c.state.not_in(("leaving", "deleted"))
+    found = select(share.c.id).join(segment, segment.c.id == share.c.segment_id).where(kept, segment.c.state == "live")
+    return connection.execute(found).first() is not None
 
 
 def like_a_paid_read(layout: Layout, number: int, low: int, high: int, like_bytes: int) -> tuple[int, int]:

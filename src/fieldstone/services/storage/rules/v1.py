@@ -22,13 +22,16 @@ PARAMETERS: dict[str, Parameter] = {
     "round_s": Parameter(1_800, "s", "time between rounds", "PDP proving window, 30 min"),
     "answer_within_s": Parameter(900, "s", "an answer counts when it is received this soon after its round", OWN),
     "questions_per_day": Parameter(
-        459, "leaves", "asked of a device in a day", "1 % lost found with 99 %: ln 0.01/ln 0.99"
+        459, "chunks", "asked of a device in a day", "1 % lost found with 99 %: ln 0.01/ln 0.99"
     ),
     "new_questions_per_day": Parameter(
-        4_603, "leaves", "asked of a new or suspected device in a day", "0.1 % lost found with 99 %"
+        4_603, "chunks", "asked of a new or suspected device in a day", "0.1 % lost found with 99 %"
     ),
     "new_days": Parameter(7, "days", "a device is new for so long after its enrolment", OWN),
-    "max_questions_per_round": Parameter(1_024, "leaves", "never more in one round", OWN),
+    "proof_chunk_bytes": Parameter(
+        1_024, "bytes", "of a leaf at most that a question asks for: BLAKE3's chunk, never another", "BLAKE3 2.4"
+    ),
+    "max_questions_per_round": Parameter(1_024, "chunks", "never more in one round", OWN),
     "gateways_per_round": Parameter(
         8,
         "gateways",
@@ -48,6 +51,9 @@ PARAMETERS: dict[str, Parameter] = {
     "leaf_bytes_allowed": Parameter([1_024, 4_096, 16_384], "bytes", "leaf sizes that a receipt may commit to", OWN),
     "max_share_bytes": Parameter(2**32, "bytes", "largest share", OWN),
     "receipt_valid_s": Parameter(86_400, "s", "a receipt can become a lease for so long after it was signed", OWN),
+    "delete_order_life_s": Parameter(
+        600, "s", "before its end an order to delete was signed, as gateways sign them", OWN
+    ),
     "segment_shares_per_operator": Parameter(
         1, "shares", "of one segment are paid to one operator", "no two copies on one disk"
     ),
@@ -89,7 +95,7 @@ PARAMETERS: dict[str, Parameter] = {
         3, "operators", "of gateways that must have read in secret before their median counts", OWN
     ),
     "secret_proven_per_round": Parameter(
-        4, "leaves", "of those read in secret in the round before must be proven, drawn anew", OWN
+        4, "leaves", "of those read in secret in the round before must be proven by a chunk, drawn anew", OWN
     ),
     "checker_decay_ppm": Parameter(980_000, "ppm", "memory of a checker's weight per report", OWN),
     "checker_start": Parameter(20, "reports", "in agreement in advance, as a checker's weight begins", OWN),
@@ -98,8 +104,8 @@ PARAMETERS: dict[str, Parameter] = {
     "live_every_rounds": Parameter(2, "rounds", "a gateway asks two providers and a third at once so often", OWN),
     "live_questions": Parameter(
         16,
-        "leaves",
-        "in one challenge at the same moment: 128 ms of a hard disk's seeks, 50 ms of a 10 Mbit/s line",
+        "chunks",
+        "in one challenge at the same moment: 128 ms of a hard disk's seeks, 20 ms of a 10 Mbit/s line",
         OWN,
     ),
     "live_slowed_ppm": Parameter(1_500_000, "ppm", "of the time alone, from which an answer counts as slowed", OWN),
@@ -121,7 +127,7 @@ PARAMETERS: dict[str, Parameter] = {
     ),
     # standing
     "appeal_s": Parameter(604_800, "s", "a suspended device has so long to recover or appeal", f"{STORJ}: 168 h"),
-    "recover_questions": Parameter(459, "leaves", "answered without a failure after a suspension reinstate", OWN),
+    "recover_questions": Parameter(459, "chunks", "answered without a failure after a suspension reinstate", OWN),
     # pay held back from new devices (rewards.held)
     "held_pay_ppm_by_month": Parameter(
         [0],
@@ -177,6 +183,8 @@ def with_overrides(params: Mapping[str, Any], overrides: Mapping[str, Any]) -> d
             raise UsageError(f"parameter {key!r} must be at least 1, not {value!r}")
         if key == "held_pay_ppm_by_month" and max(numbers) > 1_000_000:
             raise UsageError(f"parameter {key!r} holds shares of at most 1,000,000 ppm, not {value!r}")
+        if key == "proof_chunk_bytes" and value != old:
+            raise UsageError(f"parameter {key!r} is {old}, the chunk of BLAKE3, and not a choice")
         if key.endswith("_ppm") and value > 1_000_000 and key not in _ABOVE_ONE:
             raise UsageError(f"parameter {key!r} is a share of at most 1,000,000 ppm, not {value!r}")
         tree[key] = list(numbers) if isinstance(old, list) else value
