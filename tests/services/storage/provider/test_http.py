@@ -18,7 +18,7 @@ from fieldstone.identity import cose
 from fieldstone.identity.keys import DeviceKey, verify
 from fieldstone.services.storage import records
 from fieldstone.services.storage.codes import fast_tree
-from fieldstone.services.storage.provider import door as door_
+from fieldstone.services.storage.provider import taking
 from fieldstone.services.storage.provider.door import CAPACITY, CapacityStatement, live_purpose
 from fieldstone.services.storage.provider.orders import challenge_subject, header
 from fieldstone.services.storage.records import RECEIPT, ProofSet, ShareReceipt
@@ -314,8 +314,8 @@ def test_health_metrics_and_what_is_not_there(provider: Running) -> None:
 
 def test_slow_heads_and_slow_bodies_are_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fieldstone.services.storage.provider.lane.HEAD_PATIENCE_S", 0.2)
-    monkeypatch.setattr(door_, "_PATIENCE_S", 0.2)
-    monkeypatch.setattr(door_, "_SLOWEST_BYTES_S", 10**9)
+    monkeypatch.setattr(taking, "_PATIENCE_S", 0.2)
+    monkeypatch.setattr(taking, "_SLOWEST_BYTES_S", 10**9)
     with running(tmp_path / "disk") as provider:
         gateway = provider.gateway
         assert gateway.raw(b"", wait_s=5) == b""  # says nothing
@@ -338,7 +338,7 @@ def test_many_parallel_requests_stay_in_bounds(tmp_path: Path) -> None:
 
         with ThreadPoolExecutor(16) as pool:
             assert set(pool.map(put, range(64))) == {201}
-        assert len(provider.door._spare) <= 4
+        assert len(provider.door.buffers.spare) <= 4
         assert provider.store.totals().shares == 64
         assert provider.store.committer.commits < 64 + 5  # committed together
 

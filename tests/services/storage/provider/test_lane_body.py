@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from fieldstone.services.storage.provider.door import Gone, Straight
 from fieldstone.services.storage.provider.lane_body import LaneBody
+from fieldstone.services.storage.provider.orders import Order
+from fieldstone.services.storage.provider.taking import Coming, Gone, Straight
+from fieldstone.services.storage.records import AccessOrder
 from tests.services.storage.provider.running import running, share_id
 
 Pair = tuple[LaneBody, socket.socket]
@@ -31,11 +33,10 @@ def pair() -> Iterator[Pair]:
 def test_a_thread_reads_what_came_with_the_head_and_what_follows(pair: Pair) -> None:
     body, sender = pair
     straight: Straight = body  # as the Door takes it
-    assert straight.is_long
     sent = bytes(range(250)) * 400
     threading.Thread(target=sender.sendall, args=(sent,)).start()
     room = bytearray(60_003)
-    body.receive(memoryview(room)[:2], 5)
+    straight.receive(memoryview(room)[:2], 5)
     body.receive(memoryview(room)[2:], 5)
     assert bytes(room) == b"abc" + sent[:60_000]
     assert body.left == 400_000 - 60_003
@@ -50,20 +51,15 @@ def test_silence_ends_in_time_and_a_sender_who_leaves_at_once(pair: Pair) -> Non
         body.receive(memoryview(bytearray(100)), 5)
 
 
-def test_a_cancelled_upload_waits_for_its_thread(pair: Pair, tmp_path: Path) -> None:
+def test_closing_breaks_uploads_off_and_waits_for_their_threads(pair: Pair, tmp_path: Path) -> None:
     body, _ = pair
     with running(tmp_path / "disk") as provider:
-        door, store = provider.door, provider.store
-        incoming = store.begin(share_id(1), "did:key:x", 400_000, bytes(32))
-
-        async def cancel() -> None:
-            task = asyncio.create_task(door._take_straight(incoming, body, 400_000, share_id(1).hex()))
-            await asyncio.sleep(0.05)
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
-
-        asyncio.run(cancel())
-        assert len(door._spare) == 1  # the thread has given its memory back: it is done
-        incoming.abort()
+        taking, store = provider.door.taking, provider.store
+        record = AccessOrder(operation="put", gateway="did:key:x", provider="p", share=share_id(1), expires_ms=1)
+        coming = Coming(share_id(1), Order(record, b""), 400_000)
+        upload = taking.receive(coming, body)
+        while not store.used_bytes:
+            time.sleep(0.001)
+        taking.close()
+        assert isinstance(upload.exception(0), Gone)  # at once: its thread is done
         assert store.used_bytes == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import sqlite3
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from fieldstone.errors import EnvironmentProblem, Rejected, UsageError
 from fieldstone.services.storage.codes import fast_tree
 from fieldstone.services.storage.provider import sharefile
+from fieldstone.services.storage.provider.commit import Change
 from fieldstone.services.storage.provider.index import Row
 from fieldstone.services.storage.provider.store import Store
 
@@ -36,7 +38,7 @@ def put(store: Store, share: bytes, data: bytes, order: int = 0, pieces: int = 1
         step = max(1, -(-len(data) // pieces))
         for at in range(0, len(data), step):
             incoming.take(memoryview(data)[at : at + step])
-        return incoming.finish().result(10)
+        return incoming.finish()
     finally:
         incoming.abort()
 
@@ -59,6 +61,10 @@ def store(tmp_path: Path) -> Iterator[Store]:
     made = Store(tmp_path / "disk", 100 * MIB)
     yield made
     made.close()
+
+
+def fail_to_write(*_: object) -> None:
+    raise sqlite3.OperationalError("database or disk is full")
 
 
 def crash(store: Store) -> None:
@@ -201,18 +207,72 @@ def test_a_full_disk_is_said_and_leaves_nothing(store: Store) -> None:
     put(store, share_id(1), b"x" * 1000)
 
 
-def test_no_receipt_when_the_index_cannot_be_written(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> None:
-        raise sqlite3.OperationalError("database or disk is full")
-
+def test_a_share_is_held_without_the_index_and_entered_after_a_crash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "disk"
+    store = Store(root, 100 * MIB)
     with monkeypatch.context() as patch:
-        patch.setattr("fieldstone.services.storage.provider.index.put_row", fail)
+        patch.setattr("fieldstone.services.storage.provider.index.put_row", fail_to_write)
+        row = put(store, share_id(1), b"x" * 1000)
+        assert store.index.get(share_id(1)) == row
+        assert (store.totals().shares, store.totals().used_bytes) == (1, store.used_bytes)
+        assert read(store, share_id(1), 0, 1000) == b"x" * 1000
+        with pytest.raises(Rejected) as error:  # what has to be in the index at once waits for those before it
+            store.delete(share_id(1), GATEWAY, digest(2)).result(10)
+        assert code(error) == "DISK_FULL"
+        assert store.path(share_id(1)).exists()
+        store.close()
+    again = Store(root, 100 * MIB)
+    assert again.recovered.entered == 1
+    assert again.index.get(share_id(1)) == row._replace(checked_ms=0)
+    assert again.totals().shares == 1
+    again.close()
+
+
+def test_no_more_shares_than_a_start_can_read_wait_for_the_index(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fieldstone.services.storage.provider.store._MOST_ENTERED", 2)
+    with monkeypatch.context() as patch:
+        patch.setattr("fieldstone.services.storage.provider.index.put_row", fail_to_write)
+        for number in (1, 2):
+            put(store, share_id(number), b"x" * 1000)
         with pytest.raises(Rejected) as error:
-            put(store, share_id(1), b"x" * 1000)
+            put(store, share_id(3), b"x" * 1000)
+        assert code(error) == "STORE_UNAVAILABLE"
+        assert not store.path(share_id(3)).exists()
+    store.committer.submit(Change(lambda writer: None)).result(10)
+    assert [row.share for row in store.index.rows()] == [share_id(1), share_id(2)]
+    put(store, share_id(3), b"x" * 1000)
+
+
+def test_what_was_deleted_before_is_in_the_index_before_it_is_acknowledged(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A start after a crash removes files that are not newer than their deletion, by a clock that may have gone back."""
+    put(store, share_id(1), b"x" * 1000, order=1)
+    store.delete(share_id(1), GATEWAY, digest(2)).result(10)
+    with monkeypatch.context() as patch:
+        patch.setattr("fieldstone.services.storage.provider.index.put_row", fail_to_write)
+        with pytest.raises(Rejected) as error:
+            put(store, share_id(1), b"y" * 1000, order=3)
     assert code(error) == "DISK_FULL"
     assert not store.path(share_id(1)).exists()
     assert store.used_bytes == 0
-    assert put(store, share_id(1), b"x" * 1000).size_bytes == 1000
+    row = put(store, share_id(1), b"y" * 1000, order=4)
+    assert list(store.index.rows()) == [row]
+
+
+def test_a_folder_that_cannot_be_synced_leaves_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: str) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("fieldstone.services.storage.provider.incoming.sync_folder", fail)
+        with pytest.raises(Rejected) as error:
+            put(store, share_id(1), b"x" * 1000)
+    assert code(error) == "STORE_UNAVAILABLE"
+    assert not store.path(share_id(1)).exists()
+    assert store.used_bytes == store.totals().shares == 0
 
 
 @pytest.mark.parametrize("at", [0, 131_072 + 5, 299_999])

@@ -23,11 +23,11 @@ from fieldstone.services.storage.provider.door import (
     LARGEST_CHALLENGE,
     Answer,
     Door,
-    Gone,
     read_piece,
     send_pieces,
 )
 from fieldstone.services.storage.provider.refusals import refuse
+from fieldstone.services.storage.provider.taking import Gone
 
 _LOG = logging.getLogger("fieldstone.storage")
 _SEND_BYTES = 262_144

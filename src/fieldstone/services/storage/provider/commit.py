@@ -1,42 +1,44 @@
-"""Group commit: whatever waits becomes durable together, with one index transaction and one sync a folder.
+"""What is written to the index, and when: changes that must be durable at once, together; the rest within two seconds.
 
-What is only worth keeping soon (vouchers) joins the next commit, or makes one of its own after a moment.
+A new share needs no entry to be durable: its file says all of it, and a start after a crash enters what is missing
+(`recovery`). Its row, like a voucher, therefore joins the next transaction, or one of its own after a moment: a
+transaction for each share cost as much as signing and checking its order and receipt together.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from pathlib import Path
+from enum import Enum
 
-from fieldstone.services.storage.provider.index import Index
-from fieldstone.services.storage.provider.refusals import disk_refusal, refuse
+from fieldstone.services.storage.provider import index as index_
+from fieldstone.services.storage.provider.index import Index, Row
+from fieldstone.services.storage.provider.refusals import refuse
 
 _LOG = logging.getLogger("fieldstone.storage")
 _MOST = 512
-_SOON_S = 0.1
+_SOON_S = 2.0
 
 Apply = Callable[[sqlite3.Connection], None]
 
 
 @dataclass
 class Change:
-    """One step to make durable: move a file in place (`source` → `target`), then write to the index.
-
-    `undo` is called when the index could not be written; `done` resolves to None when all is durable.
-    """
+    """Something to write to the index. `done` resolves to None when it is durable."""
 
     apply: Apply
-    source: Path | None = None
-    target: Path | None = None
-    undo: Callable[[], None] | None = None
     done: Future[None] = field(default_factory=Future)
+
+
+class _Word(Enum):
+    SOON = 1  # something waits that may wait for a moment
+    STOP = 2
 
 
 class Committer:
@@ -44,8 +46,9 @@ class Committer:
 
     def __init__(self, index: Index) -> None:
         self._index = index
-        self._queue: queue.SimpleQueue[Change | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Change | _Word] = queue.SimpleQueue()
         self._soon: dict[Hashable, Apply] = {}
+        self._is_told = False  # that something waits
         self._lock = threading.Lock()
         self._closed = False
         self.commits = 0
@@ -63,62 +66,83 @@ class Committer:
     def soon(self, key: Hashable, apply: Apply) -> None:
         """Write within a moment, replacing what waits under the same key."""
         with self._lock:
-            first = not self._soon
             self._soon[key] = apply
-        if first:
-            self._queue.put(Change(lambda writer: None))
+        self._tell()
+
+    def enter(self, row: Row) -> None:
+        """Enter a share whose file is durable: known to `Index.get` from now on, written within a moment."""
+        self._index.enter(row)
+        self._tell()
 
     def close(self) -> None:
         """Write what waits, then stop."""
         self._closed = True
-        self._queue.put(None)
+        self._queue.put(_Word.STOP)
         self._thread.join()
 
+    def _tell(self) -> None:
+        with self._lock:
+            is_told, self._is_told = self._is_told, True
+        if not is_told:
+            self._queue.put(_Word.SOON)
+
     def _run(self) -> None:
+        due_s: float | None = None
         while True:
-            batch = [self._queue.get()]
-            if batch[0] is not None and batch[0].target is None and self._soon and self._queue.empty():
-                threading.Event().wait(_SOON_S)  # only vouchers: let more come
-            while len(batch) < _MOST and not self._queue.empty():
-                batch.append(self._queue.get_nowait())
-            self._commit([change for change in batch if change is not None])
-            if None in batch:
+            batch, words = self._next(None if due_s is None else max(0.0, due_s - time.monotonic()))
+            if _Word.SOON in words and due_s is None:
+                due_s = time.monotonic() + _SOON_S
+            stops = _Word.STOP in words
+            if batch or stops or (due_s is not None and time.monotonic() >= due_s):
+                due_s = None if self._commit(batch) else time.monotonic() + _SOON_S
+            if stops:
                 return
 
-    def _commit(self, batch: list[Change]) -> None:
-        ready: list[Change] = []
-        folders: set[Path] = set()
-        for change in batch:
-            try:
-                if change.source is not None and change.target is not None:
-                    folders.add(_place(change.source, change.target))
-                ready.append(change)
-            except OSError as error:
-                _undo(change)
-                change.done.set_exception(disk_refusal(error))
+    def _next(self, wait_s: float | None) -> tuple[list[Change], set[_Word]]:
+        """Wait for something to do and return all there is of it."""
+        batch: list[Change] = []
+        words: set[_Word] = set()
+        try:
+            item = self._queue.get(timeout=wait_s)
+            while True:
+                if isinstance(item, Change):
+                    batch.append(item)
+                else:
+                    words.add(item)
+                if len(batch) == _MOST:
+                    break
+                item = self._queue.get_nowait()
+        except queue.Empty:
+            pass
+        return batch, words
+
+    def _commit(self, batch: list[Change]) -> bool:
+        """Write a batch and all that waits; say whether nothing waits any more."""
         with self._lock:
             soon, self._soon = self._soon, {}
+            self._is_told = False
+        entered = self._index.entered()
+        puts: list[Apply] = [lambda writer, row=row: index_.put_row(writer, row) for row in entered]  # type: ignore[misc]
         try:
-            for folder in folders:
-                sync_folder(folder)
-            self._write([*(change.apply for change in ready), *soon.values()])
-        except (OSError, sqlite3.Error) as error:
-            _LOG.error("nothing can be made durable: %s", error)
+            self._write([*puts, *(change.apply for change in batch), *soon.values()])
+        except sqlite3.Error as error:
+            _LOG.error("the index cannot be written: %s", error)
             with self._lock:
                 self._soon = {**soon, **self._soon}
-            for change in ready:
-                _undo(change)
-                is_full = isinstance(error, sqlite3.Error) and "full" in str(error)
-                refusal = disk_refusal(error) if isinstance(error, OSError) else None
-                change.done.set_exception(
-                    refusal or refuse("DISK_FULL" if is_full else "STORE_UNAVAILABLE", "", str(error))
-                )
-            return
+                self._is_told = True
+            code = "DISK_FULL" if "full" in str(error) else "STORE_UNAVAILABLE"
+            for change in batch:
+                change.done.set_exception(refuse(code, "", str(error)))
+            return False
+        self._index.written(entered)
         self.commits += 1
-        for change in ready:
+        for change in batch:
             change.done.set_result(None)
+        return True
 
     def _write(self, actions: list[Apply]) -> None:
+        if not actions:
+            return
         writer = self._index.writer()
         writer.execute("BEGIN IMMEDIATE")
         try:
@@ -129,25 +153,3 @@ class Committer:
             if writer.in_transaction:
                 writer.execute("ROLLBACK")
             raise
-
-
-def _place(source: Path, target: Path) -> Path:
-    os.rename(source, target)
-    return target.parent
-
-
-def _undo(change: Change) -> None:
-    if change.undo is not None:
-        try:
-            change.undo()
-        except OSError as error:
-            _LOG.error("an unfinished share could not be removed: %s", error)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a folder's entries durable. Raises OSError."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import mmap
 import os
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeVar, cast
+from typing import Any, Literal, TypeVar
 
 import msgspec
 from blake3 import blake3
@@ -19,60 +18,20 @@ from fieldstone.errors import Rejected
 from fieldstone.identity import cose
 from fieldstone.identity.keys import Signer
 from fieldstone.services.storage import records
-from fieldstone.services.storage.provider.incoming import Incoming
-from fieldstone.services.storage.provider.index import Row
 from fieldstone.services.storage.provider.metrics import Metrics
 from fieldstone.services.storage.provider.orders import Gate, Gateways, LooksUp, Order, challenge_subject
 from fieldstone.services.storage.provider.reading import OpenShare
 from fieldstone.services.storage.provider.refusals import refuse
 from fieldstone.services.storage.provider.store import Store
+from fieldstone.services.storage.provider.taking import Body, Buffers, Coming, Taking
 from fieldstone.services.storage.provider.vouchers import Vouchers
-from fieldstone.services.storage.records import RECEIPT, Hash, LiveReceipt, ProofSet, ShareReceipt, live_purpose
+from fieldstone.services.storage.records import Hash, LiveReceipt, ProofSet, live_purpose
 
 CAPACITY = b"fieldstone/storage/capacity/v1\0"
 MOST_CHALLENGES = 5_000
 LARGEST_CHALLENGE = 262_144
 
-_PIECE_BYTES = 4_194_304
-_STRAIGHT_BYTES = 1_048_576  # that are hashed while the cache has them, and written while more come
-_SPARE_BYTES = 262_144  # behind a piece: room for the trailer, so that it goes out in the same write
-_SLOWEST_BYTES_S = 32_768
-_PATIENCE_S = 15.0
-
 T = TypeVar("T")
-
-
-class Body(Protocol):
-    """A request's body, read piece by piece."""
-
-    async def fill(self, view: memoryview) -> None:
-        """Fill all of `view`. Raises Gone when the client leaves or the body is shorter."""
-        ...
-
-
-class Straight(Body, Protocol):
-    """A body that a thread can read from the socket itself."""
-
-    @property
-    def is_long(self) -> bool:
-        """Whether that pays."""
-        ...
-
-    def receive(self, view: memoryview, patience_s: float) -> None:
-        """Fill all of `view`, from a thread. Raises Gone, TimeoutError."""
-        ...
-
-    def received(self) -> None:
-        """End what `receive` began."""
-        ...
-
-    def stop(self) -> None:
-        """Make `receive` raise at once; the connection is lost."""
-        ...
-
-
-class Gone(Exception):
-    """The client went away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,18 +98,18 @@ class Door:
         most_pieces: int = 16,
         metrics: Metrics | None = None,
     ) -> None:
-        """`most_pieces`: 4 MiB each, of bodies in memory at a time; more uploads wait, and their senders with them."""
+        """`most_pieces`: 4 MiB each, of bodies in memory at a time, and as many read straight from sockets; more uploads
+        wait, and their senders with them."""
         self.store, self.key = store, key
         self.provider = key.public.device_id
-        self.metrics = metrics or Metrics(store)
+        self.metrics = metrics = metrics or Metrics(store)
         self.vouchers = Vouchers(store.index, store.committer)
         self.threads = ThreadPoolExecutor(threads, thread_name_prefix="disk")
         self._gate = Gate(self.provider, gateways, store.clock)
         self._gateways = gateways
         self._largest = largest_share_bytes
-        self._receivers = ThreadPoolExecutor(most_pieces, thread_name_prefix="receive")
-        self._pieces = asyncio.Semaphore(most_pieces)
-        self._spare: list[mmap.mmap] = []  # page-aligned, as writing and reading past the page cache want it
+        self.buffers = Buffers()
+        self.taking = Taking(store, key, metrics, self.buffers, self.threads, most_pieces)
         self._challenging = asyncio.Semaphore(2)
         self._challenge_wait = 0
         self._capacity: tuple[float, Answer] = (-1.0, Answer(500))
@@ -161,19 +120,8 @@ class Door:
 
     def close(self) -> None:
         """Wait for the threads. The store is closed by whoever opened it."""
-        self._receivers.shutdown()
+        self.taking.close()
         self.threads.shutdown()
-
-    def buffer(self) -> mmap.mmap:
-        """Return page-aligned memory; `give_back` it when nobody looks at it any more. From any thread."""
-        try:
-            return self._spare.pop()
-        except IndexError:
-            return mmap.mmap(-1, _PIECE_BYTES + _SPARE_BYTES)
-
-    def give_back(self, buffer: mmap.mmap) -> None:
-        """Keep memory for the next who needs it: mapping it anew costs more than what is done in it."""
-        self._spare.append(buffer)
 
     async def _admit(
         self, authorization: bytes | None, operation: Literal["put", "get", "delete"], share: bytes
@@ -182,79 +130,42 @@ class Door:
         try:
             return self._gate.admit(authorization, operation, share)
         except Rejected as error:
-            if error.reason.code != "UNKNOWN_GATEWAY" or not isinstance(self._gateways, LooksUp):
-                raise
-            if not await asyncio.to_thread(self._gateways.look_up, error.subject):
-                raise
+            await self._look_up(error)
         return self._gate.admit(authorization, operation, share)
 
-    async def put(self, name: str, authorization: bytes | None, length: int | None, body: Body) -> Answer:
-        """Store a share; the answer is the signed receipt. Raises Rejected, Gone."""
-        started_s = time.perf_counter()
+    async def _look_up(self, error: Rejected) -> None:
+        """Raise an order's refusal, unless it was for a gateway that the network knows by now."""
+        if error.reason.code != "UNKNOWN_GATEWAY" or not isinstance(self._gateways, LooksUp):
+            raise error
+        if not await asyncio.to_thread(self._gateways.look_up, error.subject):
+            raise error
+
+    def expect(self, name: str, authorization: bytes | None, length: int | None) -> Coming:
+        """Admit a store; `taking` does the rest. Raises Rejected."""
         share = share_id(name)
-        order = await self._admit(authorization, "put", share)
+        order = self._gate.admit(authorization, "put", share)
         if length is None:
             raise refuse("LENGTH_NEEDED", name)
         if length > self._largest:
             raise refuse("SHARE_TOO_LARGE", name, f"{length} bytes, taken are up to {self._largest}")
         if length == 0 or order.record.end not in (0, order.record.start + length):
             raise refuse("WRONG_LENGTH", name, f"{length} bytes announced")
-        incoming = self.store.begin(share, order.record.gateway, length, order.digest)
+        return Coming(share, order, length)
+
+    async def expect_stranger(
+        self, error: Rejected, name: str, authorization: bytes | None, length: int | None
+    ) -> Coming:
+        """Admit a store that `expect` refused with `error`, if the network knows its gateway by now. Raises Rejected."""
+        await self._look_up(error)
+        return self.expect(name, authorization, length)
+
+    async def put(self, name: str, authorization: bytes | None, length: int | None, body: Body) -> Answer:
+        """Store a share; the answer is the signed receipt. Raises Rejected, Gone."""
         try:
-            if getattr(body, "is_long", False):  # a Straight: asking for the protocol itself takes 30 µs
-                future = await self._take_straight(incoming, cast(Straight, body), length, name)
-            else:
-                future = await self._take_pieces(incoming, body, length, name)
-            row = await asyncio.wrap_future(future)
-        finally:
-            incoming.abort()
-        receipt = ShareReceipt(
-            share=share, provider=self.provider, gateway=row.gateway, size_bytes=row.size_bytes,
-            leaf_bytes=row.leaf_bytes, root=row.root, stored_ms=row.stored_ms,
-        )  # fmt: skip
-        self.metrics.stored(length, time.perf_counter() - started_s)
-        return Answer(201, records.sign(self.key, receipt, RECEIPT), "application/cose")
-
-    async def _take_pieces(self, incoming: Incoming, body: Body, left: int, name: str) -> Future[Row]:
-        while True:
-            async with self._pieces:
-                buffer = self.buffer()
-                view, size = memoryview(buffer), min(left, _PIECE_BYTES)
-                await _in_time(body.fill(view[:size]), size, name)
-                left -= size
-                future = await self.run(_take, incoming, view, size, left == 0)
-                self.give_back(buffer)  # not after a failure: a thread may still look at it
-            if future is not None:
-                return future
-
-    async def _take_straight(self, incoming: Incoming, body: Straight, length: int, name: str) -> Future[Row]:
-        async with self._pieces:
-            loop = asyncio.get_running_loop()
-            work = loop.run_in_executor(self._receivers, self._receive, incoming, body, length, name)
-            try:
-                return await asyncio.shield(work)
-            except asyncio.CancelledError:
-                body.stop()  # the thread must let go of the socket before that is closed
-                await asyncio.gather(work, return_exceptions=True)
-                raise
-
-    def _receive(self, incoming: Incoming, body: Straight, left: int, name: str) -> Future[Row]:
-        """Read, hash and write a body piece by piece; in a thread of its own, which a slow sender holds up."""
-        buffer = self.buffer()
-        view = memoryview(buffer)
-        try:
-            while True:
-                size = min(left, _STRAIGHT_BYTES)
-                body.receive(view[:size], _PATIENCE_S + size / _SLOWEST_BYTES_S)
-                left -= size
-                if not left:
-                    return incoming.finish(view, size)
-                incoming.take(view[:size])
-        except TimeoutError:
-            raise refuse("TOO_SLOW", name) from None
-        finally:
-            body.received()
-            self.give_back(buffer)
+            coming = self.expect(name, authorization, length)
+        except Rejected as error:
+            coming = await self.expect_stranger(error, name, authorization, length)
+        return stored(await self.taking.take(coming, body))
 
     async def get(self, name: str, authorization: bytes | None) -> Answer:
         """Open the bytes that the order names. Raises Rejected."""
@@ -358,6 +269,11 @@ class Door:
         return Answer(reason.http_status, msgspec.json.encode(body), headers=headers)
 
 
+def stored(receipt: bytes) -> Answer:
+    """Return the answer to a store."""
+    return Answer(201, receipt, "application/cose")
+
+
 def share_id(name: str) -> bytes:
     """Read a share id from an address. Raises Rejected BAD_SHARE_ID: nothing else ever becomes part of a path."""
     if len(name) != 32 or not name.isascii() or name.strip("0123456789abcdef"):
@@ -376,18 +292,3 @@ def read_piece(file: FileRange, offset: int, length: int) -> bytes:
     if len(data) != length:
         raise OSError(f"the file ended before byte {offset + length}")
     return data
-
-
-def _take(incoming: Incoming, view: memoryview, size: int, is_last: bool) -> Future[Row] | None:
-    if is_last:
-        return incoming.finish(view, size)
-    incoming.take(view[:size])
-    return None
-
-
-async def _in_time(work: Any, size: int, name: str) -> None:
-    try:
-        async with asyncio.timeout(_PATIENCE_S + size / _SLOWEST_BYTES_S):
-            await work
-    except TimeoutError:
-        raise refuse("TOO_SLOW", name) from None

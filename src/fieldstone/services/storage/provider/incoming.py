@@ -1,4 +1,9 @@
-"""A share on its way in: hashed while it arrives, durable before it is acknowledged."""
+"""A share on its way in: hashed while it arrives, durable before it is acknowledged.
+
+It is renamed before it is synced, so that one transaction of the file system's journal holds both; the folder is synced
+after that. What a loss of power can leave under a share's name is therefore an incomplete file that nobody has a receipt
+for: its trailer does not fit, or the first look at its groups finds it out.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +12,7 @@ import fcntl
 import mmap
 import os
 import threading
-from concurrent.futures import Future
-from pathlib import Path
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from fieldstone.services.storage.codes.fast_tree import Hasher
@@ -37,14 +41,17 @@ class Incoming:
         size_bytes: int,
         leaf_bytes: int,
         order_digest: bytes,
-        temporary: Path | None,
+        temporary: str | None,
         reserved: int,
         held: Row | None,
+        is_new: bool,
     ) -> None:
         self._store = store
         self._share, self._gateway, self._size, self._leaf_bytes = share, gateway, size_bytes, leaf_bytes
         self._order_digest = order_digest
         self._temporary = temporary  # None: the share is held already, its bytes are only compared
+        self._placed: str | None = None
+        self._is_new = is_new  # the index knows nothing of it, so a start after a crash would enter it from its file
         self._fd, self._is_direct = -1, False
         self._hasher = Hasher(leaf_bytes)
         self._taken = self._disk_bytes = 0
@@ -67,17 +74,17 @@ class Incoming:
             if self._temporary is not None:
                 self._write(piece)
 
-    def finish(self, buffer: memoryview | None = None, last_bytes: int = 0) -> Future[Row]:
-        """Take the first `last_bytes` of `buffer` as the last piece, sync the file and enter the share.
+    def finish(self, buffer: memoryview | None = None, last_bytes: int = 0) -> Row:
+        """Take the first `last_bytes` of `buffer` as the last piece, make the share durable and enter it; return its row.
 
-        The rest of `buffer` may be written over. The future gives the share's row once it is durable. Touches the disk.
+        The rest of `buffer` may be written over. Touches the disk.
         Raises Rejected: WRONG_LENGTH, SHARE_CONFLICT, SHARE_DAMAGED (send it again), DISK_FULL, STORE_UNAVAILABLE; then
         `abort`.
         """
         with self._lock:
             return self._finish(buffer, last_bytes)
 
-    def _finish(self, buffer: memoryview | None, last_bytes: int) -> Future[Row]:
+    def _finish(self, buffer: memoryview | None, last_bytes: int) -> Row:
         subject = self._share.hex()
         if self._is_over:
             raise refuse("STORE_UNAVAILABLE", subject, "the upload was given up")
@@ -90,37 +97,52 @@ class Incoming:
         root, kept = tree.commitment, tree.keep(sharefile.GROUP_BYTES)
         if self.held is not None and self.held.root != root:
             raise refuse("SHARE_CONFLICT", subject)
-        done: Future[Row] = Future()
+        store = self._store
         if self._temporary is None and self.held is not None:
-            opened = self._store.open(self._share)  # a receipt says "I hold it": look before saying so again
+            opened = store.open(self._share)  # a receipt says "I hold it": look before saying so again
             try:
-                self._store.check(opened, 0, self._size)
+                store.check(opened, 0, self._size)
             finally:
                 opened.close()
             self._is_over = True
-            self._store.unclaim(self._share)
-            done.set_result(self.held)
-            return done
-        stored_ms = self.held.stored_ms if self.held is not None else self._store.clock.now_ms()
+            store.unclaim(self._share)
+            return self.held
+        stored_ms = self.held.stored_ms if self.held is not None else store.clock.now_ms()
         meta = sharefile.Meta(
             share=self._share, gateway=self._gateway, size_bytes=self._size, leaf_bytes=self._leaf_bytes,
             height=kept.height, root=root, stored_ms=stored_ms, order=self._order_digest,
         )  # fmt: skip
-        tail = sharefile.trailer(meta, kept)
         try:
-            self._write_end(buffer, last, tail)
-            os.fdatasync(self._fd)
-            mark_whole(self._checked, self._fd, self._size, self._store.clock.now_ms())
+            self._write_end(buffer, last, sharefile.trailer(meta, kept))
+            self._place()
         except OSError as error:
             raise disk_refusal(error, subject) from None
-        os.close(self._fd)
-        self._fd, self._is_over = -1, True
         row = Row(
             self._share, self._gateway, self._size, self._leaf_bytes, root, stored_ms, self._order_digest,
-            self._disk_bytes, "held", stored_ms,
+            self._checked.file_bytes, "held", stored_ms,
         )  # fmt: skip
-        self._enter(row, done)
-        return done
+        if self._is_new:
+            store.committer.enter(row)
+        else:
+            store.committer.submit(Change(lambda writer: index_.put_row(writer, row))).result()
+        self._is_over = True
+        before = self.held.disk_bytes if self.held is not None and self.held.state == "bad" else 0
+        store.release(self.reserved, row.disk_bytes - before)
+        store.remember(self._share, self._checked)
+        store.unclaim(self._share)
+        return row
+
+    def _place(self) -> None:
+        """Give the file its name and make both durable."""
+        assert self._temporary is not None
+        name = self._store.file_name(self._share)
+        os.rename(self._temporary, name)
+        self._placed = name
+        os.fdatasync(self._fd)
+        mark_whole(self._checked, self._fd, self._size, self._store.clock.now_ms())
+        os.close(self._fd)
+        self._fd = -1
+        sync_folder(name[: name.rindex(os.sep)])
 
     def _write(self, piece: memoryview) -> None:
         try:
@@ -143,29 +165,6 @@ class Incoming:
         else:
             self._write(last)
             self._write(memoryview(tail))
-        self._disk_bytes = os.fstat(self._fd).st_size
-
-    def _enter(self, row: Row, done: Future[Row]) -> None:
-        store, target = self._store, self._store.path(self._share)
-
-        def undo() -> None:
-            for path in (self._temporary, target if self.held is None else None):
-                if path is not None:
-                    path.unlink(missing_ok=True)
-
-        def durable(result: Future[None]) -> None:
-            error = result.exception()
-            if error is None:
-                before = self.held.disk_bytes if self.held is not None and self.held.state == "bad" else 0
-                store.release(self.reserved, row.disk_bytes - before)
-                store.remember(row.share, self._checked)
-            else:
-                store.release(self.reserved)
-            store.unclaim(self._share)
-            done.set_exception(error) if error else done.set_result(row)
-
-        change = Change(lambda writer: index_.put_row(writer, row), self._temporary, target, undo)
-        store.committer.submit(change).add_done_callback(durable)
 
     def abort(self) -> None:
         """Forget what came so far. Safe to call at any time."""
@@ -176,13 +175,15 @@ class Incoming:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
-        if self._temporary is not None:
-            self._temporary.unlink(missing_ok=True)
+        stray = self._placed if self._placed is not None and self.held is None else self._temporary
+        if stray is not None:
+            with suppress(OSError):  # recovery sweeps it, or enters it: it may be whole
+                os.unlink(stray)
         self._store.release(self.reserved)
         self._store.unclaim(self._share)
 
 
-def _create(path: Path) -> tuple[int, bool]:
+def _create(path: str) -> tuple[int, bool]:
     """Create a file, past the page cache if its file system can: half the CPU time, and nobody reads a new share soon."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     try:
@@ -190,8 +191,18 @@ def _create(path: Path) -> tuple[int, bool]:
     except OSError as error:
         if error.errno != errno.EINVAL:
             raise
-    path.unlink(missing_ok=True)
+    with suppress(FileNotFoundError):
+        os.unlink(path)
     return os.open(path, flags, 0o600), False
+
+
+def sync_folder(folder: str) -> None:
+    """Make a folder's entries durable. Raises OSError."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def _set_direct(fd: int, wanted: bool) -> bool:

@@ -1,6 +1,7 @@
 """What is held, in one small SQLite file: shares, vouchers, used orders, notes. WAL, `synchronous=FULL`.
 
 One connection writes, always in the committer's thread (`commit`); any thread may read through a connection of its own.
+Shares that came a moment ago are not written yet (`enter`), but found like all others.
 """
 
 from __future__ import annotations
@@ -33,6 +34,11 @@ CREATE INDEX IF NOT EXISTS deleted_share ON deleted (share);
 CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
 _COLUMNS = "share, gateway, size_bytes, leaf_bytes, root, stored_ms, order_digest, disk_bytes, state, checked_ms"
+_LOOK_UP = (
+    "SELECT EXISTS (SELECT 1 FROM deleted WHERE deleted.share = ?1),"
+    " EXISTS (SELECT 1 FROM deleted WHERE order_digest = ?2),"
+    f" {_COLUMNS} FROM (SELECT 1) LEFT JOIN shares ON share = ?1"
+)
 
 
 class Row(NamedTuple):
@@ -69,6 +75,7 @@ class Index:
         self._local = threading.local()
         self._opened: list[sqlite3.Connection] = []
         self._lock = threading.Lock()
+        self._entered: dict[bytes, Row] = {}  # held, but not written yet
         try:
             self._connection().executescript(_SCHEMA)
         except sqlite3.Error as error:
@@ -95,17 +102,40 @@ class Index:
                 connection.close()
             self._opened.clear()
 
+    def enter(self, row: Row) -> None:
+        """Know a share from now on; the committer writes it soon. Its file must be durable."""
+        self._entered[row.share] = row
+
+    @property
+    def waiting(self) -> int:
+        """How many shares are not written yet."""
+        return len(self._entered)
+
+    def entered(self) -> list[Row]:
+        """Return the shares that are not written yet."""
+        return list(self._entered.values())
+
+    def written(self, rows: Sequence[Row]) -> None:
+        """Note that rows that `entered` returned are durable; before anybody hears of what was written after them."""
+        for row in rows:
+            del self._entered[row.share]
+
     def get(self, share: bytes) -> Row | None:
         """Return a share's row."""
+        entered = self._entered.get(share)
+        if entered is not None:
+            return entered
         row = self._connection().execute(f"SELECT {_COLUMNS} FROM shares WHERE share = ?", (share,)).fetchone()
         return Row(*row) if row else None
 
     def after(self, share: bytes, most: int) -> list[Row]:
         """Return the next rows in order of their ids."""
+        entered = [row for row in self.entered() if row.share > share]
         rows = self._connection().execute(
             f"SELECT {_COLUMNS} FROM shares WHERE share > ? ORDER BY share LIMIT ?", (share, most)
         )
-        return [Row(*row) for row in rows]
+        found = {row.share: row for row in [*entered, *(Row(*row) for row in rows)]}
+        return [found[share] for share in sorted(found)[:most]]
 
     def rows(self) -> Iterator[Row]:
         """Yield all rows in order of their ids."""
@@ -123,21 +153,31 @@ class Index:
 
     def totals(self) -> Totals:
         """Add up all shares."""
+        entered = self.entered()
         row = (
             self._connection()
             .execute(
                 "SELECT count(*), coalesce(sum(CASE state WHEN 'lost' THEN 0 ELSE disk_bytes END), 0),"
                 " coalesce(sum(CASE state WHEN 'held' THEN size_bytes ELSE 0 END), 0),"
                 " coalesce(sum(state = 'bad'), 0), coalesce(sum(state = 'lost'), 0) FROM shares"
+                f" WHERE share NOT IN ({','.join('?' * len(entered))})",
+                [row.share for row in entered],
             )
             .fetchone()
         )
-        return Totals(*row)
+        shares, used_bytes, share_bytes, bad, lost = row
+        used_bytes += sum(row.disk_bytes for row in entered)
+        share_bytes += sum(row.size_bytes for row in entered)
+        return Totals(shares + len(entered), used_bytes, share_bytes, bad, lost)
 
-    def is_used(self, order_digest: bytes) -> bool:
-        """Say whether an order was used for a share that was deleted since, or for deleting."""
-        query = "SELECT 1 FROM deleted WHERE order_digest = ?"
-        return self._connection().execute(query, (order_digest,)).fetchone() is not None
+    def look_up(self, share: bytes, order_digest: bytes) -> tuple[Row | None, bool, bool]:
+        """Return a share's row, whether it was deleted before, and whether by then this order had been used for it.
+
+        One statement: each costs a few system calls, and most of the time nothing is found.
+        """
+        found = self._connection().execute(_LOOK_UP, (share, order_digest)).fetchone()
+        row = self._entered.get(share) or (Row(*found[2:]) if found[2] is not None else None)
+        return row, bool(found[0]), bool(found[1])
 
     def deleted_ms(self, share: bytes) -> int:
         """Return when a share was deleted last; 0: not that we remember."""

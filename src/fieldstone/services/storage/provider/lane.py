@@ -14,10 +14,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import http
 import os
-import select
+import re
 import socket
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,21 +25,19 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from fieldstone.errors import Rejected
-from fieldstone.services.storage.provider.door import Answer, Asked, Door, FileRange, Gone
+from fieldstone.services.storage.provider.door import Answer, Asked, Door, FileRange, stored
 from fieldstone.services.storage.provider.lane_body import LaneBody
 from fieldstone.services.storage.provider.reading import LEAST_DIRECT_BYTES
+from fieldstone.services.storage.provider.sending import SEND_PATIENCE_S, send_file, send_first, send_head
+from fieldstone.services.storage.provider.taking import Coming, Gone
 
 HEAD_PATIENCE_S = 15.0
-SEND_PATIENCE_S = 30.0
 
 _PUT, _GET = b"PUT /v1/shares/", b"GET /v1/shares/"
 _VERSION = b" HTTP/1.1"
 _LONGEST_HEAD = 8_192
-_SEND_BYTES = 1_048_576
 _MOST_DROPPED_BYTES = 16_777_216  # of a refused body: closing at once would destroy the answer on its way (RST)
-_DIRECT_BYTES = 1_048_576
-_PAGE_BYTES = 4_096
-_POLL_MS = 50
+_UNPRINTABLE = re.compile(rb"[^ -~]")
 _HARMLESS = frozenset({b"host", b"user-agent", b"accept", b"accept-encoding", b"content-type"})
 _STATUS_LINE = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in http.HTTPStatus}
 
@@ -54,7 +51,7 @@ def read_head(head: bytes) -> tuple[str, bytes | None, int | None] | None:
     for text in lines:
         name, colon, value = text.partition(b":")
         name, value = name.lower(), value.strip(b" \t")
-        if not colon or name in seen or any(byte < 0x20 or byte > 0x7E for byte in value):
+        if not colon or name in seen or _UNPRINTABLE.search(value):
             return None
         seen[name] = value
     order, length = seen.pop(b"authorization", None), seen.pop(b"content-length", None)
@@ -111,8 +108,7 @@ def lane(door: Door) -> type[asyncio.Protocol]:
                     if data.startswith(_GET):
                         self._get(head[0], head[1])
                         return
-                    body = LaneBody(self, rest, head[2] or 0)  # made now: it stops the reading before more comes
-                    self._start(self._put(*head, body))
+                    self._put(*head, LaneBody(self, rest, head[2] or 0))  # it stops the reading before more comes
                     return
             super().data_received(data)
 
@@ -167,20 +163,51 @@ def lane(door: Door) -> type[asyncio.Protocol]:
             self.tasks.add(task)
             task.add_done_callback(self.tasks.discard)
 
-        async def _put(self, name: str, order: bytes | None, length: int | None, body: LaneBody) -> None:
+        def _put(self, name: str, order: bytes | None, length: int | None, body: LaneBody) -> None:
+            """Hand a store to a thread; what is refused at once never gets one."""
             try:
-                answer = await door.put(name, order, length, body)
+                coming = door.expect(name, order, length)
             except Rejected as error:
-                answer = door.problem(error)
-            except Gone:
-                self._leave()
-                return
+                self._start(self._put_stranger(error, name, order, length, body))
             except BaseException:
                 self._leave()
                 raise
+            else:
+                self._take(coming, body)
+
+        async def _put_stranger(
+            self, error: Rejected, name: str, order: bytes | None, length: int | None, body: LaneBody
+        ) -> None:
+            try:
+                coming = await door.expect_stranger(error, name, order, length)
+            except Rejected as refused:
+                await self._refuse(refused, body)
+            except BaseException:
+                self._leave()
+                raise
+            else:
+                self._take(coming, body)
+
+        def _take(self, coming: Coming, body: LaneBody) -> None:
+            self._when_done(door.taking.receive(coming, body), self._taken, body)
+
+        def _taken(self, future: Future[bytes], body: LaneBody) -> None:
+            error = future.exception()
+            if isinstance(error, Rejected):
+                self._start(self._refuse(error, body))
+            elif error is not None:
+                self._leave()
+                if not isinstance(error, Gone):
+                    raise error
+            else:
+                self._write(stored(future.result()))
+                self._end()
+
+        async def _refuse(self, error: Rejected, body: LaneBody) -> None:
+            """Answer, and take what still comes of the body: closing at once would destroy the answer on its way."""
             if body.left > _MOST_DROPPED_BYTES:
                 self._closing = True
-            self._write(answer)
+            self._write(door.problem(error))
             if body.left and not self._closing and not await body.drop():
                 self._closing = True
             self._end()
@@ -224,23 +251,30 @@ def lane(door: Door) -> type[asyncio.Protocol]:
             head = self._head(answer, file.end - file.start)
             if file.end - file.start < LEAST_DIRECT_BYTES and file.opened.is_cached(file.start):
                 try:
-                    offset = _send_head(self.socket, head, file, 0)
+                    offset = send_head(self.socket, head, file, 0)
                 except BlockingIOError:  # nothing of the head went out
-                    self._in_thread(file, _send_head, self.socket, head, file)
+                    self._in_thread(file, send_head, self.socket, head, file)
                 except OSError:
                     self._finish(file, None)
                 else:
                     self._finish(file, offset)
             else:
-                self._in_thread(file, _send_first, door, self.socket, head, file)
+                self._in_thread(file, send_first, door, self.socket, head, file)
 
         def _in_thread(self, file: FileRange, work: Callable[..., int], *arguments: Any) -> None:
-            def done(future: Future[int]) -> None:
-                sent = None if future.exception() else future.result()
-                with contextlib.suppress(RuntimeError):  # the loop is gone
-                    self.loop.call_soon_threadsafe(self._finish, file, sent)
+            self._when_done(senders.submit(work, *arguments), self._sent, file)
 
-            senders.submit(work, *arguments).add_done_callback(done)
+        def _sent(self, future: Future[int], file: FileRange) -> None:
+            self._finish(file, None if future.exception() else future.result())
+
+        def _when_done(self, future: Future[Any], then: Callable[..., None], *arguments: Any) -> None:
+            """Call `then` in the event loop with the future of what a thread does."""
+
+            def done(future: Future[Any]) -> None:
+                with contextlib.suppress(RuntimeError):  # the loop is gone
+                    self.loop.call_soon_threadsafe(then, future, *arguments)
+
+            future.add_done_callback(done)
 
         def _finish(self, file: FileRange, offset: int | None) -> None:
             """Go on behind what was sent; None: the connection or the file broke."""
@@ -258,7 +292,7 @@ def lane(door: Door) -> type[asyncio.Protocol]:
             try:
                 while offset < file.end:
                     await _writable(self.loop, self.socket)
-                    offset = await self.loop.run_in_executor(senders, _send_file, self.socket, file, offset)
+                    offset = await self.loop.run_in_executor(senders, send_file, self.socket, file, offset)
             except (OSError, TimeoutError):
                 self._leave()
                 return
@@ -314,81 +348,6 @@ def lane(door: Door) -> type[asyncio.Protocol]:
                 self._head_timer = None
 
     return ShareLane
-
-
-def _send_first(door: Door, connection: socket.socket, head: bytes, file: FileRange) -> int:
-    """Begin an answer in a thread; return how far it came. Raises OSError."""
-    is_direct = not file.again and file.end - file.start >= LEAST_DIRECT_BYTES and not file.opened.is_cached(file.start)
-    if not is_direct or not file.opened.set_direct(True):
-        return _send_head(connection, head, file)
-    buffer = door.buffer()
-    try:
-        return _send_direct(connection, head, file, memoryview(buffer))
-    finally:
-        door.give_back(buffer)
-        file.opened.set_direct(False)
-
-
-def _send_direct(connection: socket.socket, head: bytes, file: FileRange, room: memoryview) -> int:
-    offset = file.start
-    while offset < file.end:
-        skipped = offset % _PAGE_BYTES
-        count = os.preadv(file.opened.fd, [room[:_DIRECT_BYTES]], offset - skipped)
-        piece = room[skipped : min(count, file.end - offset + skipped)]
-        if not piece:
-            raise OSError(errno.EIO, "the file ended early")
-        while head or piece:
-            try:
-                sent = connection.sendmsg((head, piece))
-            except BlockingIOError:
-                if not _poll(connection, _POLL_MS if not head else int(SEND_PATIENCE_S * 1_000)):
-                    if head:
-                        raise TimeoutError from None
-                    return offset  # a slow reader: the rest goes through the page cache
-                continue
-            from_head = min(sent, len(head))
-            head = head[from_head:]
-            piece = piece[sent - from_head :]
-            offset += sent - from_head
-    return offset
-
-
-def _send_head(
-    connection: socket.socket, head: bytes, file: FileRange, wait_ms: int = int(SEND_PATIENCE_S * 1_000)
-) -> int:
-    """Send head and file; return how far it came. Raises OSError; BlockingIOError when not even the head began to go."""
-    began = False
-    while head:
-        try:
-            head = head[connection.send(head, socket.MSG_MORE) :]
-            began = True
-        except BlockingIOError:
-            if not (began or wait_ms):
-                raise
-            if not _poll(connection, int(SEND_PATIENCE_S * 1_000)):
-                raise TimeoutError from None
-    return _send_file(connection, file, file.start, _POLL_MS if wait_ms else 0)
-
-
-def _send_file(connection: socket.socket, file: FileRange, offset: int, wait_ms: int = _POLL_MS) -> int:
-    """Send what the socket takes now, waiting for a moment at a time; return how far it came. Raises OSError."""
-    while offset < file.end:
-        try:
-            sent = os.sendfile(connection.fileno(), file.opened.fd, offset, min(_SEND_BYTES, file.end - offset))
-        except BlockingIOError:
-            if not _poll(connection, wait_ms):
-                return offset
-            continue
-        if sent == 0:
-            raise OSError(errno.EIO, "the file ended early")
-        offset += sent
-    return offset
-
-
-def _poll(connection: socket.socket, wait_ms: int) -> bool:
-    poll = select.poll()
-    poll.register(connection, select.POLLOUT)
-    return bool(poll.poll(wait_ms))
 
 
 async def _writable(loop: asyncio.AbstractEventLoop, connection: socket.socket) -> None:

@@ -1,7 +1,7 @@
 """A body on the fast lane: from the socket into the memory that is hashed and written, with few wake-ups and no copies.
 
-Short ones are read by the event loop. Of a long one a thread reads, hashes and writes a piece at a time, which the cache
-still holds, and the loop hears of it once, at the end: forty providers on two cores spend more on waking than on hashing.
+A thread reads it (`receive`); the event loop reads only what is left of a refused one (`drop`), so that strangers take
+nobody's thread.
 """
 
 from __future__ import annotations
@@ -13,11 +13,10 @@ import socket
 import time
 from typing import Any
 
-from fieldstone.services.storage.provider.door import Gone
+from fieldstone.services.storage.provider.taking import Gone
 
 _DROP_PATIENCE_S = 15.0
 _WAKE_BYTES = 262_144
-_LONG_BYTES = 262_144
 
 
 class LaneBody(asyncio.BufferedProtocol):
@@ -29,7 +28,9 @@ class LaneBody(asyncio.BufferedProtocol):
         self._view = memoryview(b"")
         self._at = 0
         self._has_mark = False
+        self._mark = 1
         self._filled: asyncio.Future[None] | None = None
+        self._poll: select.poll | None = None
         self.left = length
         if length > len(first):
             owner.flow.pause_reading()
@@ -58,11 +59,6 @@ class LaneBody(asyncio.BufferedProtocol):
                     self._wake_at(1)
         self.left -= len(view)
 
-    @property
-    def is_long(self) -> bool:
-        """Whether so much is still to come that `receive` is worth a thread."""
-        return self.left - len(self._first) >= _LONG_BYTES
-
     def receive(self, view: memoryview, patience_s: float) -> None:
         """Fill `view` in the calling thread, which alone reads meanwhile. Raises Gone, TimeoutError.
 
@@ -74,11 +70,12 @@ class LaneBody(asyncio.BufferedProtocol):
         view[:at] = part
         self._first = self._first[at:]
         self.left -= at
-        poll = select.poll()
-        poll.register(self._owner.socket, select.POLLIN)
+        if self._poll is None:
+            self._poll = select.poll()
+            self._poll.register(self._owner.socket, select.POLLIN)
         while at < len(view):
             self._wake_at(len(view) - at)
-            if not poll.poll(max(0.0, deadline_s - time.monotonic()) * 1_000):
+            if not self._poll.poll(max(0.0, deadline_s - time.monotonic()) * 1_000):
                 raise TimeoutError
             try:
                 count = self._owner.socket.recv_into(view[at:])
@@ -154,5 +151,8 @@ class LaneBody(asyncio.BufferedProtocol):
 
     def _wake_at(self, count: int) -> None:
         """Be woken when so many bytes have come, not for each packet; only a hint, so failures do not matter."""
+        if count == self._mark:
+            return
         with contextlib.suppress(OSError):
             self._owner.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, count)
+            self._mark = count

@@ -32,6 +32,11 @@ class Checked:
         self.groups = self.read = 0
         self.since_ms = 0
 
+    @property
+    def file_bytes(self) -> int:
+        """How long the file was."""
+        return self.file[2]
+
     def is_current(self, file: tuple[int, int, int], now_ms: int) -> bool:
         """Say whether it still speaks of this file."""
         return self.file == file and 0 <= now_ms - self.since_ms < RECHECK_MS

@@ -8,7 +8,7 @@ ordered here. Every byte of that line is used once: an order is taken when its p
 Parallel requests may overtake each other, so pieces below the newest one are kept as gaps and may be used for as long
 as the process runs (a bounded number; the oldest are forgotten). After a restart only the newest voucher counts.
 
-The newest voucher of each gateway is written within a tenth of a second. A crash loses at most what was served in that
+The newest voucher of each gateway is written within two seconds (`commit`). A crash loses at most what was served in that
 time, which is the provider's own loss: payment is by the newest voucher, and the next one includes it.
 """
 
