@@ -110,6 +110,8 @@ class ServicePolicy(_Section, frozen=True):
     """`share_ppm`: part of the bootstrap. `params`: overrides of the rule version's parameters by dotted key.
 
     `cell_target_rate`: verified units per second at which a cell's pool is whole (sensing: perfect stations).
+    `unsold_pay_ppm`: most that unsold work earns, as a part of what it would earn if it were sold at list price
+    (`rewards.caps`); without meaning for a service whose work has no price per unit.
     `bond_per_unit`: tokens at risk for each unit of capacity that earns bootstrap (storage: TiB; 0: none is asked for);
     `slash_ppm`: what of that bond a resolved case takes from a device that lost customers' data (`rewards.bonded`).
     """
@@ -117,6 +119,7 @@ class ServicePolicy(_Section, frozen=True):
     rule_version: Positive = 1
     share_ppm: Ppm = 1_000_000
     cell_target_rate: Positive = 1
+    unsold_pay_ppm: NotNegative = 1_000_000
     bond_per_unit: Amount = "0"
     slash_ppm: Ppm = 500_000
     params: dict[str, Any] = {}

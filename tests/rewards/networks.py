@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from fieldstone.policy import RewardPolicy, ServicePolicy
 from fieldstone.rewards import AllocationInput
-from fieldstone.rewards.sold import SOLD_INPUT_SCHEMA
-from fieldstone.services.contract import REGISTRY_SCHEMA, VERDICT_SCHEMA
+from fieldstone.rewards.caps import SOLD_INPUT_SCHEMA
+from fieldstone.services.contract import REGISTRY_SCHEMA, VERDICT_SCHEMA, ListPrice
 
 EPOCH_S = 86_400
 TREASURY = "0x00000000000000000000000000000000000007Ea"
@@ -66,6 +66,7 @@ def network(
     previous: dict[str, int] | None = None,
     treasury: str | None = TREASURY,
     shuffle_seed: int | None = None,
+    listed: ListPrice | None = None,
 ) -> AllocationInput:
     devices = named(devices)
     registry = pl.DataFrame(
@@ -131,6 +132,7 @@ def network(
         pools=pools or {},
         previous=previous or {},
         treasury=treasury,
+        list_prices={} if listed is None else {"sensing": listed},
         **tables,
     )
 
@@ -171,6 +173,16 @@ CORRECTIONS = st.lists(
 )
 
 
+# from next to nothing to far more than the bootstrap pays; work on offer counts less than work that is sold
+LIST_PRICES = st.builds(
+    ListPrice,
+    micro_usd=st.integers(1, 10**9),
+    units=st.integers(1, 10**9),
+    per=st.just("unit"),
+    unsold_weight_ppm=st.integers(1, 1_000_000),
+)
+
+
 @st.composite
 def networks(draw: st.DrawFn) -> AllocationInput:
     """Any network, with what earlier epochs may have left behind."""
@@ -203,4 +215,6 @@ def networks(draw: st.DrawFn) -> AllocationInput:
         pools={**left, "treasury": draw(st.integers(0, 10**20))},
         previous={operator(i): draw(st.integers(0, 10**24)) for i in range(draw(st.integers(0, 4)))},
         treasury=draw(st.sampled_from([None, TREASURY, operator(0)])),
+        services={"sensing": ServicePolicy(unsold_pay_ppm=draw(st.sampled_from([0, 1_000_000, 3_000_000])))},
+        listed=draw(st.one_of(st.none(), LIST_PRICES)),
     )

@@ -41,7 +41,7 @@ def test_an_operator_with_a_calculator_recomputes_every_row(inp: AllocationInput
             assert int(pool["coverage_base"]) + int(pool["demand_base"]) == int(pool["service_pool_base"])
             weight, target = int(cell["weight"]), int(pool["target_work"])
             assert weight == min(int(cell["work"]), target)
-            coverage = int(pool["coverage_base"]) * weight // int(pool["weight_divisor"])
+            coverage = int(pool.get("rate_base", pool["coverage_base"])) * weight // int(pool["weight_divisor"])
             bought, sold = cell["revenue_micro_usd"], pool["service_revenue_micro_usd"]
             demand = int(pool["demand_base"]) * bought * weight // (sold * target) if sold else 0
             assert (coverage, demand) == (int(cell["coverage_base"]), int(cell["demand_base"]))
@@ -49,13 +49,23 @@ def test_an_operator_with_a_calculator_recomputes_every_row(inp: AllocationInput
             work -= int(own.get("sold_unpaid", 0))
             assert work == int(own["work"])
             pool_base, all_work = coverage + demand, int(cell["work"])
-            if "shared_base" in cell:
-                pool_base, all_work = int(cell["shared_base"]), int(cell["shared_work"])
-            of_sold, cap = int(own.get("sold_work", 0)), int(own.get("sold_cap_base", 0))
-            if of_sold and pool_base * of_sold > cap * all_work:
-                bootstrap = cap + (pool_base * (work - of_sold) // all_work if work > of_sold else 0)
-            else:
-                bootstrap = pool_base * work // all_work if work else 0
+            if "rate_base" in cell:
+                pool_base, all_work = int(cell["rate_base"]), int(cell["rate_work"])
+            of_sold = int(own.get("sold_work", 0))
+            parts = [(of_sold, int(own.get("sold_cap_base", 0)))]
+            if "unsold_cap_base" in own:
+                listed, paid = pool["list_price"], factors["paid"]
+                cap = (work - of_sold) * listed["micro_usd"] * (PPM - paid["take_ppm"]) * listed["unsold_pay_ppm"]
+                cap = (
+                    cap
+                    * TOKEN_BASE
+                    // (listed["units"] * listed["unsold_weight_ppm"] * PPM**2 * paid["price_micro_usd"])
+                )
+                assert cap == int(own["unsold_cap_base"])
+                parts.append((work - of_sold, cap))
+            capped = [(part, cap) for part, cap in parts if part and pool_base * part > cap * all_work]
+            free = work - sum(part for part, _ in capped)
+            bootstrap = sum(cap for _, cap in capped) + (pool_base * free // all_work if free else 0)
             shown = find(explain(row), "bootstrap")
             assert shown.exact == bootstrap
         assert int(row["bootstrap_base"]) == bootstrap - int(own["bootstrap_cut_base"])

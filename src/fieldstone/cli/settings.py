@@ -92,6 +92,11 @@ SETTINGS: dict[str, tuple[str, str]] = {
         "service units per s",
         "verified work at which a cell's pool is whole; for sensing the number of perfect stations a cell needs",
     ),
+    "services.unsold_pay_ppm": (
+        "ppm of list price",
+        "most that unsold work earns, of what it would if it were sold; above 1000000 a full disk can earn less than an "
+        "empty one. Without meaning where work has no list price (sensing)",
+    ),
     "services.bond_per_unit": (
         "tokens per unit of capacity",
         "what an operator puts at risk for each TiB that earns bootstrap; capacity without it earns sales only. 0: no bond",

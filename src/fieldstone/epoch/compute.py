@@ -16,7 +16,7 @@ from fieldstone.epoch.runner import Runner, SerialRunner
 from fieldstone.epoch.state import EpochState
 from fieldstone.market.metering import settle_funds, settle_revenue
 from fieldstone.rewards import Allocation, AllocationInput, allocate
-from fieldstone.rewards.sold import SOLD_INPUT_SCHEMA
+from fieldstone.rewards.caps import SOLD_INPUT_SCHEMA
 from fieldstone.services import load_service
 from fieldstone.services.contract import (
     DOCUMENT_SCHEMA,
@@ -25,8 +25,10 @@ from fieldstone.services.contract import (
     FleetVerdicts,
     HoldBack,
     HoldsBack,
+    ListPrice,
     Service,
 )
+from fieldstone.services.prices import list_price
 
 EQUIVOCATION = "EQUIVOCATION"
 
@@ -99,6 +101,7 @@ def compute(frozen: Frozen, state: EpochState, randomness: bytes, runner: Runner
             sold=pl.concat(sold),
             now_ms=frozen.end_ms,
             hold_backs=_hold_backs(frozen),
+            list_prices=_list_prices(frozen),
         )
     )
     leaves = {address: amount for address, amount in sorted(allocation.balances.items()) if amount > 0} or {NOBODY: 0}
@@ -153,6 +156,12 @@ def service_input(service: Service, frozen: Frozen, state: EpochState, randomnes
         carry=state.carry.get(service.name, {}),
         rounds=frozen.rounds.get(service.name, ()),
     )
+
+
+def _list_prices(frozen: Frozen) -> dict[str, ListPrice]:
+    """Return what customers are asked for each service's work, by the epoch's own policy: so it replays."""
+    prices = {name: list_price(load_service(name), frozen.policy) for name in frozen.policy.services}
+    return {name: price for name, price in prices.items() if price is not None}
 
 
 def _hold_backs(frozen: Frozen) -> dict[str, HoldBack]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fieldstone.errors import ConfigError, Rejected, Terminal
+from fieldstone.errors import Rejected, Terminal
 from fieldstone.policy import Policy
 from fieldstone.reasons import reason
 from fieldstone.services.contract import Column, Product, Service
-from fieldstone.units import USD_MICRO, parse_amount
+from fieldstone.services.prices import unit_price
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def offers(services: Sequence[Service], policy: Policy) -> tuple[Offer, ...]:
                     product=product,
                     kind=kind,
                     columns=tuple(service.kinds[kind]) if kind else (),
-                    unit_price_micro_usd=_price(service, product, policy),
+                    unit_price_micro_usd=unit_price(service, product, policy),
                     min_quality_ppm=policy.market.min_quality_ppm,
                 )
             )
@@ -68,17 +68,3 @@ def _kind(service: Service) -> str:
         # Selling from the wrong table would be silent; a service with several kinds has to say which one it sells.
         raise Terminal(f"service {service.name} has {len(service.kinds)} report kinds; the market cannot choose one")
     return next(iter(service.kinds))
-
-
-def _price(service: Service, product: Product, policy: Policy) -> int:
-    """The policy's price under `service.product` or `product`, else the service's own; micro-dollars for one unit."""
-    if product.priced_as:
-        product = next(other for other in service.products if other.name == product.priced_as)
-    for key in (f"{service.name}.{product.name}", product.name):
-        text = policy.market.prices_usd.get(key)
-        if text is not None:
-            price = parse_amount(text, 6, what=f"policy market.prices_usd.{key}")
-            if not 0 < price <= 1000 * USD_MICRO:
-                raise ConfigError("must lie above 0 and not above 1000 dollars", key=f"market.prices_usd.{key}")
-            return price
-    return product.price_micro_usd

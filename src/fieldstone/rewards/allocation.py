@@ -6,7 +6,7 @@ Formula, per epoch (integers, floor, amounts in token base units, revenue in mic
     bootstrap   = faded schedule (rewards.emission) → services by share_ppm → cells by need (rewards.need)
                   → inside a cell by work = quantity × quality_ppm; nothing to a device whose verdict is `rejected`;
                   work that no bond covers takes no part where one is asked for (`rewards.bonded`);
-                  for work that customers' own data made at most the take on what they paid for it (`rewards.sold`)
+                  work that has a list price only up to what customers pay for it, or would (`rewards.caps`)
     corrections = make-good lines; negative ones become a debt that the operator's later earnings repay
 Reason: a customer's money decides first, so nobody earns by buying from himself; the bootstrap is the smaller the
 more customers pay. Stored bytes are work that the "customer" makes up: unpaid, or paid to oneself, they must not open

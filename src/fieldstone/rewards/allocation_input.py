@@ -9,9 +9,9 @@ import polars as pl
 
 from fieldstone.policy import RewardPolicy, ServicePolicy
 from fieldstone.rewards.bonded import Bonded
-from fieldstone.rewards.sold import SOLD_INPUT_SCHEMA
+from fieldstone.rewards.caps import SOLD_INPUT_SCHEMA
 from fieldstone.services.bonding import Staked
-from fieldstone.services.contract import HoldBack
+from fieldstone.services.contract import HoldBack, ListPrice
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +24,7 @@ class AllocationInput:
     `smoothed_revenue_micro_usd`: as the previous epoch left them. `previous`: cumulative balances. `treasury`: the
     address that receives take and dust; None keeps them in the pool `treasury`. `sold`: what of a verdict's quantity
     customers' own data made (device, service, quantity). `bonded`: services that ask for a bond; `staked`: what is bonded.
+    `list_prices`: of the services whose work has a price per unit (`rewards.caps`).
     """
 
     epoch: int
@@ -43,4 +44,5 @@ class AllocationInput:
     hold_backs: Mapping[str, HoldBack] = field(default_factory=dict)  # service → rule (`rewards.held`)
     bonded: Mapping[str, Bonded] = field(default_factory=dict)
     staked: Staked = field(default_factory=dict)
+    list_prices: Mapping[str, ListPrice] = field(default_factory=dict)  # service → price of its work
     sold: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=SOLD_INPUT_SCHEMA))

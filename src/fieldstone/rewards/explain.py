@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from fieldstone.rewards.bonded import capacity_text
+from fieldstone.rewards.caps import Part, Rate
 from fieldstone.units import PPM, format_token, format_usd
 
 
@@ -120,9 +121,17 @@ def _bootstrap(row: Mapping[str, Any], factors: Mapping[str, Any]) -> Iterator[L
         "weight of all cells",
         int(pool["weight_divisor"]),
         "",
-        f"their sum, at least {pool['full_coverage_cells']} full cells",
+        "of the work that has not reached its cap"
+        if "rate_base" in pool
+        else f"their sum, at least {pool['full_coverage_cells']} full cells",
     )
-    yield _token(section, f"cell {name}, coverage", cell["coverage_base"], "coverage part × cell weight / all weights")
+    why = "coverage part × cell weight / all weights"
+    if "rate_base" in pool:
+        rest = format_token(int(pool["rate_base"]))
+        why = (
+            f"the {rest} tokens that capped work leaves × cell weight / weight of the work that has not reached its cap"
+        )
+    yield _token(section, f"cell {name}, coverage", cell["coverage_base"], why)
     yield _token(
         section,
         f"cell {name}, demand",
@@ -141,9 +150,9 @@ def _bootstrap(row: Mapping[str, Any], factors: Mapping[str, Any]) -> Iterator[L
     )
     own = factors["row"]
     yield from _bond(own)
-    yield from _sold(own)
+    yield from _capped(row, factors)
     yield _token(section, "bootstrap", *_own_part(cell, own, work))
-    is_plain = "shared_base" not in cell and "bond_unit" not in own
+    is_plain = "rate_base" not in cell and "bond_unit" not in own
     if work and is_plain and row["quality_ppm"] < PPM:
         yield _token(
             section,
@@ -173,29 +182,55 @@ def _bond(own: Mapping[str, Any]) -> Iterator[Line]:
         yield _count("bootstrap", "work without a bond", lost, "", "takes no part in the bootstrap")
 
 
-def _sold(own: Mapping[str, Any]) -> Iterator[Line]:
+def _capped(row: Mapping[str, Any], factors: Mapping[str, Any]) -> Iterator[Line]:
+    """Say what of the work has a bound, and why so much."""
+    own, section = factors["row"], "bootstrap"
     if unpaid := int(own.get("sold_unpaid", 0)):
         why = "work that customers' own data made and nobody paid for in this epoch: no part of the bootstrap"
-        yield _count(
-            "bootstrap", "unpaid work", unpaid, "", why, "The customers' gateways need somebody who pays for them."
+        remedy = (
+            "Customers pay in the epoch after the work. If this stays, their gateways need somebody who pays for them."
         )
-    if sold := int(own.get("sold_work", 0)):
-        yield _count("bootstrap", "sold work", sold, "", "the part of the work that customers' own data made")
-        why = "the take on what they paid: more would make it worth while to be one's own customer"
-        yield _token("bootstrap", "most for sold work", own["sold_cap_base"], why)
+        yield _count(section, "unpaid work", unpaid, "", why, remedy)
+    sold = int(own.get("sold_work", 0))
+    if sold:
+        yield _count(section, "sold work", sold, "", "the part of the work that customers' own data made and paid for")
+        why = (
+            "what may come back of the take on what they paid: more would make it worth while to be one's own customer"
+        )
+        yield _token(section, "most for sold work", own["sold_cap_base"], why)
+    if "unsold_cap_base" in own:
+        listed = factors["bootstrap"]["list_price"]
+        price = f"the list price of {format_usd(listed['micro_usd'])} per {listed['per']}"
+        why = (
+            f"what it would earn if it were sold at {price}, after a take of {factors['paid']['take_ppm'] / 10_000:g} %"
+        )
+        if listed["unsold_pay_ppm"] == PPM:
+            why += "; so nobody earns more by refusing customers"
+        else:
+            why += f"; of it {listed['unsold_pay_ppm'] / 10_000:g} % by policy"
+        yield _count(section, "unsold work", int(own["work"]) - sold, "", "the part that no customer has bought yet")
+        yield _token(section, "most for unsold work", own["unsold_cap_base"], why)
 
 
-def _own_part(cell: Mapping[str, Any], own: Mapping[str, Any], work: int) -> tuple[int, str]:
+def _own_part(cell: Mapping[str, Any], own: Mapping[str, Any], work: int) -> tuple[int, str, str]:
     if not work:
-        return 0, "no work takes part"
-    if "shared_base" not in cell:
-        return int(cell["pool_base"]) * work // int(cell["work"]), "cell pool × own work / work in the cell"
-    pool, all_work = int(cell["shared_base"]), int(cell["shared_work"])
-    sold, cap = int(own.get("sold_work", 0)), int(own.get("sold_cap_base", 0))
-    if sold and pool * sold > cap * all_work:
-        free = work - sold
-        return cap + (pool * free // all_work if free else 0), "the most for sold work, and the pool's part of the rest"
-    return pool * work // all_work, "what capped work left of the cell pool × own work / the work that shares it"
+        return 0, "no work takes part", ""
+    if "rate_base" not in cell:
+        return int(cell["pool_base"]) * work // int(cell["work"]), "cell pool × own work / work in the cell", ""
+    rate = Rate(int(cell["rate_base"]), int(cell["rate_work"]))
+    sold = Part(int(own.get("sold_work", 0)), int(own.get("sold_cap_base", 0)))
+    unsold = Part(work - sold.work, int(own["unsold_cap_base"]) if "unsold_cap_base" in own else None)
+    is_sold_capped, is_unsold_capped = rate.reaches(sold), rate.reaches(unsold)
+    in_words = f"{format_token(rate.amount)} tokens for each {rate.work:,} of work"
+    why = " and ".join(
+        [
+            *(["sold work capped at the take on what customers paid"] if is_sold_capped else []),
+            *(["unsold work capped at list price"] if is_unsold_capped else []),
+            *([f"{in_words} of the rest"] if (unsold.work and not is_unsold_capped) or not is_sold_capped else []),
+        ]
+    )
+    remedy = "Take in customers' data: it never earns less than empty space does." if is_unsold_capped else ""
+    return rate.of([part for part in (sold, unsold) if part.work]), why, remedy
 
 
 def _at_full_quality(row: Mapping[str, Any], pool: Mapping[str, Any], cell: Mapping[str, Any], work: int) -> int:

@@ -12,8 +12,8 @@ import msgspec
 
 from fieldstone.rewards.allocation_input import AllocationInput
 from fieldstone.rewards.bootstrap import Offer, ServicePart
+from fieldstone.rewards.caps import Rate
 from fieldstone.rewards.need import CellPool, cell_name
-from fieldstone.rewards.sold import Shared
 from fieldstone.rewards.statements import StatementLine
 
 
@@ -26,7 +26,7 @@ def factors(
     shared = {name: f'{{"bootstrap":{_bootstrap(inp, offer, name, part)},{cap}' for name, part in parts.items()}
     no_service = f'{{"bootstrap":null,{cap}'
     cells = {
-        name: {cell: _cell(cell, one, part.shared.get(cell)) for cell, one in part.need.cells.items()}
+        name: {cell: _cell(cell, one, part.rates.get(cell)) for cell, one in part.need.cells.items()}
         for name, part in parts.items()
     }
     paid = f'{{"price_micro_usd":{inp.price_micro_usd},"take_ppm":{policy.take_ppm}}}'
@@ -43,22 +43,34 @@ def factors(
 
 def _bootstrap(inp: AllocationInput, offer: Offer, name: str, part: ServicePart) -> str:
     need, service = part.need, inp.services[name]
+    rate = f'"rate_base":"{need.rate.amount}",' if need.rate.amount != need.coverage_base else ""
     return (
         f'{{"coverage_base":"{need.coverage_base}","demand_base":"{need.demand_base}",'
-        f'"full_coverage_cells":{inp.policy.full_coverage_cells},"offered_base":"{offer.offered_base}",'
-        f'"r_half_micro_usd":{inp.policy.r_half_micro_usd},"schedule_base":"{offer.scheduled_base}",'
+        f'"full_coverage_cells":{inp.policy.full_coverage_cells},{_list_price(inp, name)}'
+        f'"offered_base":"{offer.offered_base}",'
+        f'"r_half_micro_usd":{inp.policy.r_half_micro_usd},{rate}"schedule_base":"{offer.scheduled_base}",'
         f'"service_pool_base":"{part.pool_base}","service_revenue_micro_usd":{need.revenue_micro_usd},'
         f'"share_ppm":{service.share_ppm},"smoothed_revenue_micro_usd":{offer.smoothed_micro_usd},'
         f'"take_base":"{part.take_base}","target_work":"{need.target_work}",'
-        f'"weight_divisor":"{need.divisor}"}}'
+        f'"weight_divisor":"{need.rate.work}"}}'
     )
 
 
-def _cell(cell: int, part: CellPool, shared: Shared | None) -> str:
-    rest = "" if shared is None else f'"shared_base":"{shared.pool}","shared_work":"{shared.work}",'
+def _list_price(inp: AllocationInput, name: str) -> str:
+    listed = inp.list_prices.get(name)
+    if listed is None:
+        return ""
+    return (
+        f'"list_price":{{"micro_usd":{listed.micro_usd},"per":{_text(listed.per)},"units":{listed.units},'
+        f'"unsold_pay_ppm":{inp.services[name].unsold_pay_ppm},"unsold_weight_ppm":{listed.unsold_weight_ppm}}},'
+    )
+
+
+def _cell(cell: int, part: CellPool, rate: Rate | None) -> str:
+    capped = "" if rate is None else f'"rate_base":"{rate.amount}","rate_work":"{rate.work}",'
     return (
         f'{{"cell":"{cell_name(cell)}","coverage_base":"{part.coverage_base}","demand_base":"{part.demand_base}",'
-        f'"pool_base":"{part.pool_base}","revenue_micro_usd":{part.revenue_micro_usd},{rest}'
+        f'"pool_base":"{part.pool_base}",{capped}"revenue_micro_usd":{part.revenue_micro_usd},'
         f'"weight":"{part.weight}","work":"{part.work}"}}'
     )
 
@@ -77,7 +89,7 @@ def _row(line: StatementLine, shared: str, cell: str, paid: str) -> str:
         row = (
             f'"row":{{{_bond(line)}"bootstrap_cut_base":"{line.bootstrap_cut}","debt_repaid_base":"{line.repaid}",'
             + (f'"forfeited_base":"{line.forfeited}",' if line.forfeited else "")
-            + f'"held_back_base":"{line.held_back}",{_sold(line)}'
+            + f'"held_back_base":"{line.held_back}",{_capped(line)}'
             + (f'"withheld_base":"{line.withheld}",' if line.withheld else "")
             + '"work":"'
         )
@@ -96,10 +108,13 @@ def _bond(line: StatementLine) -> str:
     )
 
 
-def _sold(line: StatementLine) -> str:
-    if not line.sold_work and not line.sold_unpaid:
-        return ""
-    return f'"sold_cap_base":"{line.sold_cap}","sold_unpaid":"{line.sold_unpaid}","sold_work":"{line.sold_work}",'
+def _capped(line: StatementLine) -> str:
+    sold = unsold = ""
+    if line.sold_work or line.sold_unpaid:
+        sold = f'"sold_cap_base":"{line.sold_cap}","sold_unpaid":"{line.sold_unpaid}","sold_work":"{line.sold_work}",'
+    if line.unsold_cap is not None:
+        unsold = f'"unsold_cap_base":"{line.unsold_cap}",'
+    return sold + unsold
 
 
 def _text(value: str) -> str:

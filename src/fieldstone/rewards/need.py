@@ -1,12 +1,14 @@
 """Where a service's bootstrap goes: over H3 cells by need. Scarce cells pay more per device, crowded ones less.
 
-Formula, per service (integers, floor; work = verified quantity × quality_ppm):
+Formula, per service (integers, floor; work = verified quantity × quality_ppm) where no work has a cap:
     target   = cell_target_rate · epoch seconds · 10⁶        work that a cell needs for its whole pool
     weight_c = min(work_c, target)
     demand   = min(pool, take tokens) · need_demand_ppm // 10⁶
     coverage = pool − demand
     pool_c   = coverage · weight_c // max(Σ weight, full_coverage_cells · target)
              + demand · revenue_c · weight_c // (Σ revenue · target)
+Where some of the work may earn only so much (`rewards.caps`), coverage / max(…) gives way to the higher rate Λ at which all
+that cells then earn is the coverage; pool_c is what its cell would earn at that rate without caps.
 
 Reasons, each an attack that the formula answers:
 - *Clones in one cell*: beyond the target, a cell's pool does not depend on how many devices stand in it.
@@ -25,12 +27,14 @@ Invariants: `clones_dilute_each_other`, `spreading_work_over_cells_gains_nothing
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import NamedTuple
 
 from h3.api import basic_int as h3
 
+from fieldstone.rewards.caps import Part, Rate, service_rate
 from fieldstone.units import PPM
 
 
@@ -47,17 +51,16 @@ class CellPool(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """The split of one service's pool. `divisor` is what a cell's weight is compared with; `unmet_base` was offered
-    and not earned (cells missing or below target), `dust_base` was lost to rounding."""
+    """The split of one service's pool. `rate`: the coverage pool's pay for a unit of weight. `earned_base`: what cells earn
+    together before any rounding, if no work has a cap; the rest of the pool is nobody's (cells missing or below target)."""
 
     cells: Mapping[int, CellPool]
     target_work: int
-    divisor: int
+    rate: Rate
     coverage_base: int
     demand_base: int
     revenue_micro_usd: int
-    unmet_base: int
-    dust_base: int
+    earned_base: int
 
 
 def cell_of(lat: float, lon: float, resolution: int) -> int:
@@ -79,29 +82,27 @@ def split_by_need(
     target_work: int,
     full_coverage_cells: int,
     need_demand_ppm: int,
+    capped: Mapping[int, Sequence[Part]] = MappingProxyType({}),
 ) -> Need:
     """Split a service's bootstrap over cells.
 
     `take_base`: the network's take on this service's revenue, in tokens. `work`: cell → Σ quantity × quality_ppm.
-    `revenue_micro_usd`: cell → revenue of its devices in this epoch, never negative.
+    `revenue_micro_usd`: cell → revenue of its devices in this epoch, never negative. `capped`: cell → the parts of its work that have a cap.
     """
     revenue_sum = sum(revenue_micro_usd.values())
     demand = min(pool_base, take_base) * need_demand_ppm // PPM if revenue_sum else 0
     coverage = pool_base - demand
     weights = {cell: min(amount, target_work) for cell, amount in work.items() if amount > 0}
-    weight_sum = sum(weights.values())
-    divisor = max(weight_sum, full_coverage_cells * target_work)
+    rate = service_rate(coverage, work, target_work, full_coverage_cells, capped)
     demand_divisor = revenue_sum * target_work or 1
     cells = {}
-    demand_weight = paid_out = 0
+    demand_weight = 0
     for cell in work.keys() | revenue_micro_usd.keys():  # sums of integers: the order does not matter
         weight, bought = weights.get(cell, 0), revenue_micro_usd.get(cell, 0)
-        coverage_part = coverage * weight // divisor
+        coverage_part = rate.amount * weight // rate.work
         demand_part = demand * bought * weight // demand_divisor if bought else 0
         demand_weight += bought * weight
         both = coverage_part + demand_part
-        paid_out += both
         cells[cell] = CellPool(work.get(cell, 0), weight, bought, coverage_part, demand_part, both)
-    # what the cells earned before rounding, rounded once: the rest of the pool was not earned by anyone
-    earned = coverage * weight_sum // divisor + demand * demand_weight // demand_divisor
-    return Need(cells, target_work, divisor, coverage, demand, revenue_sum, pool_base - earned, earned - paid_out)
+    earned = rate.amount * sum(weights.values()) // rate.work + demand * demand_weight // demand_divisor
+    return Need(cells, target_work, rate, coverage, demand, revenue_sum, earned)

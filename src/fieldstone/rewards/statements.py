@@ -9,9 +9,9 @@ Row by row an operator can recompute with a calculator (all divisions floor):
     work          = quantity · quality_ppm                       (0 when the verdict is `rejected`)
                     where a bond is asked for (row.bond_…, `rewards.bonded`): × bond_covered // bond_needed
     bootstrap     = cell.pool_base · work // cell.work
-                    in a cell where customers' own data made work (row.sold_work, in storage; `rewards.sold`):
-                    cell.shared_base · work // cell.shared_work, but where that gives the sold part more than its cap
-                    cell.shared_base · (work − sold_work) // cell.shared_work + row.sold_cap_base
+                    in a cell with capped work (in storage; `rewards.caps`): row.sold_work has row.sold_cap_base,
+                    the rest of row.work has row.unsold_cap_base; a part with rate_base · part > cap · rate_work
+                    gets its cap, and the others together cell.rate_base · their work // cell.rate_work
     cell.pool     = cell.coverage_base + cell.demand_base        (formula in `rewards.need`)
     paid          = revenue · (10⁶ − take_ppm) · 10¹⁸ // (10⁶ · price)
     total         = paid + bootstrap + correction          (correction: made good and released, less debt and pay held back)
@@ -26,6 +26,7 @@ from typing import Any
 import polars as pl
 
 from fieldstone.rewards.bonded import Bonded
+from fieldstone.rewards.caps import Part
 
 AMOUNT = pl.String()  # base units as decimal text
 
@@ -61,9 +62,10 @@ class StatementLine:
     verdict: str = NO_VERDICT
     verdict_row: int = -1  # row of the verdict table, -1 for none
     work: int = 0
-    sold_work: int = 0  # part of `work` that customers' own data made, and paid for
-    sold_cap: int = 0  # most that it may earn: the take on what was paid
+    sold_work: int = 0  # part of `work` that customers' own data made, and paid for (`rewards.caps`)
+    sold_cap: int = 0  # most that it may earn
     sold_unpaid: int = 0  # such work that nobody paid for: not in `work`
+    unsold_cap: int | None = None  # most that the rest may earn; None: no bound
     cell: int | None = None
     revenue_micro_usd: int = 0
     paid: int = 0
@@ -83,7 +85,18 @@ class StatementLine:
     @property
     def special(self) -> bool:
         """Whether the row has factors that nearly every other row has not."""
-        return bool(self.bond_rule or self.sold_work or self.sold_unpaid or self.withheld or self.forfeited)
+        return bool(self.bond_rule or self.sold_unpaid or self.withheld or self.forfeited or self.has_cap)
+
+    @property
+    def has_cap(self) -> bool:
+        """Whether a part of the work earns at most so much."""
+        return bool(self.sold_work) or self.unsold_cap is not None
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The sold and the unsold part of the work."""
+        parts = (Part(self.sold_work, self.sold_cap), Part(self.work - self.sold_work, self.unsold_cap))
+        return tuple(part for part in parts if part.work)
 
     @property
     def total(self) -> int:

@@ -13,6 +13,7 @@ from fieldstone.services.contract import (
     FleetVerdicts,
     FundFacts,
     HoldBack,
+    ListPrice,
     Product,
     Round,
     VerdictReason,
@@ -89,6 +90,12 @@ class Storage:
             forfeits=frozenset({"DISQUALIFIED"}),
             exits=frozenset({"NO_HOLDINGS"}),
         )
+
+    def list_price(self, params: Mapping[str, Any], prices_micro_usd: Mapping[str, int]) -> ListPrice:
+        """Return what a KiB-second of shares costs: `pricing.list_price`."""
+        from fieldstone.services.storage.pricing import list_price
+
+        return list_price(params, prices_micro_usd)
 
     def endow(self, product: str, wish: Mapping[str, Any], prices_micro_usd: Mapping[str, int]) -> Endowment:
         """Return what keeping an object costs once: `paid_once.endow`."""

@@ -2,6 +2,7 @@
 
     quote     size · n/k · months · price per GiB-month, rounded up to the next micro-dollar: a quote is never exceeded
     settle    pay = proposed · proven epochs div requested epochs   (the state machine of reference 2.7, exactly)
+    list      the price per GiB-month, as the rewards hold it against what empty space may earn (`rewards.caps`)
 
 The state machine is Filecoin's warm-storage validator. Epochs (A, A+1, …] of a data set activated at A are cut into
 periods of M; period N = (A + N·M, A + (N+1)·M], its deadline the last epoch in it. Proven: pay and advance. Faulted
@@ -17,9 +18,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from fieldstone.errors import UsageError
-from fieldstone.services.storage.schema import EGRESS, GIB, PRODUCTS, STORAGE
+from fieldstone.services.contract import ListPrice
+from fieldstone.services.storage.schema import EGRESS, GIB, KIB_S_PER_GIB_MONTH, PRODUCTS, STORAGE
 
 __all__ = [
     "EPOCHS_PER_MONTH",
@@ -27,6 +30,7 @@ __all__ = [
     "Quote",
     "Schedule",
     "Settlement",
+    "list_price",
     "quote",
     "rate_per_epoch",
     "settle",
@@ -65,6 +69,17 @@ def quote(size_bytes: int, k: int, n: int, months: int, prices_micro_usd: Mappin
         _up(stored * months * price, GIB),
         egress,
         _up(n * price, k),
+    )
+
+
+def list_price(params: Mapping[str, Any], prices_micro_usd: Mapping[str, int] = _PRICES) -> ListPrice:
+    """Return what a KiB-second of shares costs, and how much a KiB-second of proven empty space counts beside it.
+
+    The price of proven storage is that of permanent objects too (`Product.priced_as`), so it is the price of every
+    share. Egress is no part of it: an empty disk delivers nothing.
+    """
+    return ListPrice(
+        prices_micro_usd[STORAGE], KIB_S_PER_GIB_MONTH, "GiB-month", unsold_weight_ppm=int(params["space_weight_ppm"])
     )
 
 
