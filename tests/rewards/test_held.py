@@ -20,7 +20,14 @@ from fieldstone.units import TOKEN_BASE
 from .networks import DEVICES, POLICIES, Device, network, operator
 
 STORJ = (750_000,) * 3 + (500_000,) * 3 + (250_000,) * 3
-RULE = HoldBack(STORJ, 15, 500_000, frozenset({"DISQUALIFIED"}), frozenset({"NO_HOLDINGS"}))
+RULE = HoldBack(
+    STORJ,
+    15,
+    500_000,
+    forfeits=frozenset({"DISQUALIFIED", "VANISHED"}),
+    exits=frozenset({"NO_HOLDINGS"}),
+    departures=frozenset({"LEFT"}),
+)
 ROOMY = RewardPolicy(max_epoch_mint="1000000000", bootstrap_per_epoch="0")
 NAME = "did:key:z000"
 
@@ -58,12 +65,28 @@ def test_worked_example_eighteen_tokens_a_month() -> None:
     assert not [name for name in clean.pools if name.startswith(("held:", "kept:"))]
 
 
+def test_who_left_after_handing_over_gets_all_of_it_at_once() -> None:
+    """No revocation is needed, and what came in while it left is held back no longer than the rest."""
+    one = allocate(held(0))
+    left = allocate(held(1, 0, ("LEAVING", "LEFT", "NO_HOLDINGS"), one))
+    assert balance(left) - balance(one) == 135 * TOKEN_BASE // 10
+    assert not [name for name in left.pools if name.startswith(("held:", "kept:"))]
+    still = allocate(held(1, 0, ("LEAVING",), one))
+    assert balance(still) == balance(one)
+
+
 def test_who_leaves_a_loss_loses_it_to_the_treasury() -> None:
     one = allocate(held(0))
     in_hand = one.pools[f"held:sensing:{NAME}"]
     assert in_hand == 135 * TOKEN_BASE // 10
     treasury = one.totals["treasury"]
-    for reasons, revoked in ((("DISQUALIFIED",), False), ((), True), (("DISQUALIFIED", "NO_HOLDINGS"), True)):
+    for reasons, revoked in (
+        (("VANISHED", "NO_HOLDINGS"), False),
+        (("VANISHED", "NO_HOLDINGS"), True),
+        (("DISQUALIFIED",), False),
+        ((), True),
+        (("DISQUALIFIED", "NO_HOLDINGS"), True),
+    ):
         lost = allocate(held(1, 0, reasons, one, revoked))
         assert (balance(lost), lost.totals["forfeited"]) == (balance(one), in_hand)
         assert lost.totals["treasury"] == in_hand and treasury == 2 * TOKEN_BASE

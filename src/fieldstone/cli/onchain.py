@@ -50,6 +50,14 @@ def writer(node: str, rpc: str, contracts: Path | None, wallet: Path) -> Iterato
         outbox.close()
 
 
+def kept(folder: Path, node: str) -> Path:
+    """Return the addresses file in a folder; the first time the node names the contracts, and never again."""
+    path = folder / "contracts.json"
+    if not path.exists():
+        _ask(node).save(path)
+    return path
+
+
 def _ask(node: str) -> Addresses:
     import httpx
 

@@ -38,7 +38,8 @@ def command(
     facts(
         {
             "network": f"{network['name']} ({network['network_id']})",
-            "state": ready["status"] + "".join(f"; {part}: {why}" for part, why in ready["problems"].items()),
+            "state": ready["status"]
+            + "".join(f"; {part}: {why}" for part, why in {**ready["problems"], **ready.get("warnings", {})}.items()),
             "open epoch": f"{network['open_epoch']}, closes in {seconds} s",
             "sealed": f"{epochs['latest']}, root {newest['root']}" if newest else "none yet",
             "minted so far": format_token(int(newest["total_base"])) if newest else "0",

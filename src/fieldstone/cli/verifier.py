@@ -21,6 +21,10 @@ def command(
     interval_s: Annotated[float, typer.Option(min=0.1, help="Seconds between looks.")] = 5.0,
     workers: Annotated[int, typer.Option(min=1, help="Processes for the device checks.")] = 1,
     show_address: Annotated[bool, typer.Option("--address", help="Print this verifier's address and stop.")] = False,
+    rpc: Annotated[str, typer.Option("--rpc", help="JSON-RPC address of the chain, to check bonds there.")] = "",
+    contracts: Annotated[
+        Path | None, typer.Option("--contracts", help="Addresses file of the network; else the node names them.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON line per opinion.")] = False,
 ) -> None:
     """Follow a node: fetch each sealed epoch, check every signature, replay, compare, co-sign or refuse.
@@ -28,6 +32,7 @@ def command(
     The key is made in FOLDER on the first run; give its address (--address) to the founder, who lists it under
     [settlement] verifiers. Exit code 1 when an epoch was refused.
     """
+    from fieldstone.cli.onchain import kept, reader
     from fieldstone.cli.sealed import runner_for, to_json
     from fieldstone.epoch.verifier import Verifier
     from fieldstone.errors import Retryable
@@ -53,11 +58,14 @@ def command(
                         "root": opinion.root,
                         "reason": opinion.reason,
                         "devices": devices,
+                        "unchecked": list(opinion.unchecked),
                     }
                 )
             )
         elif opinion.agrees:
             typer.echo(f"epoch {opinion.epoch}: agrees, root {opinion.root}")
+            for what in opinion.unchecked:
+                typer.echo(f"  not checked: {what}")
         else:
             typer.echo(f"epoch {opinion.epoch}: REFUSED, {opinion.reason}")
             for difference in opinion.differences[:20]:
@@ -66,7 +74,8 @@ def command(
                 )
 
     with runner_for(workers) as runner:
-        verifier = Verifier(node, wallet, folder, runner=runner, report=report)
+        chain = reader(node, rpc, contracts or kept(folder, node)) if rpc else None
+        verifier = Verifier(node, wallet, folder, runner=runner, chain=chain, report=report)
         typer.echo(f"verifier {wallet.address} follows {node}", err=True)
         while True:
             try:

@@ -15,9 +15,12 @@ from fieldstone.epoch.freeze import Frozen
 from fieldstone.epoch.runner import Runner, SerialRunner
 from fieldstone.epoch.state import EpochState
 from fieldstone.market.metering import settle_funds, settle_revenue
+from fieldstone.policy import Policy
 from fieldstone.rewards import Allocation, AllocationInput, allocate
-from fieldstone.rewards.caps import SOLD_INPUT_SCHEMA
+from fieldstone.rewards.bonded import Bonded
+from fieldstone.rewards.sold import SOLD_INPUT_SCHEMA
 from fieldstone.services import load_service
+from fieldstone.services.bonding import Bonding, Bonds
 from fieldstone.services.contract import (
     DOCUMENT_SCHEMA,
     VERDICT_SCHEMA,
@@ -25,10 +28,8 @@ from fieldstone.services.contract import (
     FleetVerdicts,
     HoldBack,
     HoldsBack,
-    ListPrice,
     Service,
 )
-from fieldstone.services.prices import list_price
 
 EQUIVOCATION = "EQUIVOCATION"
 
@@ -101,7 +102,8 @@ def compute(frozen: Frozen, state: EpochState, randomness: bytes, runner: Runner
             sold=pl.concat(sold),
             now_ms=frozen.end_ms,
             hold_backs=_hold_backs(frozen),
-            list_prices=_list_prices(frozen),
+            bonded=bonded_services(frozen.policy),
+            staked=frozen.bonds.staked() if frozen.bonds is not None else {},
         )
     )
     leaves = {address: amount for address, amount in sorted(allocation.balances.items()) if amount > 0} or {NOBODY: 0}
@@ -129,6 +131,7 @@ def compute(frozen: Frozen, state: EpochState, randomness: bytes, runner: Runner
             owed_revenue=settled.owed,
             funds=settle_funds(frozen.metering, state.funds),
             carry=carry,
+            bonds=frozen.bonds,
         ),
     )
 
@@ -155,13 +158,26 @@ def service_input(service: Service, frozen: Frozen, state: EpochState, randomnes
         randomness=randomness,
         carry=state.carry.get(service.name, {}),
         rounds=frozen.rounds.get(service.name, ()),
+        bonds=_bonds(frozen, service.name),
     )
 
 
-def _list_prices(frozen: Frozen) -> dict[str, ListPrice]:
-    """Return what customers are asked for each service's work, by the epoch's own policy: so it replays."""
-    prices = {name: list_price(load_service(name), frozen.policy) for name in frozen.policy.services}
-    return {name: price for name, price in prices.items() if price is not None}
+def _bonds(frozen: Frozen, service: str) -> Bonds | None:
+    per_unit_base = frozen.policy.services[service].bond_per_unit_base
+    if not per_unit_base:
+        return None
+    return Bonds(frozen.bonds.staked() if frozen.bonds is not None else {}, per_unit_base)
+
+
+def bonded_services(policy: Policy) -> dict[str, Bonded]:
+    """Return the rule of every service that asks for a bond under a policy."""
+    found = {}
+    for name, setting in policy.services.items():
+        service = load_service(name)
+        if setting.bond_per_unit_base and isinstance(service, Bonding):
+            params = service.with_overrides(service.default_params(setting.rule_version), setting.params)
+            found[name] = Bonded(service.bond_terms(params), setting.bond_per_unit_base)
+    return found
 
 
 def _hold_backs(frozen: Frozen) -> dict[str, HoldBack]:

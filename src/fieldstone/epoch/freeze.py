@@ -14,6 +14,7 @@ from typing import Annotated
 import msgspec
 import polars as pl
 
+from fieldstone.epoch.bonds import Snapshot, block_for, read_body, snapshot_of
 from fieldstone.epoch.state import EpochState
 from fieldstone.errors import CheckFailed, Rejected, UsageError
 from fieldstone.identity import cose, keys
@@ -33,7 +34,8 @@ class Frozen:
 
     `registry`: REGISTRY_SCHEMA and more, devices enrolled at any time in the epoch. `evidence`: service → kind → table
     sorted by (device, t_ms); documents sorted by position. `rounds`: service → what was asked. `equivocating`: devices that signed two different messages under one sequence number.
-    `counts`: entries by kind. `*_after`: what the next epoch starts with.
+    `counts`: entries by kind. `bonds`: those that count in this epoch, its own snapshot or the last one before.
+    `*_after`: what the next epoch starts with.
     """
 
     epoch: int
@@ -50,6 +52,7 @@ class Frozen:
     equivocating: frozenset[str]
     counts: Mapping[str, int]
     price_micro_usd: int
+    bonds: Snapshot | None
     registry_after: Registry
     policy_after: Policy
     last_seq_after: Mapping[str, int]
@@ -133,6 +136,8 @@ class _Walk:
         self._registry = state.registry.copy()
         self._policy_after = state.policy
         self._price = state.price_micro_usd
+        self._bonds = state.bonds
+        self._boundary: tuple[int, str] | None = None  # block and hash that ended the epoch before
         self._position = state.last_position
         self._last_seq = dict(state.last_seq)
         self._columns: dict[tuple[str, str], _Columns] = {}
@@ -175,8 +180,12 @@ class _Walk:
                 self._equivocation(entry)
             case EntryKind.CHALLENGE:
                 self._round(entry)
-            case EntryKind.CREDIT | EntryKind.EPOCH:
-                pass  # these concern the ledger and the node; they pay nobody by themselves
+            case EntryKind.EPOCH:
+                self._mark(entry)
+            case EntryKind.BOND:
+                self._snapshot(entry)
+            case EntryKind.CREDIT:
+                pass  # it concerns the ledger; it pays nobody by itself
 
     def _apply(self, entry: Entry) -> None:
         """Apply a registry entry. One that this epoch's policy refuses is counted and passed over, by everyone alike.
@@ -240,6 +249,29 @@ class _Walk:
         seed = round_seed(self._state.policy.network_id, body.service, body.number, bytes.fromhex(body.block_hash))
         asked.append(Round(body.number, entry.position, entry.received_ms, seed))
 
+    def _mark(self, entry: Entry) -> None:
+        body = msgspec.json.decode(entry.body)
+        if body["epoch"] == self._state.epoch:
+            self._boundary = (int(body["block"]), str(body["block_hash"]))
+
+    def _snapshot(self, entry: Entry) -> None:
+        """Take the epoch's bonds, once, of the one block that counts; anything else is counted and changes nothing."""
+        try:
+            body = read_body(entry.body)
+        except msgspec.DecodeError:
+            self._count("bond-unreadable")
+            return
+        taken = self._bonds is not None and self._bonds.epoch == self._state.epoch + 1
+        if taken or self._boundary is None or body.epoch != self._state.epoch + 1:
+            self._count("bond-out-of-turn")
+            return
+        block, block_hash = self._boundary
+        wanted = block_for(block, self._state.policy)
+        if body.block != wanted or (wanted == block and body.block_hash != block_hash):
+            self._count("bond-of-another-block")
+            return
+        self._bonds = snapshot_of(body)
+
     def _check_signer(self, device: Device, envelope: cose.Envelope, entry: Entry) -> None:
         if self._check and not keys.verify(device.public, envelope.signed_bytes(self._aad), envelope.signature):
             raise CheckFailed(f"position {entry.position}: the signature of {device.device} does not verify")
@@ -295,6 +327,7 @@ class _Walk:
             equivocating=frozenset(self._equivocating),
             counts=dict(sorted(self._counts.items())),
             price_micro_usd=self._price,
+            bonds=self._bonds,
             registry_after=self._registry,
             policy_after=self._policy_after,
             last_seq_after=self._last_seq,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
+from fieldstone.epoch.bonds import Snapshot
 from fieldstone.identity.registry import Registry
 from fieldstone.market.metering import FUND_SCHEMA, OWED_SCHEMA
 from fieldstone.policy import Policy
@@ -21,7 +22,7 @@ class EpochState:
     `policy` is in force for the next epoch. `balances`: operator address → cumulative reward in token base units.
     `pools`: named remainders in base units. `last_seq`: device → highest sequence number that was counted.
     `owed_revenue`: late refunds that later revenue has to repay; `funds`: what was paid once and what of it was drawn
-    (both `market.metering`).
+    (both `market.metering`). `bonds`: the newest snapshot of the bonds on chain (`epoch.bonds`).
     """
 
     epoch: int
@@ -37,6 +38,7 @@ class EpochState:
     owed_revenue: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=OWED_SCHEMA))
     funds: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=FUND_SCHEMA))
     carry: Carry = field(default_factory=dict)
+    bonds: Snapshot | None = None
 
     @property
     def next_end_ms(self) -> int:

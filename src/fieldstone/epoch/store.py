@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 import polars as pl
 
+from fieldstone.epoch.bonds import Snapshot
 from fieldstone.epoch.compute import EpochResult
 from fieldstone.epoch.state import EpochState, genesis
 from fieldstone.epoch.tables import digest
@@ -26,7 +27,15 @@ from fieldstone.journal.seal import unseal
 from fieldstone.policy import Policy
 
 
-class StateScalars(msgspec.Struct, frozen=True):
+class BondMark(msgspec.Struct, frozen=True):
+    """Of which block the table `state-bonds` is, and for which epoch it was taken."""
+
+    epoch: int
+    block: int
+    block_hash: str
+
+
+class StateScalars(msgspec.Struct, frozen=True, omit_defaults=True):
     """The part of an EpochState that is no table. Amounts in base units as decimal texts."""
 
     epoch: int
@@ -36,6 +45,7 @@ class StateScalars(msgspec.Struct, frozen=True):
     price_micro_usd: int
     smoothed_revenue_micro_usd: int
     pools: dict[str, str]
+    bonds: BondMark | None = None
 
 
 class SealedEpoch:
@@ -99,7 +109,13 @@ class SealedEpoch:
             owed_revenue=self.table("state-owed"),
             **({"funds": self.table("state-funds")} if "state-funds" in self.table_names() else {}),
             carry=carry,
+            bonds=self._bonds(scalars.bonds),
         )
+
+    def _bonds(self, mark: BondMark | None) -> Snapshot | None:
+        if mark is None:
+            return None
+        return Snapshot(mark.epoch, mark.block, mark.block_hash, self.table("state-bonds"))
 
 
 class EpochStore:
@@ -237,6 +253,8 @@ def result_tables(result: EpochResult) -> Mapping[str, pl.DataFrame]:
     }
     if result.state.funds.height:  # most networks sell nothing that is paid once
         tables["state-funds"] = result.state.funds
+    if result.state.bonds is not None:  # …or asks for bonds
+        tables["state-bonds"] = result.state.bonds.table
     for service, kinds in result.frozen.evidence.items():
         tables.update({f"evidence-{service}-{kind}": table for kind, table in kinds.items()})
     for service, kinds in result.sellable.items():
@@ -271,6 +289,7 @@ def _write_state(path: Path, state: EpochState) -> FileInfo:
         price_micro_usd=state.price_micro_usd,
         smoothed_revenue_micro_usd=state.smoothed_revenue_micro_usd,
         pools={name: str(amount) for name, amount in sorted(state.pools.items())},
+        bonds=None if state.bonds is None else BondMark(state.bonds.epoch, state.bonds.block, state.bonds.block_hash),
     )
     partial = path.with_suffix(".partial")
     partial.write_bytes(msgspec.json.encode(scalars, order="sorted"))

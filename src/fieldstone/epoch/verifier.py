@@ -8,24 +8,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from fieldstone.chain.bonds import bonds_at
 from fieldstone.chain.digest import root_digest
+from fieldstone.chain.view import ContractsView
+from fieldstone.epoch.bonds import asks_for_bonds, block_for, compare
 from fieldstone.epoch.compute import EpochResult, compute, epoch_randomness
 from fieldstone.epoch.diff import Difference, diff_statements
 from fieldstone.epoch.fetch import answered, fetch_epoch, get
-from fieldstone.epoch.freeze import freeze
+from fieldstone.epoch.freeze import Frozen, freeze
 from fieldstone.epoch.makegood import Owed, check_correction, owed, recompute
 from fieldstone.epoch.replay import freeze_sealed
 from fieldstone.epoch.runner import Runner
 from fieldstone.epoch.state import EpochState, genesis
 from fieldstone.epoch.store import EpochStore, SealedEpoch, result_tables
 from fieldstone.epoch.tables import digest
-from fieldstone.errors import CheckFailed, FieldstoneError
+from fieldstone.errors import CheckFailed, FieldstoneError, Retryable
 from fieldstone.identity.wallet import Wallet
 from fieldstone.journal import EntryKind
 from fieldstone.policy import Policy
@@ -35,17 +38,20 @@ ZERO_ROOT = b"\0" * 32
 
 @dataclass(frozen=True)
 class Opinion:
-    """What a verifier thinks of an epoch. `agrees` without differences, or the reason and the devices that differ."""
+    """What a verifier thinks of an epoch. `agrees` without differences, or the reason and the devices that differ.
+    `unchecked`: what it took on the node's word, in words."""
 
     epoch: int
     agrees: bool
     root: str
     reason: str = ""
     differences: tuple[Difference, ...] = ()
+    unchecked: tuple[str, ...] = ()
 
 
 class Verifier:
-    """Follows one node. `folder` keeps the verifier's own copy; `expected_policy_hash` may pin the first policy."""
+    """Follows one node. `folder` keeps the verifier's own copy; `chain`: the network's contracts, read by a way of its own
+    (None: what the node says of the chain is not checked, and every opinion says so)."""
 
     def __init__(
         self,
@@ -55,6 +61,7 @@ class Verifier:
         *,
         runner: Runner | None = None,
         client: httpx.Client | None = None,
+        chain: ContractsView | None = None,
         report: Callable[[Opinion], None] = lambda opinion: None,
     ) -> None:
         self._client = client or httpx.Client(base_url=node_url, timeout=60.0)
@@ -63,6 +70,7 @@ class Verifier:
         self._store = EpochStore(folder / "agreed")
         self._incoming = folder / "incoming"
         self._runner = runner
+        self._chain = chain
         self._report = report
         self._pin_file = folder / "pinned.json"
         folder.mkdir(parents=True, exist_ok=True)
@@ -97,15 +105,18 @@ class Verifier:
             self._check_range(sealed, state)
             self._check_corrections(sealed)
             frozen = freeze(sealed.entries(), state, check_signatures=True)
+            unchecked = self._check_bonds(frozen, number)
             block_hash = bytes.fromhex(sealed.manifest.block_hash)
             randomness = epoch_randomness(frozen.policy.network_id, number, block_hash)
             result = compute(frozen, state, randomness, self._runner)
+        except Retryable:
+            raise  # the chain does not answer: that is nobody's fault
         except FieldstoneError as error:
             return Opinion(number, False, root, f"the sealed input does not stand: {error}")
         opinion = self._compare(sealed, result)
         if opinion.agrees:
             self._store.adopt(sealed, result)
-        return opinion
+        return replace(opinion, unchecked=unchecked)
 
     def _compare(self, sealed: SealedEpoch, result: EpochResult) -> Opinion:
         """Compare root, totals and the content of every table: a wrong verdict is wrong even where it costs nothing."""
@@ -125,6 +136,26 @@ class Verifier:
             else f"the statements agree, but {', '.join(wrong) or 'the root'} differ"
         )
         return Opinion(manifest.epoch, False, manifest.root, reason, differences)
+
+    def _check_bonds(self, frozen: Frozen, number: int) -> tuple[str, ...]:
+        """Read the bonds of the epoch's block again. Raises CheckFailed naming the owner whose bond differs, Retryable.
+
+        Returns what could not be checked: everything without a chain; and that an epoch has no snapshot of its own, since
+        nobody can tell afterwards whether the node's chain did not answer or the node did not ask.
+        """
+        if not asks_for_bonds(frozen.policy) or number == 1:
+            return ()
+        if frozen.bonds is None:
+            return (f"epoch {number} has no snapshot of the bonds, and there was none before: no bond counts",)
+        if frozen.bonds.epoch != number:
+            return (f"epoch {number} has no snapshot of the bonds: those of epoch {frozen.bonds.epoch} stay",)
+        if self._chain is None:
+            return (f"the bonds of block {frozen.bonds.block} were not compared with the chain: no access to it",)
+        boundary = self._store.sealed(number - 1).manifest.block_number
+        if frozen.bonds.block != block_for(boundary, frozen.policy):
+            raise CheckFailed(f"the bonds are of block {frozen.bonds.block}, not of the one after epoch {number - 1}")
+        compare(frozen.bonds, bonds_at(self._chain, frozen.bonds.block, bytes.fromhex(frozen.bonds.block_hash)))
+        return ()
 
     def _check_range(self, sealed: SealedEpoch, state: EpochState) -> None:
         manifest = sealed.manifest

@@ -126,7 +126,9 @@ def router(
         """Answer whether the node can take reports and serve customers; 503 with what is wrong."""
         wrong = ready()
         response.status_code = 503 if wrong else 200
-        return {"status": "not ready" if wrong else "ready", "problems": wrong}
+        answer: dict[str, Any] = {"status": "not ready" if wrong else "ready", "problems": wrong}
+        warnings = {"bonds": node.bonds.problem} if node.bonds.problem else {}
+        return {**answer, "warnings": warnings} if warnings else answer
 
     return api
 

@@ -30,6 +30,7 @@ from fieldstone.identity.wallet import checksum_address
 from fieldstone.journal import EntryKind, Journal, NewEntry
 from fieldstone.journal.seal import seal
 from fieldstone.market.market import Market
+from fieldstone.node.bonds import BondDesk, check_bonds, exposure_s
 from fieldstone.node.burns import credit_burns
 from fieldstone.node.layout import Layout
 from fieldstone.policy import Policy
@@ -41,6 +42,7 @@ _log = structlog.get_logger("node")
 # Below this many devices one process is faster than starting others (each imports Polars first).
 POOL_FROM_DEVICES = 2_000
 GAS_MONEY_WEI = 10**24
+DAY_S = 86_400
 _FUND_ALARMS = ("short", "ending", "empty")
 
 
@@ -88,6 +90,7 @@ class Node:
         if self.store.latest:
             self._charge_usage(self.store.sealed(self.store.latest))
         self._burns_from = self.addresses.block
+        self.bonds = BondDesk(self)
         self._sync_signers()
 
     def close(self) -> None:
@@ -163,10 +166,20 @@ class Node:
             price_poster=self.poster.address,
             spender=self.poster.address,
         )
+        plan = dataclasses.replace(plan, unbonding_delay_s=self._unbonding_s(plan))
         addresses = deploy(self.port, self.outbox, self.poster, plan)
         addresses.save(self.layout.contracts)
         _log.info("contracts_deployed", rewards=addresses.rewards, token=addresses.token)
         return addresses
+
+    def _unbonding_s(self, plan: DeployPlan) -> int:
+        """Return an unbonding delay that outlasts every case and every fault that is not named yet; 0: the plan's own."""
+        wanted_s = exposure_s(self.policy)
+        return (
+            max(wanted_s, plan.activation_delay_s + plan.dispute_period_s, plan.case_period_s) + DAY_S
+            if wanted_s
+            else 0
+        )
 
     # ---- epochs ------------------------------------------------------------------------------------------------------
 
@@ -191,6 +204,7 @@ class Node:
             self._charge_usage(sealed)
             self._review_funds()
             self._sync_signers()
+            self.bonds.write_due(at_once=True)
             _log.info(
                 "epoch_sealed", epoch=frozen.epoch, root=sealed.manifest.root, minted_base=sealed.manifest.minted_base
             )
@@ -285,6 +299,7 @@ class Node:
                     signature = self.own_verifier.sign_digest(digest)
                     given = CoSignature(open_epoch.epoch, open_epoch.attempt, self.own_verifier.address, signature)
                     self.book.sign(given, digest, (self.own_verifier.address,))
+        self.bonds.write_due()
         self._credit_burns()
         posted = self.desk.post_ready()
         for epoch in posted:
@@ -326,6 +341,7 @@ def _check_parameters(policy: Policy) -> None:
             service.with_overrides(service.default_params(setting.rule_version), setting.params)
         except UsageError as error:
             raise ConfigError(str(error), key=f"services.{name}.params") from error
+    check_bonds(policy)
 
 
 def open_node(folder: Path, clock: Clock | None = None) -> Node:

@@ -5,9 +5,13 @@ Rule (Storj's held amount; a month is 30 days since enrolment):
     released   = held · release_ppm // 10⁶   once, in month `release_month`; the rest is paid at a clean exit
     forfeited  = all of it, to the treasury, when a verdict says that the device's data has to be restored elsewhere, or the
                  device is revoked while it still holds data
-A clean exit: the device is revoked in an epoch whose verdict says that it holds nothing.
+A clean exit: a verdict says that the device left after handing over all that it held, or the device is revoked in an epoch
+whose verdict says that it holds nothing.
 Reason: a device that joins, takes shares and vanishes costs its customers a repair; held pay is a bond that grows out of
 income, so that nobody has to put money down first. It is per device and by age, so splitting into new devices gains nothing.
+Forfeits go to the treasury, not to the gateways that had to repair, though these paid for it: whoever runs a gateway under
+another name and leases most of a device to it would get most of his own forfeit back, and the threat would be empty. The
+treasury's owner can make good what a repair cost, in the open, with a correction.
 
 Held pay is not minted: it is a pool of the epoch's state, `held:<service>:<device>`, then `kept:…` after the release.
 Invariants: `withheld_pay_is_released_or_forfeited_once`, `holding_back_never_mints`.
@@ -52,7 +56,7 @@ def settle_held(
     whole = pools.get(held, 0) + pools.get(kept, 0)
     if not whole:
         return Settled()
-    is_clean = is_revoked and not rule.exits.isdisjoint(reasons)
+    is_clean = not rule.departures.isdisjoint(reasons) or (is_revoked and not rule.exits.isdisjoint(reasons))
     if not rule.forfeits.isdisjoint(reasons) or (is_revoked and not is_clean):
         pools[held] = pools[kept] = 0
         return Settled(forfeited=whole)

@@ -25,6 +25,8 @@ from typing import Any, Protocol, runtime_checkable
 
 import polars as pl
 
+from fieldstone.services.bonding import Bonds
+
 # Registry columns every service can rely on; one row per device that was enrolled at any time in the epoch, sorted.
 REGISTRY_SCHEMA: dict[str, pl.DataType] = {
     "device": pl.String(),  # did:key
@@ -156,13 +158,15 @@ class FundFacts:
 @dataclass(frozen=True, slots=True)
 class HoldBack:
     """How pay of new devices is held back (`rewards.held`). `by_month_ppm`: share by month since enrolment; of what was held
-    `release_ppm` is paid in month `release_month`. Verdict reasons: `forfeits` cost it, `exits` make a revocation clean."""
+    `release_ppm` is paid in month `release_month`. Verdict reasons: `forfeits` cost it, `departures` end it cleanly, `exits`
+    make a revocation clean."""
 
     by_month_ppm: tuple[int, ...]
     release_month: int
     release_ppm: int
     forfeits: frozenset[str]
     exits: frozenset[str]
+    departures: frozenset[str] = frozenset()
 
 
 @runtime_checkable
@@ -236,7 +240,8 @@ class EpochInput:
     `registry`: REGISTRY_SCHEMA. `evidence`: report kind → table sorted by (device, t_ms), columns of `Service.kinds`
     plus `device, t_ms, received_ms`; for kinds of `Service.documents` DOCUMENT_SCHEMA. `rounds`: what was asked in the
     epoch, in order. `params`: the frozen parameters of the rule version. `carry`: what
-    `check_fleet` of the previous epoch left (empty table when none). `randomness`: 32 public bytes.
+    `check_fleet` of the previous epoch left (empty table when none). `randomness`: 32 public bytes. `bonds`: where the
+    policy asks for them.
     """
 
     epoch: int
@@ -248,6 +253,7 @@ class EpochInput:
     randomness: bytes = b"\0" * 32
     carry: Mapping[str, pl.DataFrame] = field(default_factory=dict)
     rounds: tuple[Round, ...] = ()
+    bonds: Bonds | None = None
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from fieldstone.services.bonding import BondTerms
 from fieldstone.services.contract import (
     Column,
     Document,
@@ -13,7 +14,6 @@ from fieldstone.services.contract import (
     FleetVerdicts,
     FundFacts,
     HoldBack,
-    ListPrice,
     Product,
     Round,
     VerdictReason,
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     import polars as pl
 
 __all__ = ["Storage", "service"]
+
+
+KIB_PER_TIB = 2**30
+DETECTED_S = 86_400  # who lost 1 % is found within a day (challenges), who is silent much sooner
 
 
 class Storage:
@@ -87,15 +91,20 @@ class Storage:
             by_month,
             int(params["held_pay_release_month"]),
             int(params["held_pay_release_ppm"]),
-            forfeits=frozenset({"DISQUALIFIED"}),
+            forfeits=frozenset({"DISQUALIFIED", "VANISHED"}),
             exits=frozenset({"NO_HOLDINGS"}),
+            departures=frozenset({"LEFT"}),
         )
 
-    def list_price(self, params: Mapping[str, Any], prices_micro_usd: Mapping[str, int]) -> ListPrice:
-        """Return what a KiB-second of shares costs: `pricing.list_price`."""
-        from fieldstone.services.storage.pricing import list_price
+    def bond_terms(self, params: Mapping[str, Any]) -> BondTerms:
+        """Return what a bond answers for: a TiB of shares. A fault is named when the time to appeal is over."""
+        return BondTerms("TiB", KIB_PER_TIB, int(params["appeal_s"]) + DETECTED_S)
 
-        return list_price(params, prices_micro_usd)
+    def fault(self, verdict: Mapping[str, Any], end_ms: int) -> int:
+        """Return the KiB that a device answers for by this verdict: `faults.fault`."""
+        from fieldstone.services.storage.faults import fault
+
+        return fault(verdict, end_ms)
 
     def endow(self, product: str, wish: Mapping[str, Any], prices_micro_usd: Mapping[str, int]) -> Endowment:
         """Return what keeping an object costs once: `paid_once.endow`."""

@@ -2,20 +2,22 @@
 
 The newest announcement of each device is kept from epoch to epoch. With it go the standing after the last closed epoch
 (state, a score to weigh placement by, since when silence counts as failure) and the shares that failed since they were
-last proven: a gateway gives those up and has them repaired, wherever else it would not have noticed.
+last proven: a gateway gives those up and has them repaired, wherever else it would not have noticed. Where a bond is asked
+for, how much more data it covers (`bond_room`): gateways place no more than that.
 
     score_ppm = audit · availability · retrieval, 0 for who is suspended, disqualified, silent or leaving
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import polars as pl
 
 from fieldstone.errors import Rejected
 from fieldstone.services.contract import EpochInput
+from fieldstone.services.storage.bond_room import bond_rooms
 from fieldstone.services.storage.holdings import FOREVER
 from fieldstone.services.storage.presence import PRESENCE
 from fieldstone.services.storage.presence import from_table as presences
@@ -60,11 +62,16 @@ def directory(so_far: EpochInput) -> Mapping[str, Mapping[str, Any]]:
     silences = presences(so_far.carry.get(PRESENCE))
     failed = _failed(so_far)
     shared = _shared(so_far)
+    table = announced(so_far)
+    rooms = bond_rooms(so_far, table["device"].to_list())
+    holding = _holding(so_far)
     found: dict[str, dict[str, Any]] = {}
-    for row in announced(so_far).iter_rows(named=True):
+    for row in table.iter_rows(named=True):
         device = row["device"]
         standing, presence = standings.get(device), silences.get(device)
         silent_ms = presence.silent_ms if presence else 0
+        if silent_ms and row["announced_ms"] > silent_ms and device not in holding:
+            silent_ms = 0  # it is back and nothing is asked of it, so no answer can end its silence
         state = standing.state if standing else GOOD
         # who is silent or out has failed as a whole: there is nothing to name
         shares = [] if silent_ms or state == DISQUALIFIED else failed.get(device, [])
@@ -77,18 +84,20 @@ def directory(so_far: EpochInput) -> Mapping[str, Mapping[str, Any]]:
             "shares_disk_with": shared.get(device, ""),
             "failed_count": len(shares),
             "failed": [share.hex() for share in shares[:MOST_FAILED]],
+            **rooms.get(device, {}),
         }
     return found
 
 
-def have_left(announcements: pl.DataFrame, holdings: pl.DataFrame) -> frozenset[str]:
+def have_left(announcements: pl.DataFrame, holdings: pl.DataFrame, silent: Collection[str] = ()) -> frozenset[str]:
     """Return the devices that said they leave and hold nothing any more: whatever was held back of their pay is theirs.
 
-    Both are tables of the carry: ANNOUNCED_SCHEMA and HOLDING_SCHEMA.
+    Both are tables of the carry: ANNOUNCED_SCHEMA and HOLDING_SCHEMA. Who is `silent` did not hand its shares over:
+    they were restored elsewhere.
     """
     leaving = announcements.filter(pl.col("is_leaving"))["device"].to_list()
     holding = set(holdings.filter(pl.col("until_position") == FOREVER)["device"].to_list())
-    return frozenset(device for device in leaving if device not in holding)
+    return frozenset(device for device in leaving if device not in holding and device not in silent)
 
 
 def score_ppm(standing: Standing | None) -> int:
@@ -98,6 +107,13 @@ def score_ppm(standing: Standing | None) -> int:
     if standing.state != GOOD:
         return 0
     return standing.audit.ppm * standing.online.ppm // PPM * standing.read.ppm // PPM
+
+
+def _holding(so_far: EpochInput) -> frozenset[str]:
+    holdings = so_far.carry.get("holdings")
+    if holdings is None:
+        return frozenset()
+    return frozenset(holdings.filter(pl.col("until_position") == FOREVER)["device"].to_list())
 
 
 def _shared(so_far: EpochInput) -> Mapping[str, str]:

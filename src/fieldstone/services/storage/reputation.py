@@ -48,6 +48,7 @@ REPUTATION_SCHEMA: dict[str, pl.DataType] = {
     "since_ms": pl.Int64(),  # when the state began; 0: from the start
     "causes": pl.List(pl.String()),
     "clean": pl.Int64(),  # right answers in a row since the last failure
+    "at_risk_bytes": pl.Int64(),  # held when the suspension began (`faults`); 0 while it is good
 }
 
 
@@ -97,6 +98,7 @@ class Standing:
     since_ms: int = 0
     causes: tuple[str, ...] = ()
     clean: int = 0
+    at_risk_bytes: int = 0
 
     def after_round(self, row: Mapping[str, Any], params: Mapping[str, Any]) -> Standing:
         """Return the standing after one judged round (`devices` stage 1's struct `rounds`)."""
@@ -177,9 +179,9 @@ def from_table(table: pl.DataFrame | None) -> dict[str, Standing]:
     found = {}
     for row in table.select(list(REPUTATION_SCHEMA)).iter_rows():
         audit, online, read, checker = (Score(row[place], row[place + 1]) for place in (1, 3, 5, 7))
-        cusum, state, since_ms, causes, clean = row[9:]
+        cusum, state, since_ms, causes, *rest = row[9:]
         found[row[0]] = Standing(
-            row[0], audit, online, read, checker, cusum, state, since_ms, tuple(causes or ()), clean
+            row[0], audit, online, read, checker, cusum, state, since_ms, tuple(causes or ()), *rest
         )
     return found
 
@@ -194,7 +196,7 @@ def to_table(standings: Iterable[Standing]) -> pl.DataFrame:
                 for score in (one.audit, one.online, one.read, one.checker)
                 for number in (score.alpha, score.beta)
             ),
-            *(one.cusum, one.state, one.since_ms, list(one.causes), one.clean),
+            *(one.cusum, one.state, one.since_ms, list(one.causes), one.clean, one.at_risk_bytes),
         )
         for one in sorted(standings, key=lambda standing: standing.device)
     ]

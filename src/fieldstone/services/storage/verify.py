@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -25,16 +26,25 @@ from fieldstone.services.storage.challenge import Posed, posed_rounds, round_tab
 from fieldstone.services.storage.covers import COVERS, covers, kept_covers, with_product
 from fieldstone.services.storage.device_tables import ANSWER_SCHEMA, HELD_SCHEMA, unnest
 from fieldstone.services.storage.devices import kept_rounds
-from fieldstone.services.storage.directory import ANNOUNCED, announced
+from fieldstone.services.storage.directory import ANNOUNCED, announced, have_left
 from fieldstone.services.storage.egress import EGRESS_SCHEMA
 from fieldstone.services.storage.epoch_reads import Reads, read_checks, with_reads
+from fieldstone.services.storage.faults import at_risk, held_bytes
 from fieldstone.services.storage.holdings import FOREVER, HOLDING_SCHEMA
 from fieldstone.services.storage.live_rounds import SUSPICIONS, Suspicions, suspicions
 from fieldstone.services.storage.presence import PRESENCE
 from fieldstone.services.storage.presence import to_table as to_presence
 from fieldstone.services.storage.repair_reads import REPAIRS, Mended, divide, mended
 from fieldstone.services.storage.repair_reads import to_table as to_repairs
-from fieldstone.services.storage.reputation import DISQUALIFIED, SUSPENDED, Standing, from_table, starting, to_table
+from fieldstone.services.storage.reputation import (
+    DISQUALIFIED,
+    GOOD,
+    SUSPENDED,
+    Standing,
+    from_table,
+    starting,
+    to_table,
+)
 from fieldstone.services.storage.retrieval import Finding
 from fieldstone.services.storage.schema import EGRESS, LEASE, PERMANENT_REPAIR, RELEASE, SERVICE
 from fieldstone.services.storage.secret_reads import CHAINS, SECRET_READS
@@ -56,7 +66,7 @@ def check_fleet(whole: EpochInput, device_checks: pl.DataFrame) -> FleetVerdicts
     reads = read_checks(whole, checks, held, operators, before)
     shared = suspicions(whole, held, posed_rounds(whole))
     held = with_reads(mark(held, operators, whole.params), reads)
-    standings = _standings(whole, checks, reads, before)
+    standings = _standings(whole, checks, reads, before, held_bytes(held, whole.start_ms))
     covered, unreadable = covers(whole)
     repaired = mended(whole, held)
     desk = _Desk(whole, checks, with_product(held, covered), reads, standings, unreadable, shared, repaired)
@@ -85,7 +95,7 @@ def check_fleet(whole: EpochInput, device_checks: pl.DataFrame) -> FleetVerdicts
 
 
 def _standings(
-    whole: EpochInput, checks: pl.DataFrame, reads: Reads, before: Mapping[str, Standing]
+    whole: EpochInput, checks: pl.DataFrame, reads: Reads, before: Mapping[str, Standing], held: Mapping[str, int]
 ) -> dict[str, Standing]:
     found = {}
     params = whole.params
@@ -98,7 +108,9 @@ def _standings(
         one = one.after_reads(good, bad, whole.end_ms, params)
         against = reads.dissented.get(device, 0) + reads.withheld.get(device, 0)
         one = one.after_checks(reads.agreed.get(device, 0), against, params)
-        found[device] = one.at_end(whole.end_ms, params)
+        one = one.at_end(whole.end_ms, params)
+        risk_bytes = at_risk(before.get(device), one, whole.start_ms, held.get(device, 0))
+        found[device] = replace(one, at_risk_bytes=risk_bytes)
     return found
 
 
@@ -117,6 +129,8 @@ class _Desk:
         repaired: list[Mended],
     ) -> None:
         self._live, self._repaired = suspected, repaired
+        silent = checks.filter(pl.col("silent_ms") > 0)["device"].to_list()
+        self._left = have_left(announced(whole), held, silent)
         self._leaving = frozenset(announced(whole).filter(pl.col("is_leaving"))["device"].to_list())
         self._whole, self._checks, self._reads, self._standings = whole, checks, reads, standings
         counts = pl.col("flaw") == ""
@@ -232,6 +246,8 @@ class _Desk:
             "SPACE_UNPROVEN": row["bad_space"] > 0,
             "GATEWAY": sums is None and device in self._gateways,
             "LEAVING": device in self._leaving,
+            "LEFT": device in self._left and standing.state == GOOD,
+            "VANISHED": row["silent_ms"] > 0 and (sums is None or not sums["shares"]),
             "NO_HOLDINGS": sums is None and device not in self._gateways,
             "NOT_ASKED": sums is not None and not rounds,
         }
@@ -266,6 +282,7 @@ class _Desk:
                 "cusum_micronats": standing.cusum,
                 "since_ms": standing.since_ms,
                 "state": standing.state,
+                **({"at_risk_bytes": standing.at_risk_bytes} if standing.at_risk_bytes else {}),
                 **({"heard_ms": row["heard_ms"], "silent_ms": row["silent_ms"]} if row["silent_ms"] else {}),
                 **self._forecast(standing),
             },

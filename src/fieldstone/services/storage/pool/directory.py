@@ -27,7 +27,8 @@ class Node(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Fals
 
     `free_bytes`: what it says is free (−1: not asked yet); `joined_ms`: when it was enrolled (0: long ago).
     What the network's verdicts say: `score` 0 … 1 for placement; `is_out`: disqualified; `is_leaving`: it says so itself; `is_silent`: it answers no
-    rounds since `heard_ms`; `failed`: shares that it failed to prove.
+    rounds since `heard_ms`; `failed`: shares that it failed to prove; `bond_room_bytes`: how much more its bond covers (−1: none is
+    asked for).
     """
 
     did: str
@@ -47,6 +48,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Fals
     heard_ms: int = 0
     is_silent: bool = False
     failed: tuple[bytes, ...] = ()
+    bond_room_bytes: int = -1
 
 
 class _File(msgspec.Struct, frozen=True):
@@ -164,6 +166,7 @@ def _listed(device: dict[str, object], url: object) -> Node:
         "heard_ms": device.get("heard_ms") or 0,
         "is_silent": bool(device.get("silent_ms")),
         "failed": _shares(device.get("failed")),
+        "bond_room_bytes": device.get("bond_room_bytes", -1),
     }
     node = msgspec.convert(facts, Node)
     if node.region == UNKNOWN:

@@ -105,7 +105,7 @@ def place(
 ) -> Placement:
     """Choose nodes for `indexes` (all n when None); `holders` have shares of the segment already and count for the caps.
 
-    Nodes without room for `share_bytes` or with score 0 are left out. Raises TooFewNodes when devices run out.
+    Nodes without room for `share_bytes`, on the disk or under the bond, or with score 0 are left out. Raises TooFewNodes when devices run out.
     """
     wanted = tuple(range(profile.n)) if indexes is None else tuple(indexes)
     taken = {node.did for node in holders}
@@ -134,7 +134,9 @@ def place(
 
 
 def _has_room(node: Node, share_bytes: int) -> bool:
-    return node.free_bytes < 0 or node.free_bytes >= share_bytes
+    wanted = max(1, share_bytes)
+    is_covered = node.bond_room_bytes < 0 or node.bond_room_bytes >= wanted
+    return is_covered and (node.free_bytes < 0 or node.free_bytes >= share_bytes)
 
 
 def _traits(candidate: Candidate) -> list[tuple[str, str]]:

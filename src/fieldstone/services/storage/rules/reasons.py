@@ -17,6 +17,16 @@ _ALL = (
         "Keep it running until the log says that every share has been moved (detail.leaving).",
     ),
     VerdictReason(
+        "LEFT",
+        "The device announced that it leaves and its last share is elsewhere: what was held back of its pay is paid out.",
+        "Nothing to do: it can be switched off, and its bond be released.",
+    ),
+    VerdictReason(
+        "VANISHED",
+        "The device fell silent, and all that it held was restored elsewhere: what was held back of its pay is lost.",
+        "Announce it with `fieldstone storage leave` before you switch a provider off. Started again, it can take new shares.",
+    ),
+    VerdictReason(
         "NO_HOLDINGS",
         "No gateway paid this device for a share in the epoch.",
         "Keep the provider reachable; gateways place shares by price, reputation and place.",
