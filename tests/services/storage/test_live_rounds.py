@@ -106,7 +106,14 @@ def test_reports_that_no_round_drew_or_nobody_signed_do_not_count(played: tuple)
         lambda said: with_measures(
             said,
             tuple(
-                records.LiveMeasure(provider=m.provider, alone_us=1, together_us=9_999, receipts=m.receipts[::-1])
+                records.LiveMeasure(
+                    provider=m.provider,
+                    alone_us=1,
+                    together_us=9_999,
+                    beside_alone_us=1,
+                    beside_together_us=1,
+                    receipts=m.receipts[::-1],
+                )
                 for m in said.measures
             ),
         ),
@@ -141,22 +148,61 @@ def test_chance_hits_raise_no_alarm_and_a_shared_disk_does() -> None:
 def test_honest_lines_hit_less_often_than_the_rule_assumes(jitter_ms: float, jams: float) -> None:
     dice = np.random.default_rng(7)
 
-    def measure() -> bool | None:
+    def measure() -> str | None:
         jam = float(dice.gamma(2.0, 60.0)) if dice.random() < jams else 0.0
         times = [
-            (base + dice.gamma(2.0, jitter_ms / 2), base + dice.gamma(2.0, jitter_ms / 2) + jam)
+            [base + jam * (phase % 2) + dice.gamma(2.0, jitter_ms / 2) for phase in range(4)]
             for base in dice.uniform(20, 300, 3)
         ]
-        measures = [
-            records.LiveMeasure(
-                provider="d", alone_us=int(1_000 * alone), together_us=int(1_000 * both), receipts=(b"", b"")
-            )
-            for alone, both in times
-        ]
-        return weigh(measures, PARAMS)
+        return weigh([measure_of(*one) for one in times], PARAMS)
 
-    found = [hit for _ in range(4_000) if (hit := measure()) is not None]
-    assert sum(found) / len(found) < 0.1
+    found = [what for _ in range(4_000) if (what := measure()) is not None]
+    assert found.count("disk") / len(found) < 0.1 and found.count("line") / len(found) < 0.1
+
+
+def measure_of(alone: float, together: float, beside_alone: float, beside_together: float) -> records.LiveMeasure:
+    """Return a measurement in milliseconds."""
+    times = [int(1_000 * one) for one in (alone, together, beside_alone, beside_together)]
+    return records.LiveMeasure(
+        provider="d", alone_us=times[0], together_us=times[1], beside_alone_us=times[2], beside_together_us=times[3],
+        receipts=(b"", b"", b"", b""),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("seek_ms", "send_ms", "shares", "said"),
+    [
+        (8.0, 0.5, "disk", "disk"),
+        (8.0, 54.0, "disk", "disk"),  # on slow lines of their own
+        (0.3, 54.0, "line", "line"),  # 4 Mbit/s
+        (8.0, 220.0, "line", "line"),  # hard disks of their own behind 1 Mbit/s
+        (0.3, 0.5, "line", ""),
+        (8.0, 54.0, "both", "disk"),
+    ],
+)
+def test_seeks_tell_a_disk_from_a_line(seek_ms: float, send_ms: float, shares: str, said: str) -> None:
+    def one(disks: int, lines: int) -> records.LiveMeasure:
+        return measure_of(
+            20 + 16 * seek_ms + send_ms, 20 + 16 * seek_ms * disks + send_ms * lines,
+            20 + seek_ms + send_ms, 20 + seek_ms * disks + send_ms * lines,
+        )  # fmt: skip
+
+    suspect = one(1 + (shares in ("disk", "both")), 1 + (shares in ("line", "both")))
+    assert weigh([suspect, suspect, one(1, 1)], PARAMS) == said
+
+
+def test_two_disks_behind_one_slow_line_are_one_position_and_accused_of_nothing() -> None:
+    world = measured(65)
+    for one in world.providers[2:]:
+        one.disk, one.seek_ms, one.line, one.send_ms = "", 0.3, "a village", 150.0
+    _, result = world.run(60.0)
+    rows = named(world, result)
+    same = sorted(("same0", "same1"), key=lambda name: rows[name]["device"])
+    assert not any("SHARED_DISK" in row["reasons"] for row in rows.values())
+    assert {rows[name]["quality_ppm"] for name in same} == {1_000_000}
+    assert sorted(rows[same[0]]["detail"]["shared_line"]["devices"]) == [rows[name]["device"] for name in same]
+    told = directory(world.input(world.now_ms, world.now_ms + 1, ()))
+    assert {told[rows[name]["device"]]["shares_disk_with"] for name in same} == {rows[same[0]]["device"]}
 
 
 def test_groups_join_what_overlaps_and_need_several_operators() -> None:

@@ -5,7 +5,8 @@ providers that the gateway pays; the second the lowest of those near it (same ne
 else of all; the third the lowest of those that are not near it, else of the rest. Who was seen with whom follows from
 public data; an accomplice cannot avoid being asked, only refuse, which is a failed challenge and no accusation.
 
-Each answers `live_questions` leaves of the gateway's shares alone, one after the other, and other leaves all at once.
+Each answers `live_questions` chunks of the gateway's shares alone, one after the other, and other chunks all at once. Then
+the same with as many chunks that lie side by side in one share: answers as long for the line, and one seek for the disk.
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ from blake3 import blake3
 
 from fieldstone.services.storage.challenge_draw import draw
 
-__all__ = ["ALONE", "TOGETHER", "challenge_seed", "group", "questions"]
+__all__ = ["ALONE", "BESIDE_ALONE", "BESIDE_TOGETHER", "PHASES", "TOGETHER", "challenge_seed", "group", "questions"]
 
 GROUP_CONTEXT = b"fieldstone/storage/live-group/v1\0"
 SEED_CONTEXT = b"fieldstone/storage/live-seed/v1\0"
 ALONE, TOGETHER = b"alone", b"together"
+BESIDE_ALONE, BESIDE_TOGETHER = b"beside, alone", b"beside, together"
+PHASES = (ALONE, TOGETHER, BESIDE_ALONE, BESIDE_TOGETHER)
 
 
 def group(seed: bytes, gateway: str, places: Mapping[str, tuple[str, str]], every: int) -> tuple[str, str, str] | None:
@@ -50,6 +53,6 @@ def challenge_seed(seed: bytes, gateway: str, provider: str, phase: bytes) -> by
     return blake3(SEED_CONTEXT + seed + phase + b"\0" + gateway.encode() + b"\0" + provider.encode()).digest()
 
 
-def questions(seed: bytes, provider: str, leaves: int, count: int) -> list[int]:
-    """Return which of a gateway's leaves on a provider, numbered through, a challenge of `seed` asks for."""
-    return draw(SEED_CONTEXT, seed, provider, count, leaves)
+def questions(seed: bytes, provider: str, size_bytes: int, count: int) -> list[int]:
+    """Return which of a gateway's bytes on a provider, numbered through, a challenge of `seed` asks for, in their chunks."""
+    return draw(SEED_CONTEXT, seed, provider, count, size_bytes)

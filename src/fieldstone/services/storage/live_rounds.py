@@ -1,15 +1,18 @@
 """From same-time challenges to a verdict: slowly, by several, and never about a slow line.
 
-A measurement is a *hit* when both suspects took `live_slowed_ppm` times as long together as alone, and the control did
-not: what slows all three is the checker's own line, and such a measurement is void, as are ones whose receipts do not
-verify. For each pair and each operator of gateways a sum (CUSUM) rises by ln(0.5/0.1) with a hit and falls by
-−ln(0.5/0.9) with a miss; an operator raises the alarm at ln(10⁶), which a pair whose hits come by chance reaches at most
-once in a million measurements (10 % of hits; the noisiest lines simulated, ± 200 ms, give 9.7 %). A pair shares a disk when `live_quorum`
-operators, none of them the owner of one of the two, have their alarm up. It comes down when the sum is back at zero.
+When both suspects took `live_slowed_ppm` times as long together as alone, and the control did not, they share something:
+a *disk* when what they were slowed by is `live_disk_times` what slowed them for chunks side by side (as many bytes for the
+line, one seek for the disk), else a *line*. What slows all three is the checker's own line, and such a measurement is
+void, as are ones whose receipts do not verify. For each pair, each operator of gateways and each of the two kinds a sum (CUSUM)
+rises by ln(0.5/0.1) with a hit and falls by −ln(0.5/0.9) with a miss; an operator raises the alarm at ln(10⁶), which a pair
+whose hits come by chance reaches at most once in a million measurements (10 % of hits; the noisiest lines simulated, ± 200 ms,
+give 9.7 %). A pair shares a disk when `live_quorum` operators, none of them the owner of one of the two, have their alarm up
+for it. It comes down when the sum is back at zero.
 
 Of the devices that share a disk one earns: the one enrolled first. The others' quality is 0, which ends their bootstrap;
 customers go on paying for what is proven, and the directory names the group, so that placement takes it for one operator.
-What it cannot tell from a disk is a slow line that both share (below about 8 Mbit/s for 16 leaves of 4 KiB).
+Devices that share a line are one position in the network and no more: placement takes them for one operator, and they lose
+nothing. A disk that delays its answers side by side passes for a line; that keeps it from earning nothing, not from placement.
 The timings are the gateway's word, the answers the provider's: a lie needs as many operators as an alarm does.
 """
 
@@ -28,17 +31,19 @@ from fieldstone.services.storage import records
 from fieldstone.services.storage.challenge import Posed
 from fieldstone.services.storage.directory import announced
 from fieldstone.services.storage.holdings import device_keys, opened
-from fieldstone.services.storage.live_draw import ALONE, TOGETHER, challenge_seed, group
+from fieldstone.services.storage.live_draw import PHASES, challenge_seed, group
 from fieldstone.services.storage.pool.directory import prefix_of, region_of
 from fieldstone.services.storage.schema import LIVE
 
 __all__ = ["LIVE_SCHEMA", "SUSPICIONS", "Suspicions", "groups_of", "suspicions", "weigh"]
 
 SUSPICIONS = "suspicions"  # the table that is carried
+DISK, LINE = "disk", "line"
 LIVE_SCHEMA: dict[str, pl.DataType] = {
     "first": pl.String(),  # of the two in alphabetical order
     "second": pl.String(),
     "operator": pl.String(),  # of the gateways that measured
+    "kind": pl.String(),  # disk | line
     "sum": pl.Int64(),  # 10⁻⁶ nat
     "is_up": pl.Boolean(),
     "measured": pl.Int64(),
@@ -65,29 +70,39 @@ class Suspicion:
 
 @dataclass(frozen=True)
 class Suspicions:
-    """`table`: LIVE_SCHEMA. `shared`: device → the device of its group that was enrolled first. `bad`: reports that
+    """`table`: LIVE_SCHEMA. `shared`: device → the device of its group on a disk that was enrolled first; `placed`: the
+    same, of those that are one position in the network by a disk or a line. `bad`: reports that
     could not be used, `unasked`: that no round drew, by gateway."""
 
     table: pl.DataFrame
     shared: Mapping[str, str]
+    placed: Mapping[str, str]
     bad: Mapping[str, int]
     unasked: Mapping[str, int]
 
 
-def weigh(measures: Sequence[records.LiveMeasure], params: Mapping[str, Any]) -> bool | None:
-    """Tell whether a measurement (first, second, control) is a hit; None when it is void."""
+def weigh(measures: Sequence[records.LiveMeasure], params: Mapping[str, Any]) -> str | None:
+    """Tell what a measurement (first, second, control) says that the two share: disk, line, or "" for nothing; None: void."""
     slowed = [
         one.together_us * 1_000_000 >= one.alone_us * int(params["live_slowed_ppm"])
         and one.together_us - one.alone_us >= int(params["live_slowed_us"])
         for one in measures
     ]
-    return None if slowed[2] else slowed[0] and slowed[1]
+    if slowed[2]:
+        return None
+    if not (slowed[0] and slowed[1]):
+        return ""
+    times = int(params["live_disk_times"])
+    is_disk = all(
+        one.together_us - one.alone_us >= times * (one.beside_together_us - one.beside_alone_us) for one in measures[:2]
+    )
+    return DISK if is_disk else LINE
 
 
 def suspicions(whole: EpochInput, held: pl.DataFrame, rounds: Sequence[Posed]) -> Suspicions:
     """Fold the epoch's `live` reports into the carried sums."""
     wallets = {device: owner.lower() for device, owner in whole.registry.select("device", "operator").iter_rows()}
-    state = {(row[0], row[1], row[2]): Suspicion(*row[3:]) for row in _carried(whole).iter_rows()}
+    state = {(row[0], row[1], row[2], row[3]): Suspicion(*row[4:]) for row in _carried(whole).iter_rows()}
     posed = {one.asked.number: one.asked for one in rounds}
     within_ms = int(whole.params["check_within_s"]) * 1_000
     table = whole.evidence.get(LIVE)
@@ -120,19 +135,24 @@ def suspicions(whole: EpochInput, held: pl.DataFrame, rounds: Sequence[Posed]) -
         if not all(_is_answered(asked.seed, gateway, one, keys) for one in said.measures):
             bad[gateway] += 1
             continue
-        is_hit = weigh(said.measures, whole.params)
+        found = weigh(said.measures, whole.params)
         owner, (first, second) = wallets[gateway], sorted(drawn[:2])
-        if is_hit is None or owner in (wallets.get(first), wallets.get(second)):
+        if found is None or owner in (wallets.get(first), wallets.get(second)):
             continue
-        state[first, second, owner] = state.get((first, second, owner), Suspicion()).after(is_hit, whole.params)
+        for kind in (DISK, LINE):
+            key = first, second, owner, kind
+            state[key] = state.get(key, Suspicion()).after(found == kind, whole.params)
     rows = [(*key, *_fields(one)) for key, one in sorted(state.items())]
-    found = pl.DataFrame(rows, schema=LIVE_SCHEMA, orient="row")
+    table = pl.DataFrame(rows, schema=LIVE_SCHEMA, orient="row")
     enrolled = dict(whole.registry.select("device", "enrolled_ms").iter_rows())
-    return Suspicions(found, groups_of(found, enrolled, int(whole.params["live_quorum"])), bad, unasked)
+    quorum = int(whole.params["live_quorum"])
+    shared = groups_of(table.filter(pl.col("kind") == DISK), enrolled, quorum)
+    return Suspicions(table, shared, groups_of(table, enrolled, quorum), bad, unasked)
 
 
 def groups_of(table: pl.DataFrame, enrolled: Mapping[str, int], quorum: int) -> dict[str, str]:
-    """Return device → first enrolled device of its group, for devices in pairs that enough operators accuse."""
+    """Return device → first enrolled device of its group, for devices in pairs that enough operators found to share one
+    thing. Of the whole table that is one position in the network; of rows of one kind, that disk or line."""
     up = table.filter(pl.col("is_up")).group_by("first", "second").agg(count=pl.col("operator").n_unique())
     pairs = up.filter(pl.col("count") >= quorum).select("first", "second").sort("first", "second").rows()
     leader: dict[str, str] = {}
@@ -163,8 +183,8 @@ def _places(whole: EpochInput) -> dict[str, tuple[str, str]]:
 
 
 def _is_answered(seed: bytes, gateway: str, one: records.LiveMeasure, keys: Mapping[str, tuple[str, ...]]) -> bool:
-    """Tell whether the provider signed that it answered both challenges."""
-    for receipt, phase in zip(one.receipts, (ALONE, TOGETHER), strict=True):
+    """Tell whether the provider signed that it answered all four challenges."""
+    for receipt, phase in zip(one.receipts, PHASES, strict=True):
         try:
             said = opened(receipt, records.LiveReceipt, one.provider, records.LIVE_RECEIPT, keys)
         except Rejected:

@@ -14,8 +14,8 @@ from sqlalchemy import delete
 
 from fieldstone.identity.keys import DeviceKey
 from fieldstone.services.storage import records
-from fieldstone.services.storage.codes import fast_tree
-from fieldstone.services.storage.live_draw import ALONE, TOGETHER, challenge_seed
+from fieldstone.services.storage.codes.chunk_opening import Claim, verify
+from fieldstone.services.storage.live_draw import PHASES, challenge_seed
 from fieldstone.services.storage.pool import Directory, LeaseReporter, Node, Pool, Profile, Repair, Sweeper, Watch
 from fieldstone.services.storage.pool.live_checker import LiveChecker
 from fieldstone.services.storage.pool.nodes import NodeProblem
@@ -75,9 +75,9 @@ async def test_shares_go_there_and_come_back_and_are_proved_and_deleted(net: tup
     assert holder is not None
 
     seed = os.urandom(32)
-    answer = await pool.parts.nodes.challenge(holder, msgspec.msgpack.encode([seed, [[share.id, 3]]]))
+    answer = await pool.parts.nodes.challenge(holder, msgspec.msgpack.encode([seed, [[share.id, 3_071]]]))
     [proof] = records.open_signed(answer, records.ProofSet, holder.did, live_purpose(seed)).proofs
-    assert fast_tree.verify(share.root or b"", share.size_bytes, share.leaf_bytes, 3, proof.leaf, proof.path)
+    assert verify(Claim(share.root or b"", share.size_bytes, share.leaf_bytes, 3_071, proof.chunk, proof.siblings))
     assert msgspec.json.decode(await pool.parts.nodes.capacity(holder))["shares"] == 2
 
     with writing(pool.parts.database.engine) as connection:
@@ -129,7 +129,8 @@ async def test_providers_are_asked_at_the_same_moment_and_sign_for_it(net: tuple
     assert (kind, said.number, len(said.measures)) == ("live", 7, 3)
     for measure in said.measures:
         assert measure.alone_us > 0 and measure.together_us > 0
-        for receipt, phase in zip(measure.receipts, (ALONE, TOGETHER), strict=True):
+        assert measure.beside_alone_us > 0 and measure.beside_together_us > 0
+        for receipt, phase in zip(measure.receipts, PHASES, strict=True):
             signed = records.open_signed(receipt, records.LiveReceipt, measure.provider, records.LIVE_RECEIPT)
             assert signed.seed == challenge_seed(seed, gateway, measure.provider, phase)
     with writing(pool.parts.database.engine) as connection:  # a root that is not theirs: no answer counts

@@ -1,6 +1,6 @@
 """The gateway's side of same-time challenges: ask two providers and a control alone, then all at once; report the times.
 
-Whom it asks follows from the round (`services.storage.live_draw`). Only whole answers are reported: one whose leaves do
+Whom it asks follows from the round (`services.storage.live_draw`). Only whole answers are reported: one whose chunks do
 not verify, or that does not come, says nothing about a shared disk, and audits and test reads look after it.
 """
 
@@ -8,25 +8,69 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
-from typing import Any
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
+from typing import Any, NamedTuple
 
 import msgspec
 from sqlalchemy import Connection, select
 
-from fieldstone.errors import Rejected, UsageError
+from fieldstone.errors import Rejected
 from fieldstone.services.storage import records
-from fieldstone.services.storage.codes import fast_tree
-from fieldstone.services.storage.live_draw import ALONE, TOGETHER, challenge_seed, group, questions
+from fieldstone.services.storage.codes.blake3_inner import CHUNK_BYTES
+from fieldstone.services.storage.codes.chunk_opening import Claim, chunk_of, verify_all
+from fieldstone.services.storage.live_draw import (
+    ALONE,
+    BESIDE_ALONE,
+    BESIDE_TOGETHER,
+    PHASES,
+    challenge_seed,
+    group,
+    questions,
+)
 from fieldstone.services.storage.pool.directory import Node, prefix_of, region_of
 from fieldstone.services.storage.pool.nodes import NodeProblem
 from fieldstone.services.storage.pool.parts import Parts
+from fieldstone.services.storage.pool.round_duty import RoundDuty, paid_devices
 from fieldstone.services.storage.pool.tables import share
 
-START_WITHIN = 0.6  # of the time that a report has
-_MOST_SHARES = 2_000  # of one provider that leaves are drawn from
+_MOST_SHARES = 2_000  # of one provider that chunks are drawn from
 
-Answered = tuple[int, bytes]  # µs, receipt
+
+class _Asked(NamedTuple):
+    """A chunk of a share, and what it is verified against."""
+
+    share: bytes
+    start: int
+    root: bytes
+    size_bytes: int
+    leaf_bytes: int
+
+
+class _Answered(NamedTuple):
+    """What a provider said to a challenge, not looked at yet."""
+
+    challenge: bytes
+    asked: list[_Asked]
+    answer: bytes
+    receipt: bytes
+    took_us: int
+
+    def is_whole(self, node: Node) -> bool:
+        """Tell whether every chunk was proven."""
+        try:
+            purpose = records.live_purpose(self.challenge)
+            proofs = records.open_signed(self.answer, records.ProofSet, node.did, purpose).proofs
+        except Rejected:
+            return False
+        if not self.asked or [(one.share, one.start) for one in proofs] != [one[:2] for one in self.asked]:
+            return False
+        claims = [
+            Claim(one.root, one.size_bytes, one.leaf_bytes, one.start, proof.chunk, proof.siblings)
+            for proof, one in zip(proofs, self.asked, strict=True)
+        ]
+        return None not in verify_all(claims)
 
 
 class LiveChecker:
@@ -42,81 +86,106 @@ class LiveChecker:
         sleep: Callable[[float], Any] = asyncio.sleep,
     ) -> None:
         self._parts = parts
-        self._get, self._send, self._sleep = get, send, sleep
+        self._rounds = RoundDuty(parts, params, get, send, sleep=sleep)
         self._every = int(params["live_every_rounds"])
         self._count = int(params["live_questions"])
-        self._within_s = int(params["check_within_s"])
-        self._done = -1
 
     async def once(self) -> bool | None:
         """Measure what the newest round draws. Return whether a report was made; None when nothing was to be measured."""
-        try:
-            latest = await asyncio.to_thread(self._get, "/v1/storage/rounds/latest")
-        except UsageError:  # 404: nothing is asked
+        turn = await self._rounds.newest()
+        if turn is None:
             return None
-        number, seed, issued_ms = int(latest["number"]), bytes.fromhex(latest["seed"]), int(latest["issued_ms"])
-        if number <= self._done:
-            return None
-        self._done = number
-        gateway = self._parts.nodes.gateway
-        devices = await self._parts.database.read(lambda c: _paid(c, issued_ms))
-        drawn = group(seed, gateway, {device: self._place(device) for device in devices}, self._every)
-        left_s = START_WITHIN * self._within_s - (self._parts.clock.now_ms() - issued_ms) / 1_000
-        if drawn is None or left_s <= 0:
+        self._rounds.take(turn)
+        devices = await self._parts.database.read(lambda c: paid_devices(c, turn.issued_ms))
+        places = {device: self._place(device) for device in devices}
+        drawn = group(turn.seed, self._parts.nodes.gateway, places, self._every)
+        if drawn is None or turn.left_s <= 0:
             return None
         nodes = [self._parts.directory.get(device) for device in drawn]
-        await self._sleep(random.uniform(0, left_s))
-        measures = await self._measure(seed, [node for node in nodes if node is not None])
+        await self._rounds.sleep(random.uniform(0, turn.left_s))
+        measures = await self._measure(turn.seed, [node for node in nodes if node is not None])
         if len(measures) < len(drawn):
             return False
-        body = records.encode(records.LiveSet(number=number, measures=tuple(measures)))
-        await asyncio.to_thread(self._send, "live", body)
+        await self._rounds.send("live", records.encode(records.LiveSet(number=turn.number, measures=tuple(measures))))
         return True
 
     async def _measure(self, seed: bytes, nodes: list[Node]) -> list[records.LiveMeasure]:
-        """Challenge the nodes one after the other, then together; return those that answered both in full."""
-        alone = [await self._ask(seed, node, ALONE) for node in nodes]
-        together = await asyncio.gather(*(self._ask(seed, node, TOGETHER) for node in nodes))
-        return [
-            records.LiveMeasure(
-                provider=node.did, alone_us=first[0], together_us=second[0], receipts=(first[1], second[1])
-            )
-            for node, first, second in zip(nodes, alone, together, strict=True)
-            if first is not None and second is not None
-        ]
+        """Challenge the nodes one after the other, then together, twice; return those that answered all four in full.
 
-    async def _ask(self, seed: bytes, node: Node, phase: bytes) -> Answered | None:
+        Answers are verified when all times are taken: it would hold up those that are on their way.
+        """
+        said: list[list[_Answered | None]] = []
+        for phase in PHASES:
+            if phase in (ALONE, BESIDE_ALONE):
+                said.append([await self._ask(seed, node, phase) for node in nodes])
+            else:
+                said.append(await asyncio.gather(*(self._ask(seed, node, phase) for node in nodes)))
+        found = []
+        for node, *answers in zip(nodes, *said, strict=True):
+            whole = [one for one in answers if one is not None and one.is_whole(node)]
+            if len(whole) == len(PHASES):
+                times = [one.took_us for one in whole]
+                receipts = whole[0].receipt, whole[1].receipt, whole[2].receipt, whole[3].receipt
+                found.append(
+                    records.LiveMeasure(
+                        provider=node.did,
+                        alone_us=times[0],
+                        together_us=times[1],
+                        beside_alone_us=times[2],
+                        beside_together_us=times[3],
+                        receipts=receipts,
+                    )
+                )
+        return found
+
+    async def _ask(self, seed: bytes, node: Node, phase: bytes) -> _Answered | None:
         challenge = challenge_seed(seed, self._parts.nodes.gateway, node.did, phase)
-        asked = await self._parts.database.read(lambda c: _leaves(c, node.did, challenge, self._count))
-        body = msgspec.msgpack.encode([challenge, [[one[0], one[1]] for one in asked]])
+        choose = _beside if phase in (BESIDE_ALONE, BESIDE_TOGETHER) else _chunks
+        asked = await self._parts.database.read(lambda c: choose(c, node.did, challenge, self._count))
+        if not asked:  # no share is long enough for so many chunks side by side
+            return None
+        body = msgspec.msgpack.encode([challenge, [[one.share, one.start] for one in asked]])
         try:
             answer, receipt, took_us = await self._parts.nodes.live(node, body)
-            proofs = records.open_signed(answer, records.ProofSet, node.did, records.live_purpose(challenge)).proofs
-        except (NodeProblem, Rejected):
+        except NodeProblem:
             return None
-        is_whole = len(proofs) == len(asked) > 0 and all(
-            (proof.share, proof.leaf_index) == (name, leaf)
-            and fast_tree.verify(root, size_bytes, leaf_bytes, leaf, proof.leaf, proof.path)
-            for proof, (name, leaf, root, size_bytes, leaf_bytes) in zip(proofs, asked, strict=True)
-        )
-        return (took_us, receipt) if is_whole else None
+        return _Answered(challenge, asked, answer, receipt, took_us)
 
     def _place(self, device: str) -> tuple[str, str]:
         node = self._parts.directory.get(device)
         return ("", "") if node is None else (prefix_of(node.url), region_of(node.lat, node.lon))
 
 
-def _paid(connection: Connection, issued_ms: int) -> list[str]:
-    """Return the providers that the network knew we paid when a round was asked."""
-    leased = share.c.leased_ms.is_not(None) & share.c.released_ms.is_(None) & (share.c.leased_ms < issued_ms)
-    return list(connection.execute(select(share.c.device).where(leased).distinct()).scalars())
+def _chunks(connection: Connection, device: str, seed: bytes, count: int) -> list[_Asked]:
+    """Return random chunks of what a provider holds for us, each byte as likely as any."""
+    rows = _held(connection, device)
+    edges = list(accumulate(row.size_bytes for row in rows))
+    chosen: dict[tuple[bytes, int], _Asked] = {}
+    for byte in questions(seed, device, edges[-1] if edges else 0, count):
+        place = bisect_right(edges, byte)
+        row = rows[place]
+        start = chunk_of(row.size_bytes, row.leaf_bytes, byte - edges[place] + row.size_bytes).start
+        chosen[row.id, start] = _Asked(row.id, start, row.root, row.size_bytes, row.leaf_bytes)
+    return list(chosen.values())
 
 
-def _leaves(connection: Connection, device: str, seed: bytes, count: int) -> list[tuple[bytes, int, bytes, int, int]]:
-    """Return (share, leaf, root, size, leaf size) of random leaves of what a provider holds for us."""
+def _beside(connection: Connection, device: str, seed: bytes, count: int) -> list[_Asked]:
+    """Return as many chunks that lie side by side in one share; none when no share has so many."""
+    rows = [row for row in _held(connection, device) if row.size_bytes >= count * CHUNK_BYTES]
+    if not rows:
+        return []
+    word = questions(seed, device, 2**62, 1)[0]
+    row = rows[word % len(rows)]
+    first = word // len(rows) % (row.size_bytes - count * CHUNK_BYTES + 1)
+    found: dict[int, _Asked] = {}
+    while len(found) < count and first < row.size_bytes:
+        chunk = chunk_of(row.size_bytes, row.leaf_bytes, first)
+        found[chunk.start] = _Asked(row.id, chunk.start, row.root, row.size_bytes, row.leaf_bytes)
+        first = chunk.end
+    return list(found.values())
+
+
+def _held(connection: Connection, device: str) -> Sequence[Any]:
     held = (share.c.device == device) & (share.c.state == "held")
     columns = (share.c.id, share.c.root, share.c.size_bytes, share.c.leaf_bytes)
-    rows = connection.execute(select(*columns).where(held).order_by(share.c.id).limit(_MOST_SHARES)).all()
-    numbered = [(row, leaf) for row in rows for leaf in range(-(-row.size_bytes // row.leaf_bytes))]
-    chosen = [numbered[place] for place in questions(seed, device, len(numbered), count)]
-    return [(row.id, leaf, row.root, row.size_bytes, row.leaf_bytes) for row, leaf in chosen]
+    return connection.execute(select(*columns).where(held).order_by(share.c.id).limit(_MOST_SHARES)).all()

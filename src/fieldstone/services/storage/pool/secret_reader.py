@@ -23,7 +23,6 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection, select
 
-from fieldstone.errors import UsageError
 from fieldstone.services.storage import records
 from fieldstone.services.storage.codes.cipher import CHUNK_BYTES, TAG_BYTES
 from fieldstone.services.storage.codes.fast_tree import leaf_hash
@@ -31,11 +30,11 @@ from fieldstone.services.storage.codes.stripes import Layout
 from fieldstone.services.storage.pool.download import Flat, need_of
 from fieldstone.services.storage.pool.nodes import NodeProblem
 from fieldstone.services.storage.pool.parts import Parts
+from fieldstone.services.storage.pool.round_duty import RoundDuty, leased_before, paid_devices
 from fieldstone.services.storage.pool.tables import segment, share
 from fieldstone.services.storage.secret_draw import Links, pair_is_drawn, reads_drawn
 
 LENGTH = 16_384  # rounds of a chain: 341 days of half hours
-READ_WITHIN = 0.6  # of the time that a report has
 NOTHING = bytes(32)
 _MOST_CHECKS = 250  # in one report
 _LOG = logging.getLogger("fieldstone.storage")
@@ -70,34 +69,28 @@ class SecretReader:
     ) -> None:
         """`file` keeps the chain: whoever reads it knows what will be tested. `params`: the network's storage rules."""
         self._parts = parts
-        self._file = file
-        self._get, self._send, self._sleep = get, send, sleep
+        self._rounds = RoundDuty(parts, params, get, send, sleep=sleep)
+        self._file, self._publish, self._sleep = file, send, sleep
         self._beside = beside or parts.nodes.beside_a_read
         self._every = int(params["secret_every_rounds"])
-        self._within_s = int(params["check_within_s"])
         self._links: Links | None = None
-        self._done = -1
 
     async def once(self) -> int | None:
         """Carry out the newest round's reads; return how many were made, None when it was done or there is none.
 
         Raises Retryable.
         """
-        try:
-            latest = await asyncio.to_thread(self._get, "/v1/storage/rounds/latest")
-        except UsageError:  # 404: nothing is asked
+        turn = await self._rounds.newest()
+        if turn is None:
             return None
-        number, seed, issued_ms = int(latest["number"]), bytes.fromhex(latest["seed"]), int(latest["issued_ms"])
-        if number <= self._done:
+        links = await asyncio.to_thread(self._chain, turn.number)
+        secret = links.secret(turn.number)
+        self._rounds.take(turn)
+        if (
+            secret is None or turn.left_s <= 0
+        ):  # found too late to look like anything: the round is void, and we are told so
             return None
-        links = await asyncio.to_thread(self._chain, number)
-        secret = links.secret(number)
-        self._done = number
-        if secret is None:
-            return None
-        left_s = READ_WITHIN * self._within_s - (self._parts.clock.now_ms() - issued_ms) / 1_000
-        if left_s <= 0:  # found too late to look like anything; the round is void, and we are told so
-            return None
+        left_s, seed, issued_ms = turn.left_s, turn.seed, turn.issued_ms
         wanted = await self._parts.database.read(lambda c: self._draw(c, secret, seed, issued_ms))
         leaves = Counter((one.device, one.share) for one in wanted)
         read = await asyncio.gather(
@@ -106,8 +99,8 @@ class SecretReader:
         checks = [one for one in read if one is not None]
         for at in range(0, max(1, len(checks)), _MOST_CHECKS):
             part = tuple(checks[at : at + _MOST_CHECKS])
-            body = records.encode(records.CheckSet(number=number, checks=part, secret=secret))
-            await asyncio.to_thread(self._send, "check", body)
+            body = records.encode(records.CheckSet(number=turn.number, checks=part, secret=secret))
+            await self._rounds.send("check", body)
         return len(checks)
 
     # ---- inside ----
@@ -125,16 +118,15 @@ class SecretReader:
             fresh = self._file.with_suffix(".new")
             fresh.touch(0o600)
             fresh.write_text(json.dumps({"last": last.hex(), "first": first, "length": LENGTH}))
-            self._send("chain", chain)  # before it is kept: a crash in between only publishes another one
+            self._publish("chain", chain)  # before it is kept: a crash in between only publishes another one
             fresh.replace(self._file)
             self._links = links
         return links
 
     def _draw(self, connection: Connection, secret: bytes, seed: bytes, issued_ms: int) -> list[Wanted]:
         """Work out what the round draws among the shares that the network knows we pay for."""
-        leased = share.c.leased_ms.is_not(None) & share.c.released_ms.is_(None) & (share.c.leased_ms < issued_ms)
-        found = []
-        for device in sorted(connection.execute(select(share.c.device).where(leased).distinct()).scalars()):
+        leased, found = leased_before(issued_ms), []
+        for device in paid_devices(connection, issued_ms):
             if pair_is_drawn(secret, seed, device, self._every):
                 found += self._draw_on(connection, secret, seed, device, issued_ms, leased & (share.c.device == device))
         return found
