@@ -18,7 +18,7 @@ from fieldstone.market.metering import settle_funds, settle_revenue
 from fieldstone.policy import Policy
 from fieldstone.rewards import Allocation, AllocationInput, allocate
 from fieldstone.rewards.bonded import Bonded
-from fieldstone.rewards.sold import SOLD_INPUT_SCHEMA
+from fieldstone.rewards.caps import SOLD_INPUT_SCHEMA
 from fieldstone.services import load_service
 from fieldstone.services.bonding import Bonding, Bonds
 from fieldstone.services.contract import (
@@ -28,8 +28,10 @@ from fieldstone.services.contract import (
     FleetVerdicts,
     HoldBack,
     HoldsBack,
+    ListPrice,
     Service,
 )
+from fieldstone.services.prices import list_price
 
 EQUIVOCATION = "EQUIVOCATION"
 
@@ -104,6 +106,7 @@ def compute(frozen: Frozen, state: EpochState, randomness: bytes, runner: Runner
             hold_backs=_hold_backs(frozen),
             bonded=bonded_services(frozen.policy),
             staked=frozen.bonds.staked() if frozen.bonds is not None else {},
+            list_prices=_list_prices(frozen),
         )
     )
     leaves = {address: amount for address, amount in sorted(allocation.balances.items()) if amount > 0} or {NOBODY: 0}
@@ -167,6 +170,12 @@ def _bonds(frozen: Frozen, service: str) -> Bonds | None:
     if not per_unit_base:
         return None
     return Bonds(frozen.bonds.staked() if frozen.bonds is not None else {}, per_unit_base)
+
+
+def _list_prices(frozen: Frozen) -> dict[str, ListPrice]:
+    """Return what customers are asked for each service's work, by the epoch's own policy: so it replays."""
+    prices = {name: list_price(load_service(name), frozen.policy) for name in frozen.policy.services}
+    return {name: price for name, price in prices.items() if price is not None}
 
 
 def bonded_services(policy: Policy) -> dict[str, Bonded]:

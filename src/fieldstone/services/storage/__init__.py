@@ -14,6 +14,7 @@ from fieldstone.services.contract import (
     FleetVerdicts,
     FundFacts,
     HoldBack,
+    ListPrice,
     Product,
     Round,
     VerdictReason,
@@ -95,6 +96,12 @@ class Storage:
             exits=frozenset({"NO_HOLDINGS"}),
             departures=frozenset({"LEFT"}),
         )
+
+    def list_price(self, params: Mapping[str, Any], prices_micro_usd: Mapping[str, int]) -> ListPrice:
+        """Return what a KiB-second of shares costs: `pricing.list_price`."""
+        from fieldstone.services.storage.pricing import list_price
+
+        return list_price(params, prices_micro_usd)
 
     def bond_terms(self, params: Mapping[str, Any]) -> BondTerms:
         """Return what a bond answers for: a TiB of shares. A fault is named when the time to appeal is over."""
