@@ -5,10 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
+import msgspec
 import pytest
 
-from fieldstone.policy import EpochPolicy, Policy, RewardPolicy, ServicePolicy
+from fieldstone.policy import EpochPolicy, MarketPolicy, Policy, RewardPolicy, ServicePolicy
 from fieldstone.rewards.lint import Claim, Finding, lint, lint_policy, rule_of
+from fieldstone.rewards.lint_listed import safe_list_price
+from fieldstone.services import load_service
+from fieldstone.services.prices import list_price
 
 POOL = 10**15
 
@@ -130,6 +134,13 @@ def test_what_demand_steering_gives_back_is_seen_when_it_is_not_declared() -> No
     assert found["self-deal"].severity == "warning"
 
 
+def storage(
+    unsold_pay_ppm: int = 1_000_000, rewards: RewardPolicy | None = None, market: MarketPolicy | None = None
+) -> Policy:
+    services = {"storage": ServicePolicy(cell_target_rate=10**6, unsold_pay_ppm=unsold_pay_ppm)}
+    return Policy(network_id="n", services=services, rewards=rewards or RewardPolicy(), market=market or MarketPolicy())
+
+
 @pytest.mark.parametrize(
     ("policy", "check", "severity"),
     [
@@ -150,11 +161,36 @@ def test_what_demand_steering_gives_back_is_seen_when_it_is_not_declared() -> No
             "warning",
         ),
         (Policy(network_id="n", services={"sensing": ServicePolicy(share_ppm=1)}), "shares", "warning"),
+        (storage(unsold_pay_ppm=3_000_000), "full-below-empty", "warning"),
+        (storage(rewards=RewardPolicy(r_half_usd="50")), "full-below-empty", "warning"),
+        (storage(market=MarketPolicy(prices_usd={"storage.storage": "0.02"})), "list-price", "warning"),
     ],
 )
 def test_bad_numbers_are_named(policy: Policy, check: str, severity: str) -> None:
     found = {finding.check: finding.severity for finding in lint_policy(policy, populations=1)}
     assert found[check] == severity
+
+
+def test_a_storage_network_as_it_comes_is_not_refused_and_pays_nobody_for_an_empty_disk() -> None:
+    found = {finding.check: finding.severity for finding in lint_policy(storage(), populations=20)}
+    assert "error" not in found.values()
+    assert not {"full-below-empty", "list-price"} & set(found)
+
+
+def test_from_which_price_on_supply_may_be_paid_ahead_of_demand() -> None:
+    """Above it a sale is worth more than the bootstrap ever pays for empty work, so nothing is left to warn of."""
+    policy = storage(unsold_pay_ppm=3_000_000)
+    listed = list_price(load_service("storage"), policy)
+    assert listed is not None
+    safe = safe_list_price(policy, "storage", listed)
+    # 50 $ an epoch for ten cells of a gigabyte-second a second, of which empty ones count a hundredth; 90 % after the take
+    kib_s = 10 * 10**6 * 86_400 * 100
+    assert safe == -(-50_000_000 * listed.units * 10 // (kib_s * 9)) == 1_747_627
+    for usd, is_named in (("1.747626", True), ("1.747627", False)):
+        priced = msgspec.structs.replace(policy, market=MarketPolicy(prices_usd={"storage.storage": usd}))
+        named = [finding for finding in lint_policy(priced, populations=1) if finding.check == "full-below-empty"]
+        assert bool(named) == is_named
+        assert all("below $1.747627 per GiB-month" in finding.message for finding in named)
 
 
 def test_free_self_dealing_is_found_by_the_real_rule_too() -> None:

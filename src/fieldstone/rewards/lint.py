@@ -21,12 +21,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fieldstone.rewards.lint_claims import GAIN_TOLERANCE_PPM, Claim, Finding, Rule
+from fieldstone.rewards.lint_listed import lint_listed
 from fieldstone.rewards.lint_money import CreditSystem, lint_credits, lint_mint, safe_price_age_s
 from fieldstone.rewards.lint_moves import SPLITS, Trial, moves
 from fieldstone.units import PPM, TOKEN_BASE
 
 if TYPE_CHECKING:
     from fieldstone.policy import Policy
+    from fieldstone.services.contract import ListPrice
+
+MOST_UNITS = 2**60  # of sold work in a trial: what tables of 64 bits hold
 
 __all__ = [
     "GAIN_TOLERANCE_PPM",
@@ -79,7 +83,8 @@ def _population(rng: random.Random) -> list[Claim]:
     return [
         Claim(
             work=int(10 ** rng.uniform(3, 11)) if rng.random() < 0.9 else 0,
-            bought_nano=int(10 ** rng.uniform(3, 12)) if rng.random() < 0.5 else 0,
+            # whole micro-dollars, as customers pay: their rounding is nobody's gain
+            bought_nano=int(10 ** rng.uniform(3, 12)) // 1_000 * 1_000 if rng.random() < 0.5 else 0,
             place=rng.randrange(3),
             witnesses=rng.choice((0, 0, 1, 3)),
         )
@@ -95,7 +100,9 @@ def lint_policy(policy: Policy, *, populations: int = 40, seed: int = 0) -> list
     if policy.rewards.token_price_micro_usd:
         for name in sorted(policy.services):
             rule = rule_of(policy, name)
-            findings += lint(rule, take_ppm=kept_take_ppm, populations=populations, seed=seed)
+            # where customers' own data is work, the take may come back as bootstrap: whoever buys from himself gains nothing
+            take_ppm = kept_take_ppm if _list_price(policy, name) is None else 0
+            findings += lint(rule, take_ppm=take_ppm, populations=populations, seed=seed)
     return sorted(findings, key=lambda finding: (finding.severity, finding.check))
 
 
@@ -124,6 +131,7 @@ def _numbers(policy: Policy) -> Iterator[Finding]:
         yield Finding("cap", "warning", "rewards.max_epoch_mint is below bootstrap_per_epoch: the rest is never paid")
     if rewards.token_price_micro_usd:
         yield from _money(policy)
+        yield from lint_listed(policy)
     if rewards.cell_resolution > 9:
         yield Finding(
             "cells",
@@ -166,24 +174,37 @@ def _money(policy: Policy) -> Iterator[Finding]:
             )
 
 
+def _list_price(policy: Policy, service: str) -> ListPrice | None:
+    from fieldstone.services import load_service
+    from fieldstone.services.prices import list_price
+
+    return list_price(load_service(service), policy)
+
+
 def rule_of(policy: Policy, service: str) -> Rule:
     """Return `allocate` under this policy as a rule of one service: each claim is one operator with one device.
 
-    `Claim.work` is capped by nothing; `place` is a cell of its own. Rewards are valued at the policy's token price.
+    `Claim.work` is work that nobody bought; what was bought is more work where work has a list price (`rewards.caps`), as
+    much as it pays for. `place` is a cell of its own. Rewards are valued at the policy's token price.
     """
     import polars as pl
 
     from fieldstone.rewards.allocation import allocate
     from fieldstone.rewards.allocation_input import AllocationInput
+    from fieldstone.rewards.caps import SOLD_INPUT_SCHEMA
     from fieldstone.services.contract import REGISTRY_SCHEMA, VERDICT_SCHEMA
 
     price = policy.rewards.token_price_micro_usd
+    listed = _list_price(policy, service)
     no_corrections = pl.DataFrame(schema=dict.fromkeys(("device", "operator", "amount_base", "cause"), pl.String()))
 
     def rule(claims: Sequence[Claim]) -> list[int]:
         # rewards must not depend on a device's name, so names follow the order; ties would show as `order` findings
         names = [f"device-{i:04d}" for i in range(len(claims))]
         size = len(claims)
+        sold = [0] * size
+        if listed is not None:
+            sold = [min(MOST_UNITS, claim.bought_nano // 1_000 * listed.units // listed.micro_usd) for claim in claims]
         registry = pl.DataFrame(
             {
                 "device": names,
@@ -201,7 +222,7 @@ def rule_of(policy: Policy, service: str) -> Rule:
                 "device": names,
                 "service": [service] * size,
                 "epoch": [1] * size,
-                "quantity": [claim.work for claim in claims],
+                "quantity": [claim.work + units for claim, units in zip(claims, sold, strict=True)],
                 "quality_ppm": [PPM] * size,
                 "verdict": ["accepted"] * size,
                 "reasons": [[]] * size,
@@ -231,6 +252,10 @@ def rule_of(policy: Policy, service: str) -> Rule:
                 corrections=no_corrections,
                 pools={},
                 previous={},
+                list_prices={} if listed is None else {service: listed},
+                sold=pl.DataFrame(
+                    {"device": names, "service": [service] * size, "quantity": sold}, schema=SOLD_INPUT_SCHEMA
+                ),
             )
         )
         worth = [0] * size

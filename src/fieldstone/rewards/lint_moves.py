@@ -53,7 +53,7 @@ def moves(trial: Trial, *, cliffs: bool) -> Iterator[Finding]:
         yield from split(trial, trial.rng.choice(SPLITS))
         yield from merge(trial)
     yield from collude(trial)
-    spent = int(10 ** trial.rng.uniform(5, 12))
+    spent = int(10 ** trial.rng.uniform(5, 12)) // 1_000 * 1_000
     yield from buying(trial, spent)
     if cliffs:
         yield from cliff(trial)
@@ -147,7 +147,7 @@ def collude(trial: Trial) -> Iterator[Finding]:
         gain = ratio_ppm(got, had)
         message = f"a group of {size} that vouches for each other gets {gain / PPM:.2f} times as much: residual risk"
         yield Finding("collude", "warning", message, gain, {**example, "how": "vouches for each other"})
-    spent = int(10 ** trial.rng.uniform(5, 12))
+    spent = int(10 ** trial.rng.uniform(5, 12)) // 1_000 * 1_000
     bought = gained({who: replace(claims[who], bought_nano=claims[who].bought_nano + spent)})
     yield from _returned(
         "collude", "a group that buys inside the group", bought - had, spent, trial, {**example, "spent_nano": spent}
