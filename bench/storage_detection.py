@@ -148,7 +148,14 @@ def guessing(days: int = 30) -> None:
     print(
         f"\n## Guessing secret test reads ({days} days)\n\n| refuses | paid refused | tests failed | suspended after, days | income kept |\n|---|---|---|---|---|"
     )
-    cases = [("hot", {}), ("hot", {"memory": 500}), ("bursts", {"beside": False}), ("bursts", {}), ("coin", {})]
+    cases = [
+        *((rule, more) for rule in ("hot", "lagged") for more in ({}, {"memory": 500})),
+        *(("newest", {"newest": count}) for count in (25, 250)),
+        ("bursts", {"beside": False}),
+        ("bursts", {}),
+        ("coin", {}),
+    ]
+    cases += [(rule, {**more, "evenly": True}) for rule, more in cases[:6]]
     for rule, more in cases:
         one = play(rule, params, days=days, **more)  # type: ignore[arg-type]
         print(

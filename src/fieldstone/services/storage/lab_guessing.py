@@ -1,11 +1,14 @@
 """What a provider gains by guessing which reads are tests, from what is left to see: how hot a share is, how reads cluster.
 
-Orders, keys, addresses, vouchers and sizes of secret test reads are those of paid reads. Left are their *statistics*: a
-test hits every share alike; customers read some objects often. (They also read in bursts, so tests go beside paid reads.) A provider that refuses
-what looks like a customer keeps its tests, and refuses the customers that it has most of. Every rule here is played
-against the same reads, from one seed:
+Orders, keys, addresses, vouchers and sizes of secret test reads are those of paid reads. Left are their *statistics*:
+customers read some objects often, new ones most. (They also read in bursts, so tests go beside paid reads.) A provider that
+refuses what looks like a customer keeps its tests, and refuses the customers that it has most of. Against that tests are
+drawn by age and size, and each share is read twice (`secret_draw`); `evenly` plays the draw without that. Every rule here is
+played against the same reads, from one seed:
 
     hot        refuse shares that were read within the last `memory` reads, serve the cold ones
+    lagged     the same, but serve what was read within the last `lag` reads: it knows of the second reads
+    newest     refuse the `newest` shares, which customers read most; serve older ones
     bursts     refuse reads that come within a second of another, serve lone ones
     coin       refuse at random, as often as `hot` does
 """
@@ -19,10 +22,14 @@ from typing import Any
 import numpy as np
 
 from fieldstone.services.storage.reputation import starting
+from fieldstone.services.storage.secret_draw import AGES_MS
+from fieldstone.units import DAY_MS
 
 __all__ = ["RULES", "Gain", "play"]
 
-RULES = ("hot", "bursts", "coin")
+RULES = ("hot", "lagged", "newest", "bursts", "coin")
+LAST_DAYS = 200.0  # age of the oldest share
+SECOND_WITHIN_S = 900  # of the first read
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +54,20 @@ def play(
     memory: int = 4_000,
     days: int = 60,
     beside: bool = True,
+    evenly: bool = False,
+    lag: int = 40,
+    newest: int = 250,
     seed: int = 1,
 ) -> Gain:
-    """Play one rule. Objects' popularity is Zipf(1); `burst`: mean reads of a session. Tests hit shares alike; `beside`:
-    sent beside the next paid read after a random moment, as gateways do, and not at the moment itself."""
+    """Play one rule. Objects' popularity is Zipf(1), by age for `newest`; `burst`: mean reads of a session; `beside`: tests
+    are sent beside the next paid read after a random moment, as gateways do, and not at the moment itself. Shares are of
+    one size and of ages spread evenly over 200 days, the newest first."""
     dice = np.random.default_rng(seed)
     weights = 1.0 / np.arange(1, shares + 1)
-    popular = dice.permutation(shares)
+    popular = np.arange(shares) if rule == "newest" else dice.permutation(shares)
+    ages = np.digitize(np.linspace(0, LAST_DAYS, shares), AGES_MS / DAY_MS)
+    classes = [np.arange(shares)] if evenly else [np.flatnonzero(ages == age) for age in np.unique(ages)]
+    each = 1 if evenly else 2
     score = starting("d", params)
     last_read = np.full(shares, -(10**9))
     clock = refused = served = failed = passed = 0
@@ -65,13 +79,16 @@ def play(
         starts = np.sort(dice.uniform(0, 86_400, sessions))
         at = np.repeat(starts, sizes) + dice.uniform(0, 0.8, int(sizes.sum()))
         what = popular[dice.choice(shares, int(sizes.sum()), p=weights / weights.sum())]
-        test_at = dice.uniform(0, 86_400, tests_per_day)
+        chosen = [int(dice.choice(classes[dice.integers(len(classes))])) for _ in range(-(-tests_per_day // each))]
+        tested = np.repeat(chosen, each)
+        begin = np.repeat(dice.uniform(0, 86_400 - SECOND_WITHIN_S, len(chosen)), each)
+        test_at = begin + dice.uniform(0, SECOND_WITHIN_S, tested.size)
         if beside:
             paid = np.sort(at)
-            test_at = paid[np.searchsorted(paid, test_at) % paid.size] + dice.uniform(0, 0.2, tests_per_day)
+            test_at = paid[np.searchsorted(paid, test_at) % paid.size] + dice.uniform(0, 0.2, tested.size)
         moments = np.concatenate((at, test_at))
-        targets = np.concatenate((what, dice.integers(0, shares, tests_per_day)))
-        is_test = np.concatenate((np.zeros(at.size, bool), np.ones(tests_per_day, bool)))
+        targets = np.concatenate((what, tested))
+        is_test = np.concatenate((np.zeros(at.size, bool), np.ones(tested.size, bool)))
         order = np.argsort(moments, kind="stable")
         near = np.diff(moments[order], append=10**9, prepend=-(10**9)) < 1.0
         good = bad = 0
@@ -80,6 +97,10 @@ def play(
             share = int(targets[index])
             if rule == "hot":
                 refuses = clock - last_read[share] <= memory
+            elif rule == "lagged":
+                refuses = lag < clock - last_read[share] <= memory
+            elif rule == "newest":
+                refuses = share < newest
             elif rule == "bursts":
                 refuses = bool(near[place] or near[place + 1])
             else:
