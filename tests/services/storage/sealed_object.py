@@ -30,7 +30,8 @@ from fieldstone.services.storage.catalog.versions import delete_current, put_ver
 from fieldstone.services.storage.codes.stripes import Layout
 from fieldstone.services.storage.covers import COVER_SCHEMA
 from fieldstone.services.storage.lab_providers import Drops, Honest
-from fieldstone.services.storage.lab_world import Share, World
+from fieldstone.services.storage.lab_shares import Share
+from fieldstone.services.storage.lab_world import World
 from fieldstone.services.storage.paid_once import endow
 from fieldstone.services.storage.pool import Stored, segments
 from fieldstone.services.storage.pool.tables import create_tables as create_pool

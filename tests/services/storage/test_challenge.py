@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from itertools import pairwise
+from collections import Counter
 
 import msgspec
 import numpy as np
@@ -19,22 +19,23 @@ from fieldstone.services.storage.challenge import (
     Asked,
     Asking,
     LeafRead,
-    Shelf,
+    _chunk_in,
     challenges,
     decode_body,
     draw,
     encode_body,
     leaf_to_read,
     per_round,
-    shelves,
 )
+from fieldstone.services.storage.codes.chunk_opening import chunk_of
 from fieldstone.services.storage.holdings import fold
 from fieldstone.services.storage.rules.v1 import default_params
+from fieldstone.services.storage.shelf import Shelf, shelves
 from tests.services.storage.worlds import fleet
 
 
 def test_the_draw_is_the_documented_one() -> None:
-    """word_i is 8 bytes little-endian of the XOF, idx_i = word_i mod leaves, repetitions left out."""
+    """word_i is 8 bytes little-endian of the XOF, byte_i = word_i mod bytes, repetitions left out."""
     seed, device, total, count = bytes(range(32)), "did:key:zExample", 1_000, 12
     stream = blake3(b"fieldstone/storage/challenge/v1\0" + seed + device.encode()).digest(length=8 * count)
     words = [int.from_bytes(stream[8 * i : 8 * i + 8], "little") % total for i in range(count)]
@@ -49,17 +50,39 @@ def test_drawn_numbers_are_distinct_and_below_the_total(seed: bytes, count: int,
     assert bool(numbers) == bool(count and total)
 
 
-def test_leaves_are_drawn_evenly_over_shares_of_all_sizes() -> None:
-    """10,000 draws over shares of 1, 9 and 90 leaves hit them as 1 : 9 : 90 (χ² at 10⁻⁶: 27.6)."""
-    shelf = Shelf("d", [b"a", b"b", b"c"], np.array([1, 9, 90]), np.zeros(3, np.int64), np.full(3, 9), ["g"] * 3)
-    hits = np.zeros(100)
-    edges = np.cumsum(shelf.leaves)
-    for number in range(1_000):
-        for drawn in draw(CONTEXT, number.to_bytes(32, "big"), "d", 10, 100):
-            hits[drawn] += 1
-    by_share = [hits[low:high].sum() for low, high in pairwise([0, *edges])]
-    expected = hits.sum() * shelf.leaves / 100
-    assert sum((by_share - expected) ** 2 / expected) < 27.6
+def test_chunks_are_drawn_evenly_by_their_bytes_over_shares_and_leaves_of_all_sizes() -> None:
+    """20,000 draws hit every chunk in proportion to its bytes (χ² at 10⁻⁶ for 37 degrees: 98), the last short leaf's too.
+
+    A share of one byte, one of a leaf, one of two leaves and a short one: chunks of 1, 477, 1,023 and 1,024 bytes.
+    """
+    sizes, leaf_bytes = np.array([1, 16_384, 2 * 8_192 + 1_500]), np.array([16_384, 16_384, 8_192])
+    shelf = Shelf("d", [b"a", b"b", b"c"], sizes, leaf_bytes, np.zeros(3, np.int64), np.full(3, 9), ["g"] * 3)
+    rows, total = np.arange(3), int(sizes.sum())
+    hits: Counter[tuple[int, int]] = Counter()
+    for number in range(500):
+        for byte in draw(CONTEXT, number.to_bytes(32, "big"), "d", 40, total):
+            hits.update(shelf.chunks_with(rows, [byte]))
+    every: list[tuple[int, int, int]] = []
+    for row, (size, leaf) in enumerate(zip(sizes.tolist(), leaf_bytes.tolist(), strict=True)):
+        at = 0
+        while at < size:
+            place = chunk_of(size, leaf, at)
+            every.append((row, place.start, at := place.end))
+    assert len(every) == 1 + 17 + 9 + 9 + 2 and set(hits) <= {one[:2] for one in every}
+    expected = {one[:2]: 20_000 * (one[2] - one[1]) / total for one in every}
+    # chunks of a single byte are expected 0.6 times: together they are one class
+    small = {one for one, wanted in expected.items() if wanted < 5}
+    classes = [(hits[one], expected[one]) for one in expected if one not in small]
+    classes.append((sum(hits[one] for one in small), sum(expected[one] for one in small)))
+    assert sum((seen - wanted) ** 2 / wanted for seen, wanted in classes) < 98
+
+
+def test_a_chunk_is_asked_once_whatever_bytes_of_it_are_drawn() -> None:
+    one = np.array([20_000])
+    shelf = Shelf("d", [b"a"], one, np.array([16_384]), np.array([0]), np.array([9]), ["g"])
+    assert shelf.chunks_with(np.array([0]), [0, 1_022, 1_023, 16_383, 16_384, 19_999]) == [
+        *((0, 0), (0, 1_023), (0, 16_383), (0, 16_384), (0, 16_384 + 3_071))
+    ]
 
 
 def test_two_devices_are_asked_different_things_by_one_seed() -> None:
@@ -122,8 +145,9 @@ def test_silence_is_asked_again_until_an_answer_comes() -> None:
     asking = Asking(so_far)
     alone = {r.number: [(p, leaf) for p, leaf in asking._own(shelf, asking.posed(r.number))] for r in rounds}
     asked = asking.questions(shelf, 5)
-    reads = [leaf_to_read(shelf, asking.posed(4))]
-    expected = [*alone[5], *(read for read in reads if read), *alone[4], *alone[3], *alone[2]]
+    leaf = leaf_to_read(shelf, asking.posed(4))
+    reads = [] if leaf is None else [_chunk_in(shelf, *leaf, rounds[4].seed)]
+    expected = [*alone[5], *reads, *alone[4], *alone[3], *alone[2]]
     assert asked == list(dict.fromkeys(expected))
     body = records.encode(records.ProofSet(number=3, proofs=()))
     heard = dataclasses.replace(so_far, evidence={**so_far.evidence})
@@ -131,7 +155,7 @@ def test_silence_is_asked_again_until_an_answer_comes() -> None:
     proof = so_far.evidence["proof"].clear()
     heard.evidence["proof"] = proof.vstack(type(proof)(row, schema=proof.schema, orient="row"))  # type: ignore[index]
     shorter = Asking(heard).questions(shelf, 5)
-    assert shorter == list(dict.fromkeys([*alone[5], *(read for read in reads if read), *alone[4]]))
+    assert shorter == list(dict.fromkeys([*alone[5], *reads, *alone[4]]))
 
 
 def test_an_answer_after_the_deadline_is_silence() -> None:
@@ -157,11 +181,11 @@ def test_every_seed_gives_every_holder_its_own_leaves(seed: bytes) -> None:
         mine = world.provider(device).shares
         wanted = decode_body(body)
         assert wanted.prove
-        for share, leaf in wanted.prove:
-            assert 0 <= leaf < 16 and share in mine
+        for share, start in wanted.prove:
+            assert chunk_of(world.share_bytes, world.leaf_bytes, start).start == start and share in mine
         for share, leaf, provider, start, end in wanted.read:
             assert 0 <= start < end
-            assert provider != device and share in world.provider(provider).shares and 0 <= leaf < 16
+            assert provider != device and share in world.provider(provider).shares and 0 <= leaf < 4
 
 
 _WORLDS: list = []

@@ -10,7 +10,8 @@ from sqlalchemy import Engine
 from fieldstone.errors import Terminal, UsageError
 from fieldstone.services.storage.catalog.buckets import find_bucket, set_versioning
 from fieldstone.services.storage.catalog.versions import delete_current
-from fieldstone.services.storage.lab_world import Share, World
+from fieldstone.services.storage.lab_shares import Share
+from fieldstone.services.storage.lab_world import World
 from fieldstone.services.storage.object_rows import read_object
 from fieldstone.services.storage.pool import segments
 from fieldstone.services.storage.pool.tables import repair, segment, share

@@ -10,22 +10,22 @@ from fieldstone.errors import Rejected
 from fieldstone.services.storage import records
 from fieldstone.services.storage.proofs import HEAD_BYTES, peek_number, read
 
-leaves = st.builds(
-    lambda share, index, leaf, path: records.LeafProof(share=share, leaf_index=index, leaf=leaf, path=tuple(path)),
+chunks = st.builds(
+    lambda share, start, chunk, siblings: records.ChunkProof(share=share, start=start, chunk=chunk, siblings=siblings),
     st.binary(min_size=16, max_size=16),
     st.integers(0, 2**62),
     st.binary(max_size=64),
-    st.lists(st.binary(min_size=32, max_size=32), max_size=3),
+    st.binary(max_size=96),
 )
 
 
-@given(st.integers(0, 2**62), st.lists(leaves, max_size=4))
-def test_a_view_holds_what_the_record_holds(number: int, proofs: list[records.LeafProof]) -> None:
+@given(st.integers(0, 2**62), st.lists(chunks, max_size=4))
+def test_a_view_holds_what_the_record_holds(number: int, proofs: list[records.ChunkProof]) -> None:
     body = records.encode(records.ProofSet(number=number, proofs=tuple(proofs)))
     view = read(body)
     assert view.number == number == peek_number(body) == peek_number(body[:HEAD_BYTES])
-    assert [(p.share, p.leaf_index, bytes(p.leaf), p.path) for p in view.proofs] == [
-        (p.share, p.leaf_index, p.leaf, p.path) for p in proofs
+    assert [(p.share, p.start, bytes(p.chunk), bytes(p.siblings)) for p in view.proofs] == [
+        (p.share, p.start, p.chunk, p.siblings) for p in proofs
     ]
 
 

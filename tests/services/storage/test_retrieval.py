@@ -8,10 +8,11 @@ import numpy as np
 import polars as pl
 
 from fieldstone.services.contract import Round
-from fieldstone.services.storage.challenge import Posed, Shelf, leaf_to_read
+from fieldstone.services.storage.challenge import Posed, leaf_to_read
 from fieldstone.services.storage.lab_providers import CorruptReads, Drops, RefusesWithFriends, Slanders
 from fieldstone.services.storage.retrieval import READ_SCHEMA, Committees, Task, decide
 from fieldstone.services.storage.rules.v1 import default_params
+from fieldstone.services.storage.shelf import Shelf
 from tests.services.storage.worlds import fleet, played
 
 PARAMS = default_params()
@@ -19,8 +20,10 @@ TASK = Task(1, "p", b"s" * 16, 3, ("a", "b", "c", "d", "e"))
 
 
 def shelf(device: str, leaves: int) -> Shelf:
-    one = np.array([leaves])
-    return Shelf(device, [device.encode().ljust(16, b"-")], one, np.array([0]), np.array([2**62]), ["g"])
+    leaf = np.array([1_024])
+    return Shelf(
+        device, [device.encode().ljust(16, b"-")], leaves * leaf, leaf, np.array([0]), np.array([2**62]), ["g"]
+    )
 
 
 def posed(number: int) -> Posed:

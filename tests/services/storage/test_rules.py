@@ -11,8 +11,9 @@ import pytest
 import fieldstone.services.storage as package
 from fieldstone.errors import UsageError
 from fieldstone.services.contract import Round
+from fieldstone.services.storage.answers import Answers
 from fieldstone.services.storage.challenge import Posed
-from fieldstone.services.storage.devices import _Answers, _judge, _units
+from fieldstone.services.storage.devices import _judge, _units
 from fieldstone.services.storage.holdings import FOREVER
 from fieldstone.services.storage.rules.examples import PAY, ROUNDS, PayExample, RoundExample
 from fieldstone.services.storage.rules.reasons import REASONS
@@ -33,7 +34,7 @@ def test_round_examples(example: RoundExample) -> None:
     wrong = set(range(example.right, example.right + example.wrong))
     until_ms = np.full(example.asked, FOREVER)
     until_ms[example.asked - example.released :] = 1_000
-    answer = _Answers(right, wrong, example.answered, example.late_ms)
+    answer = Answers(right, wrong, example.answered, example.late_ms)
     row, failures = _judge(posed(0), asked, answer, until_ms, 900_000)
     assert (row["state"], row["weight_ppm"]) == (example.state, example.weight_ppm)
     assert len([what for _, what in failures if what == "wrong"]) == example.wrong

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import msgspec
 import polars as pl
 import pytest
 
@@ -135,10 +136,7 @@ def test_the_first_answer_counts_and_reports_may_be_split(quiet: tuple[World, Ep
         for shift, proofs in ((0, one.proofs[:3]), (10**6, one.proofs[3:])):
             part = records.encode(records.ProofSet(number=one.number, proofs=proofs))
             halves.append((device, t_ms, received_ms, position + shift, part))
-        bad = tuple(
-            records.LeafProof(share=p.share, leaf_index=p.leaf_index, leaf=b"\0" * len(p.leaf), path=p.path)
-            for p in one.proofs
-        )
+        bad = tuple(msgspec.structs.replace(p, chunk=b"\0" * len(p.chunk)) for p in one.proofs)
         late_lie = records.encode(records.ProofSet(number=one.number, proofs=bad))
         spoiled += [
             (device, t_ms, received_ms, position, body),

@@ -1,33 +1,37 @@
-"""What a round asks: leaves of shares drawn from public randomness, the same for everybody who works it out.
+"""What a round asks: chunks of shares drawn from public randomness, the same for everybody who works it out.
 
-A device's holdings at the round's position are put in the order of their share ids and their leaves are numbered
-through. The numbers asked are
+A device's holdings at the round's position are put in the order of their share ids and their bytes are numbered
+through. The bytes drawn are
 
     word_i = 8 bytes, little-endian, at 8·i of  BLAKE3-XOF("fieldstone/storage/challenge/v1" ‖ 00 ‖ seed ‖ did:key of the device)
-    idx_i  = word_i mod leaves          i = 0 … q−1; a number drawn again is not asked again
+    byte_i = word_i mod bytes           i = 0 … q−1
 
-so a device with twice the bytes is asked about them twice as thinly, whatever its shares are. (PDP: keccak256(seed ‖ set
-id ‖ i) mod leafCount; the bias of the remainder is below leaves/2⁶⁴.) The set of leaves is frozen at the position, before
-the seed was known: adding or dropping shares cannot move a question.
+and asked is the chunk that holds each (`codes.chunk_opening`: 1,024 bytes of a leaf, at its ends fewer), each chunk once.
+So a byte is as likely as any other, whatever share and leaf it lies in: who dropped a part a of his bytes, in whatever
+pieces, fails a question with probability a, and with more where he kept parts of chunks. A device with twice the bytes is
+asked about them twice as thinly. (PDP: keccak256(seed ‖ set id ‖ i) mod leafCount; the bias of the remainder is below
+bytes/2⁶⁴.) The set of bytes is frozen at the position, before the seed was known: adding or dropping shares cannot move
+a question.
 
-Besides, up to `gateways_per_round` of the gateways whose shares the device holds, drawn anew each round, have one leaf of
+Besides, up to `gateways_per_round` of the gateways whose shares the device holds, drawn anew each round, have one chunk of
 theirs asked. Otherwise a device could fill up with data of its own that needs no disk, and drop a small customer's unseen.
 
-In about every `check_every_rounds`-th round one more leaf of a device is drawn, for checkers to read (`retrieval`). The
-device has to prove that leaf in the round after, so what the checkers got can be compared with what is true.
+In about every `check_every_rounds`-th round one leaf of a device is drawn, for checkers to read (`retrieval`). The device
+has to prove a chunk of that leaf, drawn by the next seed, in the round after. The proof goes through the leaf's hash, so
+what the checkers got can be compared with what is true.
 
 Silence does not make a question go away: while a device answers nothing at all, the questions of up to `reask_rounds`
 earlier rounds are asked again, those of the newest round first. Who is silent whenever a round hits what he dropped
 would have to be silent nearly always.
 
-The body that a device gets is a msgpack list: [share, leaf] to prove, then [share, leaf, provider, start, end] to read as a checker.
+The body that a device gets is a msgpack list: [share, first byte of a chunk] to prove, then [share, leaf, provider, start,
+end] to read as a checker.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import msgspec
@@ -37,11 +41,13 @@ from numpy.typing import NDArray
 
 from fieldstone.services.contract import CHALLENGE_SCHEMA, EpochInput, Round
 from fieldstone.services.storage.challenge_draw import draw
+from fieldstone.services.storage.codes.chunk_opening import chunk_of
 from fieldstone.services.storage.holdings import fold
 from fieldstone.services.storage.proofs import HEAD_BYTES, peek_number
 from fieldstone.services.storage.schema import PROOF
-from fieldstone.services.storage.secret_draw import is_drawn, leaf_drawn, pair_is_drawn
+from fieldstone.services.storage.secret_draw import pair_is_drawn, reads_drawn
 from fieldstone.services.storage.secret_reads import revealed
+from fieldstone.services.storage.shelf import Shelf, shelves
 from fieldstone.units import DAY_MS
 
 __all__ = [
@@ -50,7 +56,6 @@ __all__ = [
     "Asking",
     "LeafRead",
     "Posed",
-    "Shelf",
     "challenges",
     "decode_body",
     "draw",
@@ -59,12 +64,12 @@ __all__ = [
     "per_round",
     "posed_rounds",
     "round_table",
-    "shelves",
 ]
 
 CONTEXT = b"fieldstone/storage/challenge/v1\0"
 OWN_CONTEXT = b"fieldstone/storage/challenge-gateway/v1\0"
 TEST_CONTEXT = b"fieldstone/storage/check-leaf/v1\0"
+CHUNK_CONTEXT = b"fieldstone/storage/chunk-of-leaf/v1\0"
 SECRET_CONTEXT = b"fieldstone/storage/prove-what-was-read/v1\0"
 ROUND_SCHEMA: dict[str, pl.DataType] = {
     "number": pl.Int64(),
@@ -92,7 +97,7 @@ class LeafRead(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a round wants from one device. `prove`: (share, leaf index)."""
+    """What a round wants from one device. `prove`: (share, first byte of a chunk)."""
 
     prove: tuple[tuple[bytes, int], ...]
     read: tuple[LeafRead, ...] = ()
@@ -100,7 +105,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Posed:
-    """A round and how it was asked: leaves per device, per suspected device, and who counted as that."""
+    """A round and how it was asked: chunks per device, per suspected device, and who counted as that."""
 
     asked: Round
     questions: int
@@ -108,22 +113,6 @@ class Posed:
     check_every: int
     suspects: frozenset[str]
     excluded: frozenset[str]
-
-
-@dataclass(frozen=True)
-class Shelf:
-    """One device's holdings as arrays, in the order of the fold (share, from_position)."""
-
-    device: str
-    shares: list[bytes]
-    leaves: NDArray[np.int64]
-    from_position: NDArray[np.int64]
-    until_position: NDArray[np.int64]
-    gateways: list[str]
-
-    def held(self, position: int) -> NDArray[np.int64]:
-        """Return the places of the shares held when the journal was at `position`."""
-        return np.flatnonzero((self.from_position < position) & (self.until_position > position))
 
 
 def encode_body(asked: Asked) -> bytes:
@@ -143,19 +132,6 @@ def per_round(params: Mapping[str, Any], *, often: bool) -> int:
     """Return the questions of one round: the day's, spread over the day's rounds, rounded up."""
     daily = int(params["new_questions_per_day" if often else "questions_per_day"])
     return min(-(-daily * int(params["round_s"]) // 86_400), int(params["max_questions_per_round"]))
-
-
-def shelves(holdings: pl.DataFrame) -> Iterator[Shelf]:
-    """Cut HOLDING_SCHEMA, sorted by device and share, into shelves. Devices without a row have none."""
-    if not holdings.height:
-        return
-    names = holdings["device"]
-    starts = np.flatnonzero(np.append(True, (names[1:] != names[:-1]).to_numpy())).tolist()
-    leaves = -(-holdings["size_bytes"].to_numpy() // holdings["leaf_bytes"].to_numpy())
-    low, high = holdings["from_position"].to_numpy(), holdings["until_position"].to_numpy()
-    for start, end in pairwise([*starts, holdings.height]):
-        shares, gateways = holdings["share"][start:end].to_list(), holdings["gateway"][start:end].to_list()
-        yield Shelf(names[start], shares, leaves[start:end], low[start:end], high[start:end], gateways)
 
 
 def leaf_to_read(shelf: Shelf, posed: Posed) -> tuple[int, int] | None:
@@ -191,7 +167,7 @@ class Asking:
         known = {one.asked.number: (one.asked.position, one.asked.issued_ms + within_ms) for one in looked_at}
         self._read: dict[tuple[str, int], list[tuple[str, bytes, bytes, int, int]]] = {}
         lines, _ = revealed(inp, known)
-        for gateway, number, secret, provider, share, leaf, _, _, _, position in lines.filter(
+        for gateway, number, secret, provider, share, leaf, *_, position in lines.filter(
             pl.col("outcome") == "ok"
         ).iter_rows():
             self._read.setdefault((provider, number), []).append((gateway, secret, share, leaf, position))
@@ -214,28 +190,30 @@ class Asking:
         return position is not None and position < before
 
     def questions(self, shelf: Shelf, number: int) -> list[tuple[int, int]]:
-        """Return (place on the shelf, leaf index) in the order asked: the round's own, then those of silent rounds."""
+        """Return (place on the shelf, first byte of a chunk) in the order asked: the round's own, then silent rounds'."""
         place = self._place[number]
-        position = self.rounds[place].asked.position
+        asked = self.rounds[place].asked
         found = dict.fromkeys(self._own(shelf, self.rounds[place]))
         if found:
-            read = self.tested_before(shelf, number)
-            if read is not None and shelf.until_position[read[0]] > position:
-                found[read] = None
-            for read in self.read_in_secret(shelf, number):
-                if shelf.until_position[read[0]] > position:
-                    found[read] = None
+            for row, leaf in self.to_prove(shelf, number):
+                if shelf.until_position[row] > asked.position:
+                    found[_chunk_in(shelf, row, leaf, asked.seed)] = None
             for earlier in reversed(self.rounds[max(0, place - self._reask) : place]):
-                if self.heard(shelf.device, earlier.asked.number, position):
+                if self.heard(shelf.device, earlier.asked.number, asked.position):
                     break
                 again = self._own(shelf, earlier)
                 if not again:
                     break
-                found.update(dict.fromkeys((row, leaf) for row, leaf in again if shelf.until_position[row] > position))
+                found.update(dict.fromkeys(one for one in again if shelf.until_position[one[0]] > asked.position))
         return list(found)
 
+    def to_prove(self, shelf: Shelf, number: int) -> list[tuple[int, int]]:
+        """Return (place, leaf index) of what was read from the device in the round before: it has to prove a chunk of each."""
+        read = self.tested_before(shelf, number)
+        return [*([] if read is None else [read]), *self.read_in_secret(shelf, number)]
+
     def tested_before(self, shelf: Shelf, number: int) -> tuple[int, int] | None:
-        """Return what checkers read from the device in the round before `number`: it has to prove that now."""
+        """Return (place, leaf index) that checkers read from the device in the round before `number`."""
         place = self._place[number]
         return leaf_to_read(shelf, self.rounds[place - 1]) if place else None
 
@@ -249,21 +227,22 @@ class Asking:
         if not place or (shelf.device, self.rounds[place - 1].asked.number) not in self._read:
             return []
         asked, before = self.rounds[place].asked, self.rounds[place - 1].asked
-        rows_of: dict[str, dict[bytes, int]] = {}
+        rows_of: dict[str, list[int]] = {}
         for row in shelf.held(before.position).tolist():
-            rows_of.setdefault(shelf.gateways[row], {})[shelf.shares[row]] = row
-        found = set()
+            rows_of.setdefault(shelf.gateways[row], []).append(row)
+        said: dict[tuple[str, bytes], set[tuple[bytes, int]]] = {}
         for gateway, secret, share, leaf, position in self._read[shelf.device, before.number]:
-            rows = rows_of.get(gateway, {})
-            if position >= asked.position or share not in rows:
+            if position < asked.position and gateway in rows_of:
+                said.setdefault((gateway, secret), set()).add((share, leaf))
+        found = set()
+        for (gateway, secret), lines in said.items():
+            if not pair_is_drawn(secret, before.seed, shelf.device, self._every_secret):
                 continue
-            drawn = (secret, before.seed, shelf.device)
-            if (
-                pair_is_drawn(*drawn, self._every_secret)
-                and is_drawn(*drawn, share, len(rows))
-                and leaf == leaf_drawn(*drawn, share, int(shelf.leaves[rows[share]]))
-            ):
-                found.add((rows[share], leaf))
+            rows = rows_of[gateway]
+            names = [shelf.shares[row] for row in rows]
+            columns = shelf.sizes[rows], shelf.leaf_bytes[rows], shelf.from_ms[rows]
+            drawn = reads_drawn(secret, before.seed, shelf.device, before.issued_ms, names, *columns)
+            found |= {(rows[place], leaf) for place, leaf in drawn if (names[place], leaf) in lines}
         listed = sorted(found)
         chosen = draw(SECRET_CONTEXT, asked.seed, shelf.device, self._proven_secret, len(listed))
         return [listed[one] for one in chosen]
@@ -276,17 +255,13 @@ class Asking:
         held = shelf.held(posed.asked.position)
         if not held.size or shelf.device in posed.excluded:
             return []
-        leaves = shelf.leaves[held]
-        edges = np.cumsum(leaves)
         is_new = posed.asked.issued_ms < self._enrolled.get(shelf.device, 0) + self._new_ms
         count = posed.often_questions if is_new or shelf.device in posed.suspects else posed.questions
-        numbers = np.asarray(draw(CONTEXT, posed.asked.seed, shelf.device, count, int(edges[-1])), dtype=np.int64)
-        places = np.searchsorted(edges, numbers, side="right")
-        drawn = list(zip(held[places].tolist(), (numbers - (edges - leaves)[places]).tolist(), strict=True))
-        return [*drawn, *self._of_gateways(shelf, held, posed.asked.seed)]
+        numbers = draw(CONTEXT, posed.asked.seed, shelf.device, count, int(shelf.sizes[held].sum()))
+        return [*shelf.chunks_with(held, numbers), *self._of_gateways(shelf, held, posed.asked.seed)]
 
     def _of_gateways(self, shelf: Shelf, held: NDArray[np.int64], seed: bytes) -> list[tuple[int, int]]:
-        """Return one leaf of each of some gateways, when there are several."""
+        """Return one chunk of each of some gateways, when there are several."""
         rows_of: dict[str, list[int]] = {}
         if len(set(shelf.gateways)) > 1:
             for row in held.tolist():
@@ -296,12 +271,18 @@ class Asking:
         names = sorted(rows_of)
         found = []
         for place in draw(OWN_CONTEXT, seed, shelf.device, self._gateways, len(names)):
-            rows = rows_of[names[place]]
-            edges = np.cumsum(shelf.leaves[rows])
-            number = draw(OWN_CONTEXT + names[place].encode() + b"\0", seed, shelf.device, 1, int(edges[-1]))[0]
-            row = rows[int(np.searchsorted(edges, number, side="right"))]
-            found.append((row, int(number - (edges[rows.index(row)] - shelf.leaves[row]))))
+            rows = np.array(rows_of[names[place]])
+            context = OWN_CONTEXT + names[place].encode() + b"\0"
+            found += shelf.chunks_with(rows, draw(context, seed, shelf.device, 1, int(shelf.sizes[rows].sum())))
         return found
+
+
+def _chunk_in(shelf: Shelf, row: int, leaf: int, seed: bytes) -> tuple[int, int]:
+    """Return the chunk of a leaf that a round asks for."""
+    low, high = shelf.leaf_range(row, leaf)
+    context = CHUNK_CONTEXT + shelf.shares[row] + leaf.to_bytes(8, "little")
+    byte = low + draw(context, seed, shelf.device, 1, high - low)[0]
+    return row, chunk_of(int(shelf.sizes[row]), int(shelf.leaf_bytes[row]), byte).start
 
 
 def challenges(so_far: EpochInput, asked: Round) -> pl.DataFrame:
@@ -313,7 +294,7 @@ def challenges(so_far: EpochInput, asked: Round) -> pl.DataFrame:
     bodies: dict[str, Asked] = {}
     every = list(shelves(holdings))
     for shelf in every:
-        prove = tuple((shelf.shares[row], leaf) for row, leaf in asking.questions(shelf, asked.number))
+        prove = tuple((shelf.shares[row], start) for row, start in asking.questions(shelf, asked.number))
         if prove:
             bodies[shelf.device] = Asked(prove)
     operators = dict(so_far.registry.select("device", "operator").iter_rows())

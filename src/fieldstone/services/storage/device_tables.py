@@ -39,7 +39,7 @@ TRUTH = {"number": pl.Int64(), "answer": pl.Binary()}
 READ_TRUTH = {"number": pl.Int64(), "share": pl.Binary(), "leaf_index": pl.Int64(), "answer": pl.Binary()}
 FAILURE = {
     "share": pl.Binary(),
-    "leaf_index": pl.Int64(),
+    "start": pl.Int64(),  # first byte of the chunk that was asked for
     "number": pl.Int64(),
     "what": pl.String(),  # missing | wrong
 }

@@ -4,7 +4,7 @@ A round is judged in the epoch in which its deadline falls. What it pays is the 
 in proportion to the questions answered rightly (2.7's three states; `pay = proposed · proven div requested`):
 
     proven   right > 0 and nothing wrong   →  weight = right · 10⁶ div (asked − excused)
-    faulted  silent, late, or any wrong leaf  →  weight 0
+    faulted  silent, late, or any wrong chunk  →  weight 0
     open     the deadline lies beyond the epoch's end  →  settled by the next epoch
 
 A question about a share that its gateway released before the deadline is excused when it is not answered.
@@ -23,20 +23,17 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from fieldstone.errors import Rejected
 from fieldstone.services.contract import EpochInput
-from fieldstone.services.storage.challenge import Asking, Posed, Shelf, shelves
-from fieldstone.services.storage.codes.fast_tree import leaf_hash
-from fieldstone.services.storage.codes.fast_tree import verify as verify_leaf
+from fieldstone.services.storage.answers import Answers, take_proofs
+from fieldstone.services.storage.challenge import Asking, Posed
 from fieldstone.services.storage.device_tables import ANSWER_SCHEMA, CHECK_SCHEMA, HELD_SCHEMA, REFUSED
 from fieldstone.services.storage.egress import count_egress
 from fieldstone.services.storage.holdings import FOREVER, device_keys, fold
 from fieldstone.services.storage.presence import PRESENCE, Presence, from_table
-from fieldstone.services.storage.proofs import peek_number
-from fieldstone.services.storage.proofs import read as read_proofs
 from fieldstone.services.storage.provider.space.proof import read as read_space
 from fieldstone.services.storage.provider.space.proof import verify_space
 from fieldstone.services.storage.schema import EGRESS_CLAIM, PROOF, SPACE, UNIT_BYTE_MS
+from fieldstone.services.storage.shelf import Shelf, shelves
 from fieldstone.units import PPM
 
 NO_TRUTH = bytes(32)  # the device answered, but did not prove the leaf that checkers read: nobody can have read it well
@@ -121,25 +118,13 @@ class _Audit:
     bad_reports: int = 0
 
 
-@dataclass
-class _Answers:
-    """Outcomes of one round's questions, by their place in the list; the first answer to a question counts."""
-
-    right: set[int] = field(default_factory=set)
-    wrong: set[int] = field(default_factory=set)
-    heard: bool = False
-    late_ms: int = 0
-    truth: bytes = b""
-    read: dict[int, bytes] = field(default_factory=dict)  # place → hash, of leaves that gateways read in secret
-
-
 def _audit(
     part: EpochInput,
     asking: Asking,
     shelf: Shelf,
     table: pl.DataFrame,
     proofs: list[tuple[int, bytes]],
-    earlier: Mapping[int, _Answers],
+    earlier: Mapping[int, Answers],
     presence: Presence,
 ) -> _Audit:
     found = _Audit(table)
@@ -151,9 +136,9 @@ def _audit(
             asked = asking.questions(shelf, one.asked.number)
             if asked:
                 questions[one.asked.number] = asked
-    answers = {number: _Answers() for number in questions}
+    answers = {number: Answers() for number in questions}
     answers.update({number: known for number, known in earlier.items() if number in answers})
-    found.bad_reports = _take_proofs(asking, shelf, table, proofs, questions, answers, within_ms)
+    found.bad_reports = take_proofs(asking, shelf, table, proofs, questions, answers, within_ms)
     judged = [one for one in open_rounds if one.asked.issued_ms + within_ms <= part.end_ms]
     proven_ms, failed_ms = table["proven_ms"].to_numpy().copy(), table["failed_ms"].to_numpy().copy()
     silence_mark = presence.silent_ms  # silence is no failure of a share: it is marked anew below if it lasts
@@ -171,31 +156,31 @@ def _audit(
         found.rounds.append(row)
         if row["asked"]:
             presence = presence.after(issued_ms, is_heard=answers[number].heard, silent_ms=silent_ms)
+        asked_in = defaultdict(list)  # leaf → places of the questions about it
+        for place, question in enumerate(questions[number]):
+            asked_in[shelf.leaf_at(*question)].append(place)
         read = asking.tested_before(shelf, number)
         deleted = read is not None and until_ms[read[0]] <= issued_ms + within_ms
-        if answers[number].heard and read in questions[number] and not answers[number].truth and not deleted:
+        if answers[number].heard and read in asked_in and not answers[number].truth and not deleted:
             answers[number].truth = NO_TRUTH
         if answers[number].truth:
             found.truths.append({"number": asking.before(number), "answer": answers[number].truth})
         for share_place, leaf in asking.read_in_secret(shelf, number) if answers[number].heard else ():
-            if (share_place, leaf) in questions[number]:
-                place = questions[number].index((share_place, leaf))
-                answer = answers[number].read.get(place, NO_TRUTH)
+            if (share_place, leaf) in asked_in:
+                proven_places = [place for place in asked_in[share_place, leaf] if place in answers[number].read]
                 found.read_truths.append(
                     {
                         "number": asking.before(number),
                         "share": shelf.shares[share_place],
                         "leaf_index": leaf,
-                        "answer": answer,
+                        "answer": answers[number].read[proven_places[0]] if proven_places else NO_TRUTH,
                     }
                 )
         for place in answers[number].right:
             proven_ms[questions[number][place][0]] = issued_ms
-        for (share_place, leaf), what in failures:
+        for (share_place, start), what in failures:
             failed_ms[share_place] = issued_ms
-            found.failures.append(
-                {"share": shelf.shares[share_place], "leaf_index": leaf, "number": number, "what": what}
-            )
+            found.failures.append({"share": shelf.shares[share_place], "start": start, "number": number, "what": what})
     before = [one.asked.issued_ms for one in asking.rounds if one.asked.issued_ms + within_ms <= part.start_ms]
     proven, due = _units(table, judged, weights, before[-1] if before else None)
     lost = failed_ms > proven_ms  # a share that failed since it was last proven is not paid until it is proven again
@@ -212,7 +197,7 @@ def _audit(
     keep = {one.asked.number for one in kept_rounds(asking.rounds, part)}
     numbers = {number for number in keep if asking.heard(shelf.device, number, FOREVER)} if shelf.shares else set()
     for number in sorted(numbers):
-        one_answer = answers.get(number, _Answers())
+        one_answer = answers.get(number, Answers())
         found.answers.append(
             {
                 "number": number,
@@ -235,65 +220,8 @@ def kept_rounds(rounds: list[Posed], inp: EpochInput) -> list[Posed]:
     return rounds[max(0, first - max(1, int(inp.params["reask_rounds"]))) :]
 
 
-def _take_proofs(
-    asking: Asking,
-    shelf: Shelf,
-    table: pl.DataFrame,
-    proofs: list[tuple[int, bytes]],
-    questions: Mapping[int, list[tuple[int, int]]],
-    answers: dict[int, _Answers],
-    within_ms: int,
-) -> int:
-    """Verify a device's proof reports into `answers`. Return how many reports were no answer to any round."""
-    bad = 0
-    places = {
-        number: {(shelf.shares[row], leaf): place for place, (row, leaf) in enumerate(asked)}
-        for number, asked in questions.items()
-    }
-    sizes = table["size_bytes"].to_list()
-    leaf_sizes = table["leaf_bytes"].to_list()
-    roots = table["root"].to_list()
-    for received_ms, body in proofs:
-        try:
-            answer = read_proofs(body)
-        except Rejected:
-            bad += 1
-            number = peek_number(body)  # an answer that nobody can read leaves every question out; it is no silence
-            if (
-                number is not None
-                and number in questions
-                and received_ms <= asking.posed(number).asked.issued_ms + within_ms
-            ):
-                answers[number].heard = True
-            continue
-        if answer.number not in questions:
-            bad += not asking.knows(answer.number)
-            continue
-        state = answers[answer.number]
-        deadline_ms = asking.posed(answer.number).asked.issued_ms + within_ms
-        if received_ms > deadline_ms:
-            state.late_ms = state.late_ms or received_ms - deadline_ms
-            continue
-        state.heard = True
-        asked, place_of = questions[answer.number], places[answer.number]
-        read = asking.tested_before(shelf, answer.number)
-        in_secret = set(asking.read_in_secret(shelf, answer.number))
-        for proof in answer.proofs:
-            place = place_of.get((proof.share, proof.leaf_index))
-            if place is None or place in state.right or place in state.wrong:
-                continue
-            row = asked[place][0]
-            holds = verify_leaf(roots[row], sizes[row], leaf_sizes[row], proof.leaf_index, proof.leaf, proof.path)
-            (state.right if holds else state.wrong).add(place)
-            if holds and asked[place] == read:
-                state.truth = leaf_hash(proof.leaf)
-            if holds and asked[place] in in_secret:
-                state.read[place] = leaf_hash(proof.leaf)
-    return bad
-
-
 def _judge(
-    one: Posed, asked: list[tuple[int, int]], answer: _Answers, until_ms: NDArray[np.int64], within_ms: int
+    one: Posed, asked: list[tuple[int, int]], answer: Answers, until_ms: NDArray[np.int64], within_ms: int
 ) -> tuple[dict[str, Any], list[tuple[tuple[int, int], str]]]:
     deadline_ms = one.asked.issued_ms + within_ms
     unanswered = [place for place in range(len(asked)) if place not in answer.right and place not in answer.wrong]
@@ -389,7 +317,7 @@ def _space(part: EpochInput, device: str, documents: list[tuple[int, bytes]]) ->
 
 def _empty_shelf(device: str) -> Shelf:
     none = np.zeros(0, dtype=np.int64)
-    return Shelf(device, [], none, none, none, [])
+    return Shelf(device, [], none, none, none, none, [])
 
 
 def _by_device(table: pl.DataFrame | None) -> dict[str, list[tuple[int, bytes]]]:
@@ -405,13 +333,13 @@ def _by_device_table(holdings: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame
         yield str(device), table
 
 
-def _carried_answers(part: EpochInput) -> dict[str, dict[int, _Answers]]:
-    found: dict[str, dict[int, _Answers]] = defaultdict(dict)
+def _carried_answers(part: EpochInput) -> dict[str, dict[int, Answers]]:
+    found: dict[str, dict[int, Answers]] = defaultdict(dict)
     if "answers" in part.carry:
         rows = part.carry["answers"].select(list(ANSWER_SCHEMA)).iter_rows()
         for device, number, _, right, wrong, truth, places, truths in rows:
             read = dict(zip(places, truths, strict=True))
-            found[device][number] = _Answers(set(right), set(wrong), True, truth=truth, read=read)
+            found[device][number] = Answers(set(right), set(wrong), True, truth=truth, read=read)
     return found
 
 

@@ -9,12 +9,17 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
+
 from fieldstone.services.contract import Round
 from fieldstone.services.storage import records
 from fieldstone.services.storage.challenge import LeafRead
-from fieldstone.services.storage.lab_world import Provider, World, checked
+from fieldstone.services.storage.codes.fast_tree import leaf_range
+from fieldstone.services.storage.lab_shares import checked
+from fieldstone.services.storage.lab_world import Provider, World
 
 HOUR_MS = 3_600_000
+KIB = 1_024
 
 
 @dataclass
@@ -23,30 +28,33 @@ class Honest:
 
     delay_ms: int = 4_000
 
-    def has(self, world: World, me: Provider, share: bytes, leaf_index: int) -> bool:
-        """Tell whether the leaf's bytes are on the disk."""
+    def has(self, world: World, me: Provider, share: bytes, kib: int) -> bool:
+        """Tell whether a KiB of a share is on the disk. A chunk lies in KiB (its first byte + 1) div 1,024."""
         return share in me.shares
 
-    def proof(self, world: World, me: Provider, share: bytes, leaf_index: int) -> records.LeafProof | None:
+    def has_leaf(self, world: World, me: Provider, share: bytes, leaf_index: int) -> bool:
+        """Tell whether all of a leaf is on the disk."""
+        if share not in me.shares:
+            return False
+        tree = me.shares[share].tree
+        low, high = leaf_range(tree.size_bytes, tree.leaf_bytes, leaf_index)
+        return all(self.has(world, me, share, kib) for kib in range(low // KIB, -(-high // KIB)))
+
+    def proof(self, world: World, me: Provider, share: bytes, start: int) -> records.ChunkProof | None:
         """Return the answer to one question, None when it is left out."""
-        if not self.has(world, me, share, leaf_index):
-            return None
-        one = me.shares[share]
-        return records.LeafProof(
-            share=share, leaf_index=leaf_index, leaf=one.leaf(leaf_index), path=one.tree.proof(leaf_index)
-        )
+        return me.shares[share].proof(start) if self.has(world, me, share, (start + 1) // KIB) else None
 
     def answer(
         self, world: World, me: Provider, asked: Round, questions: Sequence[tuple[bytes, int]]
     ) -> list[tuple[int, bytes]]:
         """Answer what can be answered, in order."""
-        found = [self.proof(world, me, share, leaf) for share, leaf in questions]
+        found = [self.proof(world, me, share, start) for share, start in questions]
         proofs = tuple(one for one in found if one is not None)
         return [(self.delay_ms, records.encode(records.ProofSet(number=asked.number, proofs=proofs)))]
 
     def read(self, world: World, me: Provider, share: bytes, leaf_index: int) -> tuple[int, bytes | None]:
         """Serve the leaf."""
-        if not self.has(world, me, share, leaf_index):
+        if not self.has_leaf(world, me, share, leaf_index):
             return me.latency_ms, None
         return me.latency_ms + int(world.dice.integers(5, 60)), me.shares[share].leaf(leaf_index)
 
@@ -95,18 +103,16 @@ class Outage(Honest):
 
 @dataclass
 class BitRot(Honest):
-    """Honest, but one leaf in `one_in` is damaged and not noticed; the damage is sent as it is."""
+    """Honest, but one KiB in `one_in` is damaged and not noticed; the damage is sent as it is."""
 
     one_in: int = 20_000
 
-    def proof(self, world: World, me: Provider, share: bytes, leaf_index: int) -> records.LeafProof | None:
-        """Send the damaged leaf with its old path."""
-        one = super().proof(world, me, share, leaf_index)
-        if one is None or _dice(me, share, leaf_index) % self.one_in:
+    def proof(self, world: World, me: Provider, share: bytes, start: int) -> records.ChunkProof | None:
+        """Send the damaged chunk with its old siblings."""
+        one = super().proof(world, me, share, start)
+        if one is None or _dice(me, share, (start + 1) // KIB) % self.one_in:
             return one
-        return records.LeafProof(
-            share=share, leaf_index=leaf_index, leaf=bytes([one.leaf[0] ^ 1]) + one.leaf[1:], path=one.path
-        )
+        return msgspec.structs.replace(one, chunk=bytes([one.chunk[0] ^ 1]) + one.chunk[1:])
 
 
 @dataclass
@@ -116,9 +122,9 @@ class Drops(Honest):
     share_dropped: float = 0.05
     from_ms: int = 0
 
-    def has(self, world: World, me: Provider, share: bytes, leaf_index: int) -> bool:
-        """Hold what a fixed draw by leaf left."""
-        kept = _dice(me, share, leaf_index) % 1_000_000 >= self.share_dropped * 1_000_000
+    def has(self, world: World, me: Provider, share: bytes, kib: int) -> bool:
+        """Hold what a fixed draw by KiB left."""
+        kept = _dice(me, share, kib) % 1_000_000 >= self.share_dropped * 1_000_000
         return share in me.shares and (kept or world.now_ms < self.from_ms)
 
 
@@ -130,7 +136,7 @@ class SilentWhenHit(Drops):
         self, world: World, me: Provider, asked: Round, questions: Sequence[tuple[bytes, int]]
     ) -> list[tuple[int, bytes]]:
         """Answer only rounds that hit nothing."""
-        whole = all(self.has(world, me, share, leaf) for share, leaf in questions)
+        whole = all(self.has(world, me, share, (start + 1) // KIB) for share, start in questions)
         return super().answer(world, me, asked, questions) if whole else []
 
 
@@ -149,14 +155,12 @@ class LateWhenHit(SilentWhenHit):
 
 @dataclass
 class RootsOnly(Honest):
-    """Keeps trees and no bytes; sends made-up leaves with true paths."""
+    """Keeps trees, down to the chaining values inside leaves, and no bytes; sends made-up chunks with true siblings."""
 
-    def proof(self, world: World, me: Provider, share: bytes, leaf_index: int) -> records.LeafProof | None:
-        """Invent the leaf."""
-        one = me.shares[share]
-        size = len(one.leaf(leaf_index))
-        made_up = hashlib.shake_128(share).digest(size)
-        return records.LeafProof(share=share, leaf_index=leaf_index, leaf=made_up, path=one.tree.proof(leaf_index))
+    def proof(self, world: World, me: Provider, share: bytes, start: int) -> records.ChunkProof | None:
+        """Invent the chunk."""
+        true = me.shares[share].proof(start)
+        return msgspec.structs.replace(true, chunk=hashlib.shake_128(share).digest(len(true.chunk)))
 
     def read(self, world: World, me: Provider, share: bytes, leaf_index: int) -> tuple[int, bytes | None]:
         """Invent the bytes."""
@@ -167,21 +171,20 @@ class RootsOnly(Honest):
 class Replays(Honest):
     """Kept the answers of its first day and threw the bytes away."""
 
-    known: dict[tuple[bytes, int], records.LeafProof] = field(default_factory=dict)
+    known: dict[tuple[bytes, int], records.ChunkProof] = field(default_factory=dict)
     until_ms: int = 0
 
-    def proof(self, world: World, me: Provider, share: bytes, leaf_index: int) -> records.LeafProof | None:
+    def proof(self, world: World, me: Provider, share: bytes, start: int) -> records.ChunkProof | None:
         """Answer from memory, else with some old answer posed as this one."""
         self.until_ms = self.until_ms or world.now_ms + 12 * HOUR_MS
         if world.now_ms < self.until_ms:
-            one = super().proof(world, me, share, leaf_index)
+            one = super().proof(world, me, share, start)
             if one is not None:
-                self.known[share, leaf_index] = one
+                self.known[share, start] = one
             return one
-        old = self.known.get((share, leaf_index))
+        old = self.known.get((share, start))
         if old is None and self.known:
-            some = next(iter(self.known.values()))
-            old = records.LeafProof(share=share, leaf_index=leaf_index, leaf=some.leaf, path=some.path)
+            old = msgspec.structs.replace(next(iter(self.known.values())), share=share, start=start)
         return old
 
 
@@ -191,10 +194,10 @@ class HotLeaves(Drops):
 
     kept: float = 0.5
 
-    def has(self, world: World, me: Provider, share: bytes, leaf_index: int) -> bool:
+    def has(self, world: World, me: Provider, share: bytes, kib: int) -> bool:
         """Hold the first leaves only."""
         one = me.shares.get(share)
-        return one is not None and leaf_index * one.tree.leaf_bytes < one.tree.size_bytes * self.kept
+        return one is not None and kib * KIB < one.tree.size_bytes * self.kept
 
 
 @dataclass
@@ -319,7 +322,7 @@ class InflatesEgress(Honest):
         return [*true, *true, records.sign(me.key, forged, records.ACCESS), world.voucher(other, 2**30)]
 
 
-def _dice(me: Provider, share: bytes, leaf_index: int) -> int:
-    """Return a fixed draw of a device about a leaf, uniform in 64 bits."""
-    name = me.device.encode() + share + leaf_index.to_bytes(8, "big")
+def _dice(me: Provider, share: bytes, kib: int) -> int:
+    """Return a fixed draw of a device about a KiB of a share, uniform in 64 bits."""
+    name = me.device.encode() + share + kib.to_bytes(8, "big")
     return int.from_bytes(hashlib.sha256(name).digest()[:8], "big")

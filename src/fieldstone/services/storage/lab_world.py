@@ -20,31 +20,18 @@ from fieldstone.identity.keys import Algorithm, DeviceKey
 from fieldstone.services.contract import DOCUMENT_SCHEMA, REGISTRY_SCHEMA, EpochInput, FleetVerdicts, Round
 from fieldstone.services.storage import records, service
 from fieldstone.services.storage.challenge import Asked, LeafRead, decode_body
-from fieldstone.services.storage.codes.fast_tree import Tree, leaf_hash, leaf_range
-from fieldstone.services.storage.live_draw import ALONE, TOGETHER, challenge_seed, group
+from fieldstone.services.storage.codes.chunk_opening import load_compiled
+from fieldstone.services.storage.codes.fast_tree import Tree
+from fieldstone.services.storage.lab_shares import Share, checked
+from fieldstone.services.storage.live_draw import PHASES, challenge_seed, group
 from fieldstone.services.storage.rules.v1 import default_params, with_overrides
 from fieldstone.services.storage.schema import CHAIN, CHECK, DOCUMENTS, EGRESS_CLAIM, LEASE, LIVE, PROOF, RELEASE
-from fieldstone.services.storage.secret_draw import Links, is_drawn, leaf_drawn, pair_is_drawn
+from fieldstone.services.storage.secret_draw import Links, pair_is_drawn, reads_drawn
 from fieldstone.units import DAY_MS
 
 START_MS = 1_767_225_600_000  # 2026-01-01
 SHARES_PER_LEASE = 250
-
-
-@dataclass(frozen=True)
-class Share:
-    """One share of the world: what it should hold, and its tree."""
-
-    id: bytes
-    segment: bytes
-    index: int
-    content: bytes  # 32 bytes that the content follows from
-    tree: Tree
-
-    def leaf(self, index: int) -> bytes:
-        """Return one leaf of the true content."""
-        low, high = leaf_range(self.tree.size_bytes, self.tree.leaf_bytes, index)
-        return blake3(self.content).digest(length=high - low, seek=low)
+READ_AFTER_MS = 300_000  # after the round, customers' gateways read in secret
 
 
 class Behaviour(Protocol):
@@ -85,6 +72,8 @@ class Provider:
     disk: str = ""  # who names the same one shares it
     jitter_ms: float = 4.0  # of its line: mean of the noise of an answer
     seek_ms: float = 0.3  # 8 for a hard disk
+    line: str = ""  # who names the same one shares it
+    send_ms: float = 0.5  # of an answer to a live challenge through the line: 27 KB, 0.5 ms at 400 Mbit/s, 54 at 4
 
     @property
     def device(self) -> str:
@@ -114,7 +103,7 @@ class World:
     """Gateways, providers, a clock and a journal position. Build it, lease, then `run` epochs."""
 
     seed: int
-    leaf_bytes: int = 1_024
+    leaf_bytes: int = 4_096
     share_bytes: int = 16_384
     overrides: Mapping[str, Any] = field(default_factory=dict)
     providers: list[Provider] = field(default_factory=list)
@@ -128,10 +117,11 @@ class World:
         self.params = with_overrides(default_params(), {"new_days": 0, **self.overrides})
         self.gateway = self.key("gateway")
         self.gateway_operator = self.operator("gateway")
+        load_compiled()
         self.next_round_ms = START_MS + int(self.params["round_s"]) * 1_000
         self.egress_bytes: dict[str, int] = {}
         self.customers: list[Customer] = []
-        self.leased: dict[tuple[str, str], dict[bytes, None]] = {}  # (gateway, provider) → shares
+        self.leased: dict[tuple[str, str], dict[bytes, int]] = {}  # (gateway, provider) → shares, and since when
         self.is_live = False  # whether customers ask at the same moment
         self.jams = 0.1  # how often a customer's own line is jammed then
         self.reader = ""  # who signed the order of the read that a provider sees now
@@ -209,7 +199,7 @@ class World:
                 lines.append(records.LeasedShare(receipt=signed, segment=share.segment, index=share.index))
                 one.shares[share.id] = share
                 self.all_shares[share.id] = share
-                self.leased.setdefault((gateway.public.device_id, one.device), {})[share.id] = None
+                self.leased.setdefault((gateway.public.device_id, one.device), {})[share.id] = self.now_ms
             self.report(LEASE, gateway.public.device_id, records.encode(records.Lease(shares=tuple(lines))))
 
     def release(self, one: Provider, shares: Sequence[bytes]) -> None:
@@ -336,8 +326,12 @@ class World:
         for (gateway, device), shares in self.leased.items():
             if gateway != one.device or not pair_is_drawn(secret, asked.seed, device, every):
                 continue
-            drawn = [share for share in shares if is_drawn(secret, asked.seed, device, share, len(shares))]
-            checks += [self._secret_read(one, secret, asked, device, share) for share in drawn]
+            names = list(shares)
+            trees = [self.all_shares[name].tree for name in names]
+            sizes, leaf_bytes = [tree.size_bytes for tree in trees], [tree.leaf_bytes for tree in trees]
+            columns = names, sizes, leaf_bytes, list(shares.values())
+            drawn = reads_drawn(secret, asked.seed, device, asked.issued_ms, *columns)
+            checks += [self._secret_read(one, asked, device, names[place], leaf) for place, leaf in drawn]
         if one.withholds:
             checks = [check for check in checks if check.outcome == "ok"]
         body = records.encode(records.CheckSet(number=asked.number, checks=tuple(checks), secret=secret))
@@ -352,25 +346,30 @@ class World:
             return
         jam_ms = float(self.dice.gamma(2.0, 60.0)) if self.dice.random() < self.jams else 0.0
         three = [self.provider(device) for device in drawn]
-        disks = [one.disk or one.name for one in three]
+        disks, lines = ([getattr(one, name) or one.name for one in three] for name in ("disk", "line"))
         measures = []
-        for provider, disk in zip(three, disks, strict=True):
-            work_ms = int(self.params["live_questions"]) * provider.seek_ms
-            base_ms = provider.latency_ms + work_ms
-            alone_ms = base_ms + self.dice.gamma(2.0, provider.jitter_ms / 2)
-            together_ms = base_ms + self.dice.gamma(2.0, provider.jitter_ms / 2) + jam_ms
-            together_ms += work_ms * (disks.count(disk) - 1)
+        for provider, disk, line in zip(three, disks, lines, strict=True):
+            took_us = []
+            for phase in PHASES:
+                seeks = 1 if phase.startswith(b"beside") else int(self.params["live_questions"])
+                work_ms, noise_ms = seeks * provider.seek_ms, self.dice.gamma(2.0, provider.jitter_ms / 2)
+                took_ms = provider.latency_ms + work_ms + provider.send_ms + noise_ms
+                if phase.endswith(b"together"):
+                    took_ms += jam_ms + work_ms * (disks.count(disk) - 1) + provider.send_ms * (lines.count(line) - 1)
+                took_us.append(int(1_000 * took_ms))
             receipts = []
-            for phase in (ALONE, TOGETHER):
+            for phase in PHASES:
                 challenge = challenge_seed(asked.seed, one.device, provider.device, phase)
                 said = records.LiveReceipt(provider=provider.device, seed=challenge, proofs=bytes(32))
                 receipts.append(records.sign(provider.key, said, records.LIVE_RECEIPT))
             measures.append(
                 records.LiveMeasure(
                     provider=provider.device,
-                    alone_us=int(1_000 * alone_ms),
-                    together_us=int(1_000 * (together_ms if not one.lies else 9 * alone_ms)),
-                    receipts=(receipts[0], receipts[1]),
+                    alone_us=took_us[0],
+                    together_us=took_us[1] if not one.lies else 9 * took_us[0],
+                    beside_alone_us=took_us[2],
+                    beside_together_us=took_us[3],
+                    receipts=(receipts[0], receipts[1], receipts[2], receipts[3]),
                 )
             )
         if one.lies:  # about the two, not about the control
@@ -378,39 +377,18 @@ class World:
         body = records.encode(records.LiveSet(number=asked.number, measures=tuple(measures)))
         due.append((asked.issued_ms + 300_000, len(due), LIVE, one.device, body))
 
-    def _secret_read(
-        self, one: Customer, secret: bytes, asked: Round, device: str, share: bytes
-    ) -> records.RetrievalCheck:
-        tree = self.all_shares[share].tree
-        leaf = leaf_drawn(secret, asked.seed, device, share, -(-tree.size_bytes // tree.leaf_bytes))
+    def _secret_read(self, one: Customer, asked: Round, device: str, share: bytes, leaf: int) -> records.RetrievalCheck:
         provider = self.provider(device)
         self.reader = one.device
         took_ms, data = provider.behaviour.read(self, provider, share, leaf)
         if one.lies:
             data = None
-        return checked(device, share, leaf, took_ms, data)
+        return msgspec.structs.replace(
+            checked(device, share, leaf, took_ms, data), at_ms=asked.issued_ms + READ_AFTER_MS
+        )
 
     def _deliver(self, due: list[tuple[int, int, str, str, bytes]], until_ms: int) -> None:
         for message in sorted(one for one in due if one[0] < until_ms):
             received_ms, _, kind, device, body = message
             self.report(kind, device, body, received_ms)
         due[:] = [one for one in due if one[0] >= until_ms]
-
-
-def answer_of(data: bytes | None) -> bytes:
-    """Return what a checker reports as the hash of the bytes that came."""
-    return bytes(32) if data is None else leaf_hash(data)
-
-
-def checked(provider: str, share: bytes, leaf: int, took_ms: int, data: bytes | None) -> records.RetrievalCheck:
-    """Return what a checker reports of one read; `data` None: nothing came."""
-    return records.RetrievalCheck(
-        provider=provider,
-        share=share,
-        leaf_index=leaf,
-        outcome="refused" if data is None else "ok",
-        first_byte_ms=took_ms,
-        total_ms=took_ms,
-        size_bytes=len(data or b""),
-        answer=answer_of(data),
-    )

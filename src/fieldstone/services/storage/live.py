@@ -1,12 +1,12 @@
 """Live challenges at the same time: what latency can and cannot tell about where the bytes are. Pure functions.
 
-`shared_bottleneck`: ask several devices for q random leaves alone, then all in the same second. One disk (or one place
+`shared_bottleneck`: ask several devices for q random chunks alone, then all in the same second. One disk (or one place
 from which all fetch) serves them one after another, so everybody slows down; own disks do not notice. Judged are the
 ratio of medians and a rank test (Mann–Whitney, normal approximation with ties), both, so a noisy line alone is no proof.
 
 `fetched_from_elsewhere`: an answer takes longer than the line (ping) and an honest disk explain. The limit is
 `seek_ms · q / spindles`, so it binds only when the honest medium is fast: a hard disk needs 1 s for 128 seeks, in which
-anybody can fetch 128 leaves from the other side of the planet at once.
+anybody can fetch 128 chunks from the other side of the planet at once.
 
 What this cannot see, and so nobody is disqualified by it: several flash drives' worth of random reads behind one
 machine look like one flash drive until the line is full; a colluding neighbour a millisecond away is as good as a disk.

@@ -1,4 +1,4 @@
-"""Read proof reports without copying the leaves: they are most of what an epoch's evidence weighs."""
+"""Read proof reports without copying the chunks: they are most of what an epoch's evidence weighs."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ import msgspec
 
 from fieldstone.errors import Rejected
 from fieldstone.reasons import reason
-from fieldstone.services.storage.records import Hash, NotNegative, ShareId
+from fieldstone.services.storage.records import NotNegative, ShareId
 
-__all__ = ["HEAD_BYTES", "LeafView", "ProofView", "peek_number", "read"]
+__all__ = ["HEAD_BYTES", "ChunkView", "ProofView", "peek_number", "read"]
 
 HEAD_BYTES = 10  # an array's first byte and the longest integer
 
 
-class LeafView(msgspec.Struct, array_like=True, frozen=True):
-    """`records.LeafProof`, its leaf a view into the report."""
+class ChunkView(msgspec.Struct, array_like=True, frozen=True):
+    """`records.ChunkProof`, its bytes views into the report. Their lengths are judged with the proof."""
 
     share: ShareId
-    leaf_index: NotNegative
-    leaf: memoryview
-    path: tuple[Hash, ...]
+    start: NotNegative
+    chunk: memoryview
+    siblings: memoryview
 
 
 class ProofView(msgspec.Struct, array_like=True, frozen=True):
-    """`records.ProofSet`, its leaves views into the report."""
+    """`records.ProofSet`, its chunks views into the report."""
 
     number: NotNegative
-    proofs: tuple[LeafView, ...]
+    proofs: tuple[ChunkView, ...]
 
 
 _DECODER = msgspec.msgpack.Decoder(ProofView)

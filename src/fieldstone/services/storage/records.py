@@ -128,13 +128,14 @@ class EgressClaim(_Record, frozen=True):
     vouchers: tuple[bytes, ...]
 
 
-class LeafProof(_Record, frozen=True):
-    """One answered challenge: the leaf's bytes and the sibling hashes from leaf to top (`codes.fast_tree.verify`)."""
+class ChunkProof(_Record, frozen=True):
+    """One answered challenge: the chunk of a share that begins at byte `start`, and the hashes beside its way from the
+    leaf's inside to the top, 32 bytes each (`codes.chunk_opening`)."""
 
     share: ShareId
-    leaf_index: NotNegative
-    leaf: bytes
-    path: tuple[Hash, ...]
+    start: NotNegative
+    chunk: bytes
+    siblings: bytes
 
 
 class ProofSet(_Record, frozen=True):
@@ -142,11 +143,12 @@ class ProofSet(_Record, frozen=True):
     be answered is left out: an honest loss costs less than a lie."""
 
     number: NotNegative
-    proofs: tuple[LeafProof, ...]
+    proofs: tuple[ChunkProof, ...]
 
 
 class RetrievalCheck(_Record, frozen=True):
-    """One test read that `number` assigned to the checker. `answer` is the hash of the bytes that came (zeros: none)."""
+    """One test read that `number` assigned to the checker. `answer` is the hash of the bytes that came (zeros: none);
+    `at_ms`: when they were asked for, Unix ms by the checker's clock."""
 
     provider: str
     share: ShareId
@@ -156,6 +158,7 @@ class RetrievalCheck(_Record, frozen=True):
     total_ms: NotNegative
     size_bytes: NotNegative
     answer: Hash
+    at_ms: NotNegative = 0
 
 
 class CheckSet(_Record, frozen=True):
@@ -186,12 +189,15 @@ class LiveReceipt(_Record, frozen=True):
 
 
 class LiveMeasure(_Record, frozen=True):
-    """How long a provider took for a challenge alone, and for one at the same moment as others; its receipts of both."""
+    """How long a provider took for a challenge alone, and for one at the same moment as others: for chunks all over what it
+    holds, and for as many side by side; its receipts of the four, in the order of `live_draw.PHASES`."""
 
     provider: str
     alone_us: NotNegative
     together_us: NotNegative
-    receipts: tuple[bytes, bytes]
+    beside_alone_us: NotNegative
+    beside_together_us: NotNegative
+    receipts: tuple[bytes, bytes, bytes, bytes]
 
 
 class LiveSet(_Record, frozen=True):

@@ -8,8 +8,8 @@ has one seat at most, the device's own operator none. Nobody chooses, and the de
 The read itself is an ordinary signed order for ordinary bytes. What is read by whom follows from public data, so a
 device that works it out can tell a test by its leaf: `secret_reads` are what it cannot tell. The verdict of a committee
 is the weighted majority of the reports that came in time; a tie, or fewer than `committee_quorum` reports, decides nothing. A good report carries
-the hash of the leaf. The device has to prove that leaf in the next round, so an "ok" for other bytes is "wrong" whoever
-says it; where no proof came, reports that say "ok" but name different bytes do not agree. Who contradicts a majority weighs less
+the hash of the leaf. The device has to prove a chunk of that leaf in the next round, and with it the hash, so an "ok" for other bytes is "wrong"
+whoever says it; where no proof came, reports that say "ok" but name different bytes do not agree. Who contradicts a majority weighs less
 in later committees; weights start equal and fade back with agreement.
 
 P(a majority of bad checkers) at a share c of bad bytes (5 seats): c = 10 % → 0.86 %, c = 30 % → 16.3 % (reference 2.9).
@@ -29,8 +29,9 @@ import polars as pl
 from fieldstone.errors import Rejected
 from fieldstone.services.contract import EpochInput
 from fieldstone.services.storage import records
-from fieldstone.services.storage.challenge import Posed, Shelf, draw, leaf_to_read
+from fieldstone.services.storage.challenge import Posed, draw, leaf_to_read
 from fieldstone.services.storage.schema import CHECK
+from fieldstone.services.storage.shelf import Shelf
 
 __all__ = ["READ_SCHEMA", "Committees", "Finding", "Task", "decide", "reports"]
 

@@ -31,7 +31,10 @@ DOCUMENTS: dict[str, Document] = {
         262_144, "A gateway's segments that are permanent: funds that were paid once pay for their shares first."
     ),
     EGRESS_CLAIM: Document(262_144, "A provider's newest cumulative voucher of each gateway that read from it."),
-    PROOF: Document(4_194_304, "A provider's answers to a round: leaves and their paths, in the order asked."),
+    PROOF: Document(
+        4_194_304,
+        "A provider's answers to a round: chunks of 1 KiB and the hashes beside their way up, in the order asked.",
+    ),
     CHECK: Document(65_536, "What the test reads gave that a round assigned to this device."),
     CHAIN: Document(256, "A gateway's commitment to the secrets that its test reads will be drawn from."),
     LIVE: Document(8_192, "How long providers took for challenges alone and at the same moment, with their receipts."),

@@ -302,6 +302,9 @@ class _Desk:
         if device in self._live.shared:
             group = [one for one, leader in self._live.shared.items() if leader == self._live.shared[device]]
             tree["shared_disk"] = {"devices": group, "earns": self._live.shared[device]}
+        elif device in self._live.placed:  # told, and of no consequence but for placement
+            first = self._live.placed[device]
+            tree["shared_line"] = {"devices": [one for one, leader in self._live.placed.items() if leader == first]}
         if sums is not None:
             tree["units"] = {
                 "due": sums["due"],
@@ -312,7 +315,7 @@ class _Desk:
             tree["shares"], tree["stored_bytes"] = sums["shares"], sums["stored_bytes"]
         listed: dict[str, list[Any]] = {
             "failures": [
-                {"leaf": one["leaf_index"], "round": one["number"], "share": one["share"].hex(), "what": one["what"]}
+                {"byte": one["start"], "round": one["number"], "share": one["share"].hex(), "what": one["what"]}
                 for one in failures
             ],
             "unpaid_rounds": [

@@ -11,7 +11,8 @@ import pytest
 from fieldstone.errors import Retryable, UsageError
 from fieldstone.identity import DeviceKey
 from fieldstone.services.storage import records
-from fieldstone.services.storage.codes import fast_tree
+from fieldstone.services.storage.codes.chunk_opening import Claim, verify
+from fieldstone.services.storage.provider import duties as duties_module
 from fieldstone.services.storage.provider.duties import Duties, RegistryGateways
 from fieldstone.services.storage.provider.store import Store
 from fieldstone.services.storage.provider.vouchers import Vouchers
@@ -71,8 +72,9 @@ def test_a_round_is_answered_once_and_honestly(store: Store) -> None:
     assert duties.answer() is None  # nothing asked yet
     network.round = {"number": 7, "issued_ms": 1, "seed": "ab" * 32}
     network.asked = [
-        [share_id(1).hex(), 4],
+        [share_id(1).hex(), 4_095],
         [share_id(2).hex(), 0],
+        [share_id(1).hex(), 16_384 * 9],
         [share_id(1).hex(), 9],
         [share_id(9).hex(), 1, "did"],
     ]
@@ -81,9 +83,9 @@ def test_a_round_is_answered_once_and_honestly(store: Store) -> None:
     ((service, kind, body),) = reports.sent
     answer = records.decode(body, ProofSet)
     assert (service, kind, answer.number) == ("storage", "proof", 7)
-    assert [(proof.share, proof.leaf_index) for proof in answer.proofs] == [(share_id(1), 4), (share_id(1), 9)]
+    assert [(proof.share, proof.start) for proof in answer.proofs] == [(share_id(1), 4_095), (share_id(1), 16_384 * 9)]
     for proof in answer.proofs:
-        assert fast_tree.verify(row.root, row.size_bytes, row.leaf_bytes, proof.leaf_index, proof.leaf, proof.path)
+        assert verify(Claim(row.root, row.size_bytes, row.leaf_bytes, proof.start, proof.chunk, proof.siblings))
     assert Duties(store, DEVICE, network.get, reports).answer() is None  # also after a restart
 
 
@@ -113,14 +115,15 @@ def test_having_lost_everything_is_said(store: Store) -> None:
     assert records.decode(reports.sent[0][2], ProofSet) == ProofSet(number=1, proofs=())
 
 
-def test_many_proofs_go_in_several_reports(store: Store) -> None:
+def test_many_proofs_go_in_several_reports(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(duties_module, "_MOST_PROOF_BYTES", 350_000)
     put(store, share_id(1), b"x" * 5_000_000)
     network, reports = Network(), Reports()
     network.round = {"number": 1, "seed": "00" * 32}
-    network.asked = [[share_id(1).hex(), index % 300] for index in range(600)]
+    network.asked = [[share_id(1).hex(), index % 300 * 16_384] for index in range(600)]
     Duties(store, DEVICE, network.get, reports).answer()
     sizes = [len(body) for _, _, body in reports.sent]
-    assert len(sizes) == 3 and max(sizes) < 4_194_304
+    assert len(sizes) == 3 and max(sizes) < 360_000
     assert sum(len(records.decode(body, ProofSet).proofs) for _, _, body in reports.sent) == 600
 
 

@@ -17,7 +17,8 @@ import pytest
 from fieldstone.identity import cose
 from fieldstone.identity.keys import DeviceKey, verify
 from fieldstone.services.storage import records
-from fieldstone.services.storage.codes import fast_tree
+from fieldstone.services.storage.codes import chunk_opening, fast_tree
+from fieldstone.services.storage.codes.chunk_opening import Claim
 from fieldstone.services.storage.provider import taking
 from fieldstone.services.storage.provider.door import CAPACITY, CapacityStatement, live_purpose
 from fieldstone.services.storage.provider.orders import challenge_subject, header
@@ -260,11 +261,13 @@ def test_wrong_bytes_on_disk_are_not_served(provider: Running) -> None:
     assert gateway.get(SHARE, 0, 400_000).body == data
 
 
-def test_live_challenges_prove_leaves_for_one_seed(provider: Running) -> None:
+def test_live_challenges_prove_chunks_for_one_seed(provider: Running) -> None:
     gateway, data = provider.gateway, some_bytes(500_000)
     receipt = records.open_signed(gateway.put(SHARE, data).body, ShareReceipt, gateway.provider, RECEIPT)
     seed = b"s" * 32
-    body = msgspec.msgpack.encode([seed, [[SHARE, 3], [share_id(99), 0], [SHARE, 30], [SHARE, 31]]])
+    body = msgspec.msgpack.encode(
+        [seed, [[SHARE, 3_071], [share_id(99), 0], [SHARE, 30 * 16_384], [SHARE, 31 * 16_384]]]
+    )
     order = gateway.order("get", challenge_subject(body))
     got = gateway.ask("POST", "/v1/challenge", order, body)
     assert got.status == 200
@@ -272,12 +275,11 @@ def test_live_challenges_prove_leaves_for_one_seed(provider: Running) -> None:
     assert verify(provider.key.public, envelope.signed_bytes(live_purpose(seed)), envelope.signature)
     assert not verify(provider.key.public, envelope.signed_bytes(live_purpose(b"t" * 32)), envelope.signature)
     proofs = records.decode(envelope.payload, ProofSet).proofs
-    assert [(p.share, p.leaf_index) for p in proofs] == [(SHARE, 3), (SHARE, 30)]
-    for proof in proofs:
-        assert fast_tree.verify(
-            receipt.root, receipt.size_bytes, receipt.leaf_bytes, proof.leaf_index, proof.leaf, proof.path
-        )
-    other = msgspec.msgpack.encode([seed, [[SHARE, 4]]])
+    assert [(p.share, p.start) for p in proofs] == [(SHARE, 3_071), (SHARE, 30 * 16_384)]
+    for p in proofs:
+        claim = Claim(receipt.root, receipt.size_bytes, receipt.leaf_bytes, p.start, p.chunk, p.siblings)
+        assert chunk_opening.verify(claim)
+    other = msgspec.msgpack.encode([seed, [[SHARE, 4_095]]])
     assert gateway.ask("POST", "/v1/challenge", order, other).code == "ORDER_ELSEWHERE"
     bad = b"\x93garbage"
     assert (

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from fieldstone.errors import EnvironmentProblem, Rejected, UsageError
 from fieldstone.services.storage.codes import fast_tree
+from fieldstone.services.storage.codes.chunk_opening import Claim, chunk_of, verify_all
 from fieldstone.services.storage.provider import sharefile
 from fieldstone.services.storage.provider.commit import Change
 from fieldstone.services.storage.provider.index import Row
@@ -81,7 +82,7 @@ def crash(store: Store) -> None:
     pieces=st.integers(1, 5),
     seed=st.integers(0, 999),
 )
-def test_every_leaf_of_every_size_is_provable(
+def test_every_chunk_of_every_size_is_provable(
     tmp_path_factory: pytest.TempPathFactory, size: int, leaf: int, pieces: int, seed: int
 ) -> None:
     data = (seed.to_bytes(4, "big") * (size // 4 + 1))[:size]
@@ -89,13 +90,13 @@ def test_every_leaf_of_every_size_is_provable(
     try:
         row = put(store, share_id(1), data, pieces=pieces)
         assert row.root == fast_tree.Tree.build(data, leaf).commitment
-        leaves = fast_tree.leaf_count(size, leaf)
-        asked = [(share_id(1), index) for index in {0, leaves // 2, leaves - 1}]
+        asked = [(share_id(1), chunk_of(size, leaf, byte).start) for byte in {0, size // 2, size - 1}]
         proofs = store.prove_all(asked)
-        assert [(p.share, p.leaf_index) for p in proofs] == asked
-        for proof in proofs:
-            assert fast_tree.verify(row.root, size, leaf, proof.leaf_index, proof.leaf, proof.path)
-        assert store.prove(share_id(1), leaves) is None
+        assert [(p.share, p.start) for p in proofs] == asked
+        claims = [Claim(row.root, size, leaf, p.start, p.chunk, p.siblings) for p in proofs]
+        assert None not in verify_all(claims)
+        assert store.prove(share_id(1), size) is None
+        assert size < 2 or store.prove(share_id(1), 1) is None  # begins no chunk
         assert store.prove(share_id(2), 0) is None
         assert read(store, share_id(1), 0, size) == data
     finally:
@@ -314,7 +315,7 @@ def test_a_damaged_tree_proves_nothing(store: Store) -> None:
     with path.open("r+b") as file:
         file.seek(300_010)
         file.write(b"\xff\xff")
-    assert store.prove(share_id(1), 3) is None
+    assert store.prove(share_id(1), 3 * 16_384) is None
 
 
 def test_another_shares_file_in_its_place_is_not_served(store: Store) -> None:

@@ -21,6 +21,7 @@ import importlib
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,6 +33,7 @@ from fieldstone.services.storage.codes.buffer import Buffer
 from fieldstone.services.storage.codes.fast_tree import HASH_BYTES, commitment_of, node_hash
 
 _MOST_BYTES = 1 << 62  # of a share: `records`
+_MOST_SIBLINGS = 128  # more than any way has
 _LOAD_FROM = 256  # proofs from which it pays to load the compiled code
 _KERNEL = "fieldstone.services.storage.codes.blake3_kernel"
 _BATCH = 512  # few enough that messages and siblings stay in the cache
@@ -158,12 +160,16 @@ def _kernel(count: int) -> Any:
 
     That takes a second and 150 MB; whoever has it loaded uses it for a single proof too. A provider never loads it.
     """
-    if _KERNEL in sys.modules or count < _LOAD_FROM:
-        return sys.modules.get(_KERNEL)
-    try:
-        return importlib.import_module(_KERNEL)
-    except ImportError:
-        return None
+    if _KERNEL not in sys.modules and count >= _LOAD_FROM:
+        load_compiled()
+    return sys.modules.get(_KERNEL)
+
+
+def load_compiled() -> bool:
+    """Load the compiled code where numba is installed; return whether it is. For who opens or verifies many, few at a time."""
+    with suppress(ImportError):
+        importlib.import_module(_KERNEL)
+    return sys.modules.get(_KERNEL) is not None
 
 
 def _place(claim: Claim) -> Chunk | None:
@@ -173,7 +179,8 @@ def _place(claim: Claim) -> Chunk | None:
         return None
     place = chunk_of(size_bytes, leaf_bytes, start)
     fits = place.start == start and len(claim.chunk) == place.end - start
-    return place if fits and len(claim.siblings) % HASH_BYTES == 0 and len(claim.commitment) == HASH_BYTES else None
+    fits = fits and len(claim.siblings) % HASH_BYTES == 0 and len(claim.siblings) <= _MOST_SIBLINGS * HASH_BYTES
+    return place if fits and len(claim.commitment) == HASH_BYTES else None
 
 
 class _Lot:

@@ -214,7 +214,7 @@ class Door:
         return Answer(204)
 
     async def challenge(self, authorization: bytes | None, body: bytes) -> Answer:
-        """Prove leaves at once: COSE over a ProofSet (number 0), signed for `live_purpose(seed)`. Raises Rejected.
+        """Prove chunks at once: COSE over a ProofSet (number 0), signed for `live_purpose(seed)`. Raises Rejected.
 
         The order is one to `get` `challenge_subject(body)`, of no bytes.
         """
@@ -224,7 +224,7 @@ class Door:
         except msgspec.DecodeError as error:
             raise refuse("BAD_CHALLENGE", "", str(error)) from None
         if len(challenge.asked) > MOST_CHALLENGES:
-            raise refuse("BAD_CHALLENGE", "", f"{len(challenge.asked)} leaves, at most {MOST_CHALLENGES}")
+            raise refuse("BAD_CHALLENGE", "", f"{len(challenge.asked)} chunks, at most {MOST_CHALLENGES}")
         if self._challenge_wait >= 4:
             raise refuse("TOO_MANY", "", "challenges wait already")
         self._challenge_wait += 1

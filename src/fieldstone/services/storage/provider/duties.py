@@ -4,7 +4,7 @@ Everything is polled: a provider behind any line works, and a network that is aw
 is reported goes into the agent's buffer, which is durable and keeps trying, and is noted only when it is there.
 
     GET /v1/storage/rounds/latest                       {number, issued_ms, seed, …}; 404: nothing is asked
-    GET /v1/storage/rounds/{number}/devices/{did}       the same with `asked`: [[share hex, leaf index], …]
+    GET /v1/storage/rounds/{number}/devices/{did}       the same with `asked`: [[share hex, first byte of a chunk], …]
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from fieldstone.services.storage.provider import index as index_
 from fieldstone.services.storage.provider.commit import Change
 from fieldstone.services.storage.provider.store import Store
 from fieldstone.services.storage.provider.vouchers import Vouchers
-from fieldstone.services.storage.records import Announcement, Deletion, EgressClaim, LeafProof, ProofSet
+from fieldstone.services.storage.records import Announcement, ChunkProof, Deletion, EgressClaim, ProofSet
 
 _LOG = logging.getLogger("fieldstone.storage")
 SERVICE = "storage"
@@ -226,7 +226,7 @@ class Duties:
             proofs = self._store.prove_all(asked)
             for part in _parts(proofs):  # none at all is said too: silence would look like hiding
                 self._reporter.send_document(SERVICE, "proof", records.encode(ProofSet(number=number, proofs=part)))
-            self._say(f"round {number}: {len(proofs)} of {len(asked)} leaves proven")
+            self._say(f"round {number}: {len(proofs)} of {len(asked)} chunks proven")
         space = self.prove_space(number, bytes.fromhex(latest["seed"]))
         if space is not None:
             self._reporter.send_document(SERVICE, "space", space)
@@ -291,14 +291,14 @@ class Duties:
             self._problem = problem
 
 
-def _parts(proofs: list[LeafProof]) -> list[tuple[LeafProof, ...]]:
+def _parts(proofs: list[ChunkProof]) -> list[tuple[ChunkProof, ...]]:
     """Cut answers so that each part fits a report; at least one part."""
-    parts: list[list[LeafProof]] = [[]]
+    parts: list[list[ChunkProof]] = [[]]
     size = 0
     for proof in proofs:
-        size += len(proof.leaf) + 34 * len(proof.path) + 40
+        size += len(proof.chunk) + len(proof.siblings) + 40
         if size > _MOST_PROOF_BYTES and parts[-1]:
             parts.append([])
-            size = len(proof.leaf)
+            size = len(proof.chunk) + len(proof.siblings) + 40
         parts[-1].append(proof)
     return [tuple(part) for part in parts]

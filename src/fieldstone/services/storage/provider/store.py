@@ -39,7 +39,7 @@ from fieldstone.services.storage.provider.reading import Checked, OpenShare
 from fieldstone.services.storage.provider.recovery import Recovered, recover
 from fieldstone.services.storage.provider.refusals import disk_refusal, refuse
 from fieldstone.services.storage.provider.sharefile import DEFAULT_LEAF_BYTES, LEAF_SIZES, Damaged
-from fieldstone.services.storage.records import LeafProof
+from fieldstone.services.storage.records import ChunkProof
 
 _LOG = logging.getLogger("fieldstone.storage")
 _MOST_CHECKED = 100_000
@@ -214,11 +214,11 @@ class Store:
         except OSError as error:
             raise disk_refusal(error, opened.row.share.hex()) from None
 
-    def prove(self, share: bytes, leaf_index: int) -> LeafProof | None:
-        """Answer one challenge; None when it cannot be (no such share or leaf, or damaged bytes). Touches the disk."""
-        return next(iter(self.prove_all([(share, leaf_index)])), None)
+    def prove(self, share: bytes, start: int) -> ChunkProof | None:
+        """Answer one challenge; None when it cannot be (no such share or chunk, or damaged bytes). Touches the disk."""
+        return next(iter(self.prove_all([(share, start)])), None)
 
-    def prove_all(self, asked: Sequence[tuple[bytes, int]]) -> list[LeafProof]:
+    def prove_all(self, asked: Sequence[tuple[bytes, int]]) -> list[ChunkProof]:
         """Answer challenges in order, leaving out what cannot be answered. One share's file is opened once in a row."""
         from fieldstone.services.storage.provider.proving import prove_all
 

@@ -21,10 +21,10 @@ class RoundExample:
 
 
 ROUNDS: tuple[RoundExample, ...] = (
-    RoundExample("Ten questions, ten right leaves", 10, 10, 0, 0, True, 0, "proven", 1_000_000),
+    RoundExample("Ten questions, ten right chunks", 10, 10, 0, 0, True, 0, "proven", 1_000_000),
     RoundExample("One lost share is left out: nine tenths are paid", 10, 9, 0, 0, True, 0, "proven", 900_000),
     RoundExample("…and excused when its gateway had released it", 10, 9, 0, 1, True, 0, "proven", 1_000_000),
-    RoundExample("One made-up leaf: nothing is paid", 10, 9, 1, 0, True, 0, "wrong", 0),
+    RoundExample("One made-up chunk: nothing is paid", 10, 9, 1, 0, True, 0, "wrong", 0),
     RoundExample("No answer: nothing is paid, the questions come again", 10, 0, 0, 0, False, 0, "silent", 0),
     RoundExample("An answer five seconds after the deadline is none", 10, 0, 0, 0, False, 5_000, "late", 0),
     RoundExample("An empty answer is an answer: ten failed questions", 10, 0, 0, 0, True, 0, "empty", 0),

@@ -59,7 +59,7 @@ _ALL = (
     ),
     VerdictReason(
         "WRONG_LEAF",
-        "A leaf does not match the commitment in the receipt that this device signed. The round is not paid.",
+        "A chunk of a leaf does not match the commitment in the receipt that this device signed. The round is not paid.",
         "Compare the named shares (detail.failures) with your disk: bit rot, a wrong file, or made-up bytes.",
     ),
     VerdictReason(

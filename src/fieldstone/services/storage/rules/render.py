@@ -14,13 +14,13 @@ _INTRODUCTION = """\
 # Storage rules, version {version}
 
 A gateway **leases** shares from providers; a provider's signed receipt commits it to the bytes. Every `round_s` the
-network publishes a **round**, whose seed nobody knew before; it draws leaves from everything a device holds, and the device
-answers with the leaves and their paths. What was proven is paid, nothing else:
+network publishes a **round**, whose seed nobody knew before; it draws bytes from everything a device holds, and the device
+answers with the chunks of `proof_chunk_bytes` that hold them and the hashes beside their way up. What was proven is paid, nothing else:
 
 ```
 word_i    8 bytes, little-endian, at 8·i of BLAKE3-XOF("fieldstone/storage/challenge/v1" ‖ 00 ‖ seed ‖ did:key)
-idx_i     word_i mod leaves                       leaves of the shares held at the round's position, by share id
-weight    right · 10⁶ div (asked − excused)       0 with a wrong leaf, without an answer in time
+byte_i    word_i mod bytes                        of the shares held at the round's position, by share id
+weight    right · 10⁶ div (asked − excused)       0 with a wrong chunk, without an answer in time
 units     bytes · Σ weight · time since the round before     KiB-seconds, floored per share and epoch
 usage     units · income div 10⁶                  what the gateway pays; income = 10⁶ − read_income_ppm · bad reads
 quantity  units of shares that count              what the bootstrap is shared by; quality = income, 0 while suspended
@@ -31,7 +31,7 @@ proven is not paid. A released share leaves at its release; a question that hits
 
 **Standing.** {standing}
 
-**What this does not prove.** Sampling cannot see one lost leaf in a terabyte; erasure coding and repair cover that. A
+**What this does not prove.** Sampling cannot see one lost KiB in a terabyte; erasure coding and repair cover that. A
 proof shows that the bytes could be had within `answer_within_s`, not where they lie: that nobody holds k shares of a segment
 is what keeps one from making the others. Which leaf committees read follows from public data, so a device can tell such a
 test by its leaf; what gateways read in secret it can only guess by how often a share is read. Two honest devices behind one

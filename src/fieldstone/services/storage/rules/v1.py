@@ -110,6 +110,9 @@ PARAMETERS: dict[str, Parameter] = {
     ),
     "live_slowed_ppm": Parameter(1_500_000, "ppm", "of the time alone, from which an answer counts as slowed", OWN),
     "live_slowed_us": Parameter(3_000, "µs", "…and at least so much longer", OWN),
+    "live_disk_times": Parameter(
+        2, "times", "as much slower for chunks all over than for chunks side by side: a disk, else a line", OWN
+    ),
     "live_hit_micronats": Parameter(
         1_609_438, "10⁻⁶ nat", "both slowed and the third not: adds ln(0.5/0.1)", "Page 1954; H0 10 %, H1 50 %"
     ),
