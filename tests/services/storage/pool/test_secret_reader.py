@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import select
 
 from fieldstone.errors import UsageError
 from fieldstone.services.storage import records
@@ -19,8 +20,10 @@ from fieldstone.services.storage.codes.stripes import Layout
 from fieldstone.services.storage.pool import LeaseReporter
 from fieldstone.services.storage.pool.download import need_of
 from fieldstone.services.storage.pool.secret_reader import SecretReader, like_a_paid_read
+from fieldstone.services.storage.pool.tables import share
 from fieldstone.services.storage.rules.v1 import default_params, with_overrides
 from fieldstone.services.storage.secret_draw import link_before, reads_drawn
+from fieldstone.state.engine import reading
 from tests.services.storage.pool.conftest import MakeNet, Net
 
 BODY = os.urandom(600_000)
@@ -137,9 +140,7 @@ async def test_a_read_waits_for_a_paid_one_beside_it(net: MakeNet) -> None:
             task.cancel()
 
 
-async def test_what_we_gave_up_meanwhile_is_neither_read_nor_held_against_anybody(
-    net: MakeNet, tmp_path: Path
-) -> None:
+async def test_what_we_gave_up_meanwhile_is_neither_read_nor_held_against_anybody(net: MakeNet, tmp_path: Path) -> None:
     async with net(8) as n:
         stored = [await n.put(BODY) for _ in range(3)]
         for one in stored:
@@ -180,6 +181,10 @@ async def test_what_does_not_come_is_said(net: MakeNet, tmp_path: Path, switch: 
         assert await reader.once()
         said = records.decode(network.sent[-1][1], records.CheckSet)
         assert {check.outcome for check in said.checks} == {outcome}
+        with reading(n.pool.parts.database.engine) as connection:
+            states = dict(connection.execute(select(share.c.id, share.c.state)).all())
+        lost = {check.share for check in said.checks} if switch == "forget" else set()
+        assert {name for name, state in states.items() if state == "lost"} == lost  # repair need not wait for an epoch
 
 
 @pytest.mark.parametrize("number", [0, 3, 5])

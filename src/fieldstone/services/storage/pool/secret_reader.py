@@ -16,6 +16,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection, select
 
+from fieldstone.errors import Retryable
 from fieldstone.services.storage import records
 from fieldstone.services.storage.codes.cipher import CHUNK_BYTES, TAG_BYTES
 from fieldstone.services.storage.codes.fast_tree import leaf_hash
@@ -44,6 +46,7 @@ _LOG = logging.getLogger("fieldstone.storage")
 class Wanted:
     """A leaf to read: bytes `low` … `high` of a share."""
 
+    segment: bytes
     device: str
     share: bytes
     leaf: int
@@ -134,7 +137,14 @@ class SecretReader:
     def _draw_on(
         self, connection: Connection, secret: bytes, seed: bytes, device: str, issued_ms: int, mine: Any
     ) -> list[Wanted]:
-        columns = (share.c.id, share.c.number, share.c.size_bytes, share.c.leaf_bytes, share.c.leased_ms)
+        columns = (
+            share.c.id,
+            share.c.number,
+            share.c.size_bytes,
+            share.c.leaf_bytes,
+            share.c.leased_ms,
+            share.c.segment_id,
+        )
         layout = (segment.c.sealed_bytes, segment.c.k, segment.c.n, segment.c.block_bytes)
         joined = select(*columns, *layout).join(segment, segment.c.id == share.c.segment_id).where(mine)
         rows = connection.execute(joined).all()
@@ -146,7 +156,7 @@ class SecretReader:
             low = leaf * row.leaf_bytes
             high = min(low + row.leaf_bytes, row.size_bytes)
             shape = Layout(row.sealed_bytes, row.k, row.n, row.block_bytes)
-            found.append(Wanted(device, row.id, leaf, low, high, row.number, shape))
+            found.append(Wanted(row.segment_id, device, row.id, leaf, low, high, row.number, shape))
         return found
 
     async def _at_some_time(self, one: Wanted, left_s: float) -> records.RetrievalCheck | None:
@@ -177,6 +187,8 @@ class SecretReader:
                 outcome, answer = "ok", leaf_hash(body[one.low - start : one.high - start])
             except NodeProblem as problem:
                 outcome = "timeout" if problem.kind == "timeout" else "refused"
+                if problem.kind == "missing":
+                    await self._note_loss(one, problem)
         total_ms = int((time.monotonic() - began) * 1_000)
         return records.RetrievalCheck(
             provider=one.device,
@@ -189,6 +201,14 @@ class SecretReader:
             answer=answer,
             at_ms=at_ms,
         )
+
+    async def _note_loss(self, one: Wanted, problem: NodeProblem) -> None:
+        """Give up at once what a provider says it has not got, as any read does: no need to wait for the epoch's verdict."""
+        with suppress(Retryable):  # it is reported all the same
+            found = await self._parts.segment(one.segment)
+            held = found.shares.get(one.number)
+            if held is not None and held.id == one.share:
+                await self._parts.note_fault(found, held, "lost", "missing", {"said": str(problem)[:300]})
 
     async def _read(self, one: Wanted, start: int, end: int) -> memoryview:
         """Order the bytes as a download does, once more when the provider remembers a higher count."""
