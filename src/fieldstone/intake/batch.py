@@ -7,7 +7,7 @@ one number cannot both win. Nothing lasting changes before the fsync returned.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from functools import partial
 from itertools import repeat
@@ -51,15 +51,33 @@ class ReportBatch:
         """Check signatures and what hangs on them, take sequence numbers, and return the entries."""
         self._before()
         self._verify()
+        door = self._door
+        tentative = door.tentative
+        by_kid = door.registry.by_kid
+        report = EntryKind.REPORT
         entries: list[NewEntry] = []
-        for message in self._messages:
-            if type(message) is Checked:
-                self._take(message, received_ms, entries)
-            elif type(message) is Run and not self._take_run(message, entries):
-                for part in message.split():
-                    if part.outcome is not None:
-                        self._door.give_back(part.slot)
-                    self._take(part, received_ms, entries)
+        for message in self._singles(entries):
+            if message.outcome is not None:
+                continue
+            head = message.head
+            if head is None:
+                message.outcome = self._read_fully(message, received_ms)
+                head = message.head
+                if head is None or message.outcome is not None:
+                    continue
+            device = message.device
+            if by_kid(message.kid) is not device and not self._still_speaks(message):
+                message.outcome = refused("DEVICE_REVOKED", "the key was replaced or revoked", device.device)
+                continue
+            name = device.device
+            seq = head.seq
+            if seq <= tentative.get(name, message.slot.mark.last_seq):
+                continue  # a repeat, a late message or a lie: judged when the winner is durable
+            tentative[name] = seq
+            if message.is_new_shape:
+                door.learn(message)
+            message.index = len(entries)
+            entries.append(NewEntry(report, name, message.message))
         return entries
 
     def finish(self, signed: SignedCommit | None, offset: int) -> None:
@@ -69,49 +87,39 @@ class ReportBatch:
         if signed is None:
             return
         commit = signed.commit
+        first, digests = commit.first, commit.digests
         with door.marks.lock:
-            for message in self._messages:
-                if type(message) is Run:
-                    if message.parts is None:
-                        self._finish_run(message, signed, offset)
-                        continue
-                    parts: Sequence[Checked] = message.parts
-                else:
-                    parts = (message,)  # type: ignore[assignment]
-                for part in parts:
-                    if part.index >= 0 and part.head is not None:
-                        index = offset + part.index
-                        part.slot.mark.accept(part.head.seq, commit.first + index, commit.digests[index])
-                        part.outcome = accepted(signed, index)
+            for message in self._landed(signed, offset):
+                if message.index >= 0 and message.head is not None:
+                    index = offset + message.index
+                    message.slot.mark.accept(message.head.seq, first + index, digests[index])
+                    message.outcome = accepted(signed, index)
             door.marks.position = commit.last
 
     def abandon(self) -> None:
         """The commit failed: no sequence number was used up."""
         self._door.tentative.clear()
 
-    def _take(self, message: Checked, received_ms: int, entries: list[NewEntry]) -> None:
-        """Take a message's sequence number and add its entry, or set the outcome, or leave it to be judged."""
-        if message.outcome is not None:
-            return
-        door = self._door
-        head = message.head
-        if head is None:
-            message.outcome = self._read_fully(message, received_ms)
-            head = message.head
-            if head is None or message.outcome is not None:
-                return
-        device = message.device
-        name = device.device
-        if door.registry.by_kid(message.kid) is not device and not self._still_speaks(message):
-            message.outcome = refused("DEVICE_REVOKED", "the key was replaced or revoked", name)
-            return
-        if head.seq <= door.tentative.get(name, message.slot.mark.last_seq):
-            return  # a repeat, a late message or a lie: judged when the winner is durable
-        door.tentative[name] = head.seq
-        if message.is_new_shape:
-            door.learn(message)
-        message.index = len(entries)
-        entries.append(NewEntry(EntryKind.REPORT, name, message.message))
+    def _singles(self, entries: list[NewEntry]) -> Iterator[Checked]:
+        """Take the runs, in their turn, and yield what goes message by message."""
+        for message in self._messages:
+            if type(message) is not Run:
+                yield message  # type: ignore[misc]
+            elif not self._take_run(message, entries):
+                for part in message.split():
+                    if part.outcome is not None:
+                        self._door.give_back(part.slot)
+                    yield part
+
+    def _landed(self, signed: SignedCommit, offset: int) -> Iterator[Checked]:
+        """Finish the runs and yield what went message by message."""
+        for message in self._messages:
+            if type(message) is not Run:
+                yield message  # type: ignore[misc]
+            elif message.parts is not None:
+                yield from message.parts
+            else:
+                self._finish_run(message, signed, offset)
 
     def _take_run(self, run: Run, entries: list[NewEntry]) -> bool:
         """Take all the numbers of a run and add its entries; False when its messages have to be looked at one by one."""
