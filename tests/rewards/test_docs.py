@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 import fieldstone.rewards
-from fieldstone.policy import RewardPolicy
+from fieldstone.policy import RewardPolicy, ServicePolicy
+from fieldstone.services.storage.rules.v1 import PARAMETERS
 
 ROOT = Path(__file__).parents[2]
 TESTS = "\n".join(path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("test_*.py"))
@@ -19,7 +20,7 @@ def test_every_invariant_of_the_page_is_a_test() -> None:
     page = (ROOT / "docs/explanation/rewards.md").read_text(encoding="utf-8")
     named = {word for word in re.findall(r"`([a-z_]+)`", page) if word.count("_") >= 2}
     invariants = {word for word in named if f"def test_{word}(" in TESTS}
-    assert named - set(RewardPolicy.__struct_fields__) == invariants
+    assert named - {*RewardPolicy.__struct_fields__, *ServicePolicy.__struct_fields__, *PARAMETERS} == invariants
     assert len(invariants) >= 8
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -55,6 +56,25 @@ def _facts(story: Story) -> dict[str, Any]:
     return facts
 
 
+def why_so_little(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Say in words what bounds the disks' pay, from their statement rows: it is what customers paid."""
+    import json
+
+    from fieldstone.demo.storage import PRICE_USD
+    from fieldstone.units import format_token, format_usd
+
+    offers = {row["epoch"]: json.loads(row["factors"])["bootstrap"] for row in rows if row["service"]}
+    offered = sum(int(pool["offered_base"]) for pool in offers.values() if pool)
+    earned = sum(int(row["bootstrap_base"]) for row in rows)
+    revenue = sum(row["revenue_micro_usd"] for row in rows)
+    return (
+        f"Why so little: a few megabytes for minutes are worth {format_usd(revenue)} to customers, even at ${PRICE_USD:,} per "
+        f"GiB-month, and they\npay in the epoch after. The bootstrap offered {format_token(offered)} tokens, of which the disks "
+        f"got {format_token(earned)}: on stored data it is capped at\na part of the take on what customers paid, else storing "
+        "with oneself would be the best business; what nobody earned was not minted."
+    )
+
+
 def _tell(story: Story) -> None:
     from fieldstone.cli.show import table
     from fieldstone.demo.storage import KILLED, PROFILE, PROVIDERS
@@ -79,12 +99,15 @@ def _tell(story: Story) -> None:
                 "killed" if last["is_killed"] else "",
                 f"{sum(row['quantity'] for row in mine):,}",
                 format_usd(sum(row["revenue_micro_usd"] for row in mine)),
-                format_token(sum(int(row["total_base"]) for row in mine)),
+                format_token(sum(int(row["paid_base"]) for row in mine)),
+                format_token(sum(int(row["bootstrap_base"]) for row in mine)),
                 ", ".join(last["reasons"]),
             ]
         )
     typer.echo(f"Who was paid in {story.epochs} epochs:")
-    table(("disk", "", "KiB-seconds proven", "revenue", "tokens", "reasons in the last epoch"), rows)
+    columns = ("disk", "", "KiB-seconds proven", "revenue", "tokens paid", "bootstrap", "reasons in the last epoch")
+    table(columns, rows)
+    typer.echo("\n" + why_so_little(story.paid))
     typer.echo("\nWhat the customer paid:")
     charges = [
         [str(c.epoch), c.product, f"{c.units:,}", format_usd(c.due_micro_usd), format_usd(c.paid_micro_usd)]

@@ -36,6 +36,7 @@ from fieldstone.units import USD_MICRO
 PROVIDERS, KILLED = 12, 5
 PROFILE = "4/9"  # any four of nine shares restore a file, so any five disks may die
 EPOCH_S, ROUND_S = 40, 10
+PRICE_USD = 1_000  # a GiB-month: the highest price there is, since all this lasts minutes
 MARKER = ".fieldstone-storage-demo"
 PLACES = ((48.2, 16.4), (52.5, 13.4), (47.4, 8.5), (45.5, 9.2), (50.1, 14.4), (41.4, 2.2), (59.3, 18.1), (38.7, -9.1),
           (52.4, 4.9), (55.7, 12.6), (44.4, 26.1), (53.3, -6.3))  # fmt: skip
@@ -73,7 +74,7 @@ committee = 3
 committee_quorum = 2
 
 [market.prices_usd]
-"storage.storage" = "1000"   # dollars a GiB-month, since all this lasts minutes
+"storage.storage" = "{PRICE_USD}"   # dollars a GiB-month, since all this lasts minutes
 "storage.egress" = "1"
 
 [settlement]

@@ -26,6 +26,7 @@ from fieldstone.services.contract import (
     VERDICT_SCHEMA,
     EpochInput,
     FleetVerdicts,
+    Listed,
     Service,
 )
 from fieldstone.units import PPM
@@ -94,6 +95,12 @@ def check_description(service: Service) -> None:
         _promise(json.loads(json.dumps(params)) == params, f"parameters of rule version {version} are plain data")
         _promise(params == service.default_params(version), "default parameters are the same at every call")
         _promise(service.round_s(params) >= 0, "the time between rounds is not negative")
+        if isinstance(service, Listed):
+            listed = service.list_price(params, {product.name: product.price_micro_usd for product in service.products})
+            if listed is not None:
+                _promise(listed.units > 0 and listed.micro_usd >= 0, "the list price is for a number of units")
+                _promise(bool(listed.per), "the list price says what it is for")
+                _promise(0 <= listed.unsold_weight_ppm <= PPM, "unsold work counts at most as much as sold work")
 
 
 def check_verdicts(service: Service, whole: EpochInput, result: FleetVerdicts) -> None:

@@ -2,6 +2,9 @@
 
 The schedule, the smoothing and the fade are the very functions that pay a live network (`fieldstone.rewards.emission`);
 a test compares the paid part with `fieldstone.rewards.allocate`. So what is simulated and what is paid cannot drift.
+The caps on single devices' work (`fieldstone.rewards.caps`) are no part of it: they depend on list prices, places and
+how full each device is, which a network as a whole does not know. So `bootstrap_base` is what an epoch offers, and at
+low prices a service with a list price (storage) mints less.
 Invariants: `never_more_than_the_customer_paid`, `minted_below_cap`.
 """
 
@@ -82,6 +85,6 @@ POLICIES = (
         exact=True,
         example={"epoch": "1", "revenue_micro_usd": "100000000"},
         source=Source("Fieldstone", "fieldstone.rewards.emission and fieldstone.rewards.allocation; DESIGN §4.8"),
-        notes="one operator; defaults are those of network.toml. What the bootstrap pays depends on coverage (rewards.need)",
+        notes="one operator; defaults are those of network.toml. What the bootstrap pays depends on coverage (rewards.need) and on list prices (rewards.caps)",
     ),
 )
