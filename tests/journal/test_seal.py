@@ -45,6 +45,17 @@ def test_unseal_is_the_inverse_of_seal(
         assert table.equals(table.sort("subject", "position"))
 
 
+def test_an_epoch_of_several_parts_is_merged_by_subject(tmp_path: Path) -> None:
+    """More entries than fit in memory at once: every seal of a large network goes this way."""
+    new = [NewEntry(EntryKind.REPORT, f"d{number % 7}", b"r%d" % number) for number in range(40)]
+    with Journal.open(tmp_path / "j.sqlite", clock=SetClock(9)) as journal:
+        journal.append(new)
+        seal(journal, 1, 40, tmp_path / "sealed", rows_at_once=9)
+        assert list(unseal(tmp_path / "sealed", rows_at_once=9)) == list(journal.read())
+    table = pl.read_parquet(tmp_path / "sealed" / "journal-report.parquet")
+    assert table["subject"].to_list() == sorted(entry.subject for entry in new)
+
+
 @pytest.fixture
 def sealed(tmp_path: Path) -> Path:
     with Journal.open(tmp_path / "j.sqlite", clock=SetClock(9)) as journal:

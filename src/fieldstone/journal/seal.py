@@ -138,7 +138,8 @@ def _merge(parts: list[Path], target: Path, kind: EntryKind, rows_at_once: int) 
         buckets = []
         for number, low, high in runs.sort("bucket").iter_rows():
             path = target.with_name(f"bucket-{number}.parquet")
-            run = lazy.filter(pl.col("subject").is_between(low, high)).collect(engine="streaming")
+            among = pl.col("subject").is_between(pl.lit(low), pl.lit(high))  # polars takes bare text for columns' names
+            run = lazy.filter(among).collect(engine="streaming")
             _order(run, kind).write_parquet(path, compression="uncompressed")
             buckets.append(path)
         lazy = pl.scan_parquet(buckets)
