@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import itertools
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -258,3 +259,22 @@ def keys_that_look_encoded_are_decoded_once(door: Door, bucket: str) -> None:
     parts = [{"PartNumber": 1, "ETag": copied["ETag"]}]
     client.complete_multipart_upload(**at, UploadId=upload, MultipartUpload={"Parts": parts})
     assert body_of(client, bucket, "whole.txt") == b"leaf%25.txt"
+
+
+@case("policies", "test_bucket_policy_upload_part_copy")
+def parts_are_copied_only_from_what_a_policy_opens(door: Door, bucket: str) -> None:
+    client, other = door.client(), door.client("alt")
+    fill(client, bucket, "open/k", "shut/k")
+    statement = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "s3:GetObject"}
+    statement["Resource"] = f"arn:aws:s3:::{bucket}/open/*"
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    client.put_bucket_policy(Bucket=bucket, Policy=policy)
+    with another(door, "alt") as theirs:
+        at = {"Bucket": theirs, "Key": "k"}
+        upload = other.create_multipart_upload(**at)["UploadId"]
+        part = {**at, "UploadId": upload, "PartNumber": 1}
+        refused("AccessDenied", other.upload_part_copy, status=403, **part, CopySource=f"{bucket}/shut/k")
+        copied = other.upload_part_copy(**part, CopySource=f"{bucket}/open/k")["CopyPartResult"]
+        parts = {"Parts": [{"PartNumber": 1, "ETag": copied["ETag"]}]}
+        other.complete_multipart_upload(**at, UploadId=upload, MultipartUpload=parts)
+        assert other.get_object(**at)["Body"].read() == b"open/k"

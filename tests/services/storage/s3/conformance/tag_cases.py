@@ -164,3 +164,16 @@ def others_take_them_off_where_a_policy_says_so(door: Door, bucket: str) -> None
     opened(door, bucket, "s3:DeleteObjectTagging")
     assert call(Bucket=bucket, Key="k")["ResponseMetadata"]["HTTPStatusCode"] == 204
     assert shown(door.client(), bucket) == {}
+
+
+@case("tags", "test_set_multipart_tagging")
+def an_upload_in_parts_brings_its_tags(door: Door, bucket: str) -> None:
+    client, at = door.client(), {"Bucket": bucket, "Key": "k"}
+    upload = client.create_multipart_upload(**at, Tagging="leaf=lobed&bark=")["UploadId"]
+    etag = client.upload_part(**at, UploadId=upload, PartNumber=1, Body=b"x")["ETag"]
+    parts = {"Parts": [{"PartNumber": 1, "ETag": etag}]}
+    client.complete_multipart_upload(**at, UploadId=upload, MultipartUpload=parts)
+    tags = client.get_object_tagging(**at)["TagSet"]
+    assert {tag["Key"]: tag["Value"] for tag in tags} == {"leaf": "lobed", "bark": ""}
+    client.delete_object_tagging(**at)
+    assert client.get_object_tagging(**at)["TagSet"] == []
