@@ -10,9 +10,10 @@ from hypothesis import given
 from fieldstone.policy import RewardPolicy
 from fieldstone.rewards import AllocationInput, allocate
 from fieldstone.rewards.explain import Line, explain, to_dicts, to_text
+from fieldstone.services.contract import ListPrice
 from fieldstone.units import PPM, TOKEN_BASE
 
-from .networks import Correction, Device, network, networks, operator
+from .networks import EPOCH_S, Correction, Device, network, networks, operator
 
 REASONS = {"STUCK": SimpleNamespace(meaning="The value did not change.", remedy="Replace the sensor.")}
 
@@ -133,6 +134,22 @@ def test_full_quality_is_what_the_network_would_really_have_paid() -> None:
     really = rows(network([better, *crowd], policy=policy))[0]
     assert promised.exact is not None
     assert abs(promised.exact - int(really["bootstrap_base"])) <= 2
+
+
+def test_what_is_capped_says_so_and_what_would_earn_more() -> None:
+    listed = ListPrice(2_000, 1_000_000, "GiB-month", unsold_weight_ppm=10_000)
+    half_full = Device(quantity=EPOCH_S, sold=EPOCH_S // 2, revenue=100)
+    (row,) = rows(network([half_full], listed=listed))
+    lines = explain(row)
+    assert (
+        "sold at the list price of $0.002 per GiB-month, after a take of 10 %"
+        in find(lines, "most for unsold work").why
+    )
+    assert find(lines, "most for sold work").value == "0.000100000"  # half of the take on 100 micro-dollars, at 5 cents
+    pay = find(lines, "bootstrap")
+    assert pay.why == "sold work capped at the take on what customers paid and unsold work capped at list price"
+    assert pay.remedy.startswith("Take in customers' data")
+    assert pay.exact == int(row["bootstrap_base"])
 
 
 def test_markup_in_a_cause_is_shown_as_text() -> None:

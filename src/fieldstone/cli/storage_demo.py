@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from fieldstone.demo.storage import Story
 
 
+PLACES = 6  # of a token: what a few megabytes earn in minutes
+
+
 def command(
     folder: Annotated[Path, typer.Argument(help="Where the demo is kept; an earlier one is replaced.")] = Path(
         "storage-demo"
@@ -69,8 +72,8 @@ def why_so_little(rows: Sequence[Mapping[str, Any]]) -> str:
     revenue = sum(row["revenue_micro_usd"] for row in rows)
     return (
         f"Why so little: a few megabytes for minutes are worth {format_usd(revenue)} to customers, even at ${PRICE_USD:,} per "
-        f"GiB-month, and they\npay in the epoch after. The bootstrap offered {format_token(offered)} tokens, of which the disks "
-        f"got {format_token(earned)}: on stored data it is capped at\na part of the take on what customers paid, else storing "
+        f"GiB-month, and they\npay in the epoch after. The bootstrap offered {format_token(offered, 0)} tokens, of which the disks "
+        f"got {format_token(earned, PLACES)}: on stored data it is capped at\na part of the take on what customers paid, else storing "
         "with oneself would be the best business; what nobody earned was not minted."
     )
 
@@ -99,8 +102,8 @@ def _tell(story: Story) -> None:
                 "killed" if last["is_killed"] else "",
                 f"{sum(row['quantity'] for row in mine):,}",
                 format_usd(sum(row["revenue_micro_usd"] for row in mine)),
-                format_token(sum(int(row["paid_base"]) for row in mine)),
-                format_token(sum(int(row["bootstrap_base"]) for row in mine)),
+                format_token(sum(int(row["paid_base"]) for row in mine), PLACES),
+                format_token(sum(int(row["bootstrap_base"]) for row in mine), PLACES),
                 ", ".join(last["reasons"]),
             ]
         )

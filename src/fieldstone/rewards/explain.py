@@ -150,7 +150,7 @@ def _bootstrap(row: Mapping[str, Any], factors: Mapping[str, Any]) -> Iterator[L
     )
     own = factors["row"]
     yield from _bond(own)
-    yield from _capped(row, factors)
+    yield from _capped(factors)
     yield _token(section, "bootstrap", *_own_part(cell, own, work))
     is_plain = "rate_base" not in cell and "bond_unit" not in own
     if work and is_plain and row["quality_ppm"] < PPM:
@@ -182,7 +182,7 @@ def _bond(own: Mapping[str, Any]) -> Iterator[Line]:
         yield _count("bootstrap", "work without a bond", lost, "", "takes no part in the bootstrap")
 
 
-def _capped(row: Mapping[str, Any], factors: Mapping[str, Any]) -> Iterator[Line]:
+def _capped(factors: Mapping[str, Any]) -> Iterator[Line]:
     """Say what of the work has a bound, and why so much."""
     own, section = factors["row"], "bootstrap"
     if unpaid := int(own.get("sold_unpaid", 0)):
@@ -337,7 +337,8 @@ def _qualities(detail: Mapping[str, Any]) -> dict[str, int]:
 
 
 def _token(section: str, label: str, amount: Any, why: str, remedy: str = "") -> Line:
-    return Line(section, label, format_token(int(amount)), "tokens", why, remedy, int(amount))
+    places = 4 if abs(int(amount)) >= 10**15 or not int(amount) else 9  # a small amount is not shown as none
+    return Line(section, label, format_token(int(amount), places), "tokens", why, remedy, int(amount))
 
 
 def _usd(section: str, label: str, amount: int, why: str, remedy: str = "") -> Line:
