@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fieldstone.policy import RewardPolicy
+from fieldstone.policy import Policy, RewardPolicy, ServicePolicy
 from fieldstone.rewards import Allocation, AllocationInput, allocate
 from fieldstone.rewards.bonded import (
     OPERATOR_KEY,
@@ -22,6 +22,7 @@ from fieldstone.rewards.bonded import (
     needed_base,
 )
 from fieldstone.rewards.explain import explain
+from fieldstone.rewards.lint import Claim, lint, rule_of
 from fieldstone.services.bonding import BondTerms
 from fieldstone.units import PPM, TOKEN_BASE
 
@@ -137,6 +138,25 @@ def test_full_cover_changes_nothing() -> None:
     free = allocate(network(devices, policy=ROOMY))
     full = allocate(bonded(devices, staked({"z000": 10}, {0: 10, 1: 10})))
     assert bootstrap(full) == bootstrap(free) and full.balances == free.balances
+
+
+def test_the_linter_finds_no_gain_in_a_policy_that_asks_for_a_bond() -> None:
+    """A bond is split like the work, so splitting pays nothing. Counted whole for each identity it would pay at once."""
+    services = {"storage": ServicePolicy(bond_per_unit="10", cell_target_rate=2**30)}
+    policy = Policy(network_id="test", services=services)
+    rule = rule_of(policy, "storage")
+    assert [
+        one for one in lint(rule, take_ppm=policy.rewards.take_ppm // 2, populations=25) if one.severity == "error"
+    ] == []
+    free = rule_of(Policy(network_id="test", services={"storage": ServicePolicy(cell_target_rate=2**30)}), "storage")
+    claims = [Claim(work=10**9)]
+    assert 0 < rule(claims)[0] <= free(claims)[0] // 2 + 1  # half a bond, half the bootstrap
+
+    def counted_whole(claims: Sequence[Claim]) -> list[int]:
+        return [min(claim.work, 10**6) for claim in claims]
+
+    assert "split" in {one.check for one in lint(counted_whole, populations=25)}
+    assert "split" not in {one.check for one in lint(counted_whole, populations=25, unsplittable=True)}
 
 
 def test_one_bond_for_two_operators_covers_one() -> None:

@@ -6,12 +6,14 @@ from typing import Annotated
 
 import typer
 
+from fieldstone.cli.bond_case import app as case_app
 from fieldstone.cli.onchain import DEFAULT_NODE, AsJson, Contracts, NodeUrl, Rpc, WalletFile, reader, writer
 
 app = typer.Typer(
     no_args_is_help=True,
     help="Put tokens at risk for your devices, and take them back. Only a case that the verifiers decide can slash them.",
 )
+app.add_typer(case_app, name="case")
 Device = Annotated[str, typer.Option("--device", help="The device it is for (default: for the operator itself).")]
 Reference = Annotated[
     str, typer.Option(help="Your own name for this payment: the same one is sent once, however often.")
@@ -27,19 +29,24 @@ def show(
     contracts: Contracts = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what is bonded, what is on its way back and whether a case holds it."""
+    """Show what is bonded, what is on its way back, whether a case holds it, and how much capacity it covers."""
     import json
 
+    from fieldstone.cli.bond_cover import cover_lines, told_of
     from fieldstone.identity.wallet import checksum_address
     from fieldstone.units import format_token
 
     found = reader(node, rpc, contracts).bond_of(checksum_address(owner), bond_key(device))
+    told = told_of(node, owner) if contracts is None else {}
     if as_json:
-        typer.echo(json.dumps({name: str(value) if name.endswith("_base") else value for name, value in found.items()}))
+        amounts = {name: str(value) if name.endswith("_base") else value for name, value in found.items()}
+        typer.echo(json.dumps({**amounts, **({"cover": told} if told else {})}))
         return
     typer.echo(f"staked     {format_token(found['staked_base'])}")
     typer.echo(f"unbonding  {format_token(found['unbonding_base'])}" + _ready(found["ready_s"]))
     typer.echo(f"cases      {found['open_cases']} open")
+    for line in cover_lines(told, device):
+        typer.echo(line)
 
 
 @app.command()
@@ -101,9 +108,9 @@ def withdraw(
 
 def bond_key(device: str) -> bytes:
     """Return the 32 bytes under which a device's bond is kept; zeros for the operator's own."""
-    import hashlib
+    from fieldstone.rewards.bonded import key_of
 
-    return hashlib.sha256(device.encode()).digest() if device else bytes(32)
+    return bytes.fromhex(key_of(device))
 
 
 def _ready(ready_s: int) -> str:

@@ -7,7 +7,17 @@ from typing import Annotated
 
 import typer
 
-from fieldstone.cli.onchain import DEFAULT_NODE, AsJson, Contracts, NodeUrl, Rpc, WalletFile, reader, writer
+from fieldstone.cli.onchain import (
+    DEFAULT_NODE,
+    AsJson,
+    Contracts,
+    NodeUrl,
+    Rpc,
+    WalletFile,
+    reader,
+    signatures_of,
+    writer,
+)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -102,15 +112,7 @@ def decide(
     contracts: Contracts = None,
 ) -> None:
     """Send the verifiers' decision; anyone may."""
-    from fieldstone.errors import UsageError
-
-    given = {}
-    for text in signatures:
-        address, _, signature = text.partition(":")
-        try:
-            given[address] = bytes.fromhex(signature.removeprefix("0x"))
-        except ValueError:
-            raise UsageError(f"{text[:60]!r} is not what `fieldstone dispute sign` prints") from None
+    given = signatures_of(signatures, "dispute sign")
     with writer(node, rpc, contracts, wallet) as chain:
         chain.resolve(number, uphold, given)
     typer.echo(f"dispute {number} is {'upheld: the root fell' if uphold else 'rejected: the root waits anew'}")

@@ -50,6 +50,20 @@ def writer(node: str, rpc: str, contracts: Path | None, wallet: Path) -> Iterato
         outbox.close()
 
 
+def signatures_of(texts: list[str], verb: str) -> dict[str, bytes]:
+    """Read `address:signature` texts. Raises UsageError naming the verb that prints them."""
+    from fieldstone.errors import UsageError
+
+    given = {}
+    for text in texts:
+        address, _, signature = text.partition(":")
+        try:
+            given[address] = bytes.fromhex(signature.removeprefix("0x"))
+        except ValueError:
+            raise UsageError(f"{text[:60]!r} is not what `fieldstone {verb}` prints") from None
+    return given
+
+
 def kept(folder: Path, node: str) -> Path:
     """Return the addresses file in a folder; the first time the node names the contracts, and never again."""
     path = folder / "contracts.json"

@@ -6,7 +6,9 @@ not change. Until there is an entry the last snapshot stays, and `fieldstone sta
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+import threading
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import structlog
@@ -17,15 +19,18 @@ from fieldstone.epoch.compute import bonded_services
 from fieldstone.errors import ConfigError, FieldstoneError
 from fieldstone.journal import EntryKind
 from fieldstone.policy import Policy
+from fieldstone.rewards.bonded import key_of
 from fieldstone.services import load_service
 from fieldstone.services.bonding import Bonding
 
 if TYPE_CHECKING:
+    from fieldstone.identity.registry import Registry
     from fieldstone.node.node import Node
 
 _log = structlog.get_logger("bonds")
 
 AGAIN_MS = 10_000
+MOST_READ = 200  # devices of one operator whose bond is read from the chain for one answer
 
 
 class BondDesk:
@@ -33,6 +38,7 @@ class BondDesk:
 
     def __init__(self, node: Node) -> None:
         self._node = node
+        self._lock = threading.Lock()  # an epoch's end and the loop of the node both call
         self._done = 0  # newest epoch whose snapshot is in the journal
         self._asked_ms = 0
         self.problem = ""
@@ -40,6 +46,10 @@ class BondDesk:
     def write_due(self, *, at_once: bool = False) -> bool:
         """Append the open epoch's snapshot unless it is there; return whether one was written. Never raises a
         FieldstoneError: it is kept in `problem`, and the next call tries again (after a while, unless `at_once`)."""
+        with self._lock:
+            return self._write_due(at_once)
+
+    def _write_due(self, at_once: bool) -> bool:
         node = self._node
         state, now_ms = node.state, node.clock.now_ms()
         epoch = state.epoch + 1
@@ -91,6 +101,36 @@ class BondDesk:
             f"a bond can be withdrawn {delay_s:,} s after it is released, but a fault may take {wanted_s:,} s to be named: "
             "who loses data can take his bond out in time. Deploy a network with this policy from the start"
         )
+
+
+def bonds_of(node: Node, operator: str, registry: Registry) -> dict[str, Any]:
+    """Return what stands behind `/v1/bonds/{operator}`; `services` is empty where no bond is asked for."""
+    latest, state = node.store.latest, node.state
+    mine = [device.device for device in registry.devices() if device.operator.lower() == operator.lower()]
+    rules = bonded_services(state.policy)
+    devices: list[dict[str, Any]] = []
+    for row in node.store.statements(latest) if latest and rules else ():
+        own = json.loads(row["factors"])["row"] if row["operator"].lower() == operator.lower() else {}
+        if "bond_unit" in own:
+            facts = {name: own[f"bond_{name}"] for name in ("needed_base", "covered_base", "per_unit_base", "unit")}
+            devices.append({"device": row["device"], "service": row["service"], **facts})
+    staked = {} if state.bonds is None else state.bonds.staked()
+    counted = {key: staked.get((operator.lower(), key_of(key)), 0) for key in ("", *mine)}
+    on_chain = {key: node.chain.bond_of(operator, bytes.fromhex(key_of(key))) for key in ("", *mine[:MOST_READ])}
+    return {
+        "operator": operator,
+        "services": {
+            name: {"unit": rule.terms.unit, "per_unit_base": str(rule.per_unit_base)} for name, rule in rules.items()
+        },
+        "epoch": latest,
+        "snapshot": None if state.bonds is None else {"epoch": state.bonds.epoch, "block": state.bonds.block},
+        "problem": node.bonds.problem,
+        "devices": devices,
+        "counted_base": {key: str(amount) for key, amount in counted.items() if amount or not key},
+        "staked_base": {
+            key: str(bond["staked_base"]) for key, bond in on_chain.items() if bond["staked_base"] or not key
+        },
+    }
 
 
 def check_bonds(policy: Policy) -> None:

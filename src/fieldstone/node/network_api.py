@@ -13,6 +13,7 @@ from fieldstone import __version__
 from fieldstone.chain.claims import ClaimBook
 from fieldstone.identity.registry import Device, Registry
 from fieldstone.identity.wallet import checksum_address
+from fieldstone.node.bonds import bonds_of
 from fieldstone.node.node import Node
 from fieldstone.node.problems import not_found
 from fieldstone.node.rounds import Rounds, describe, question
@@ -82,6 +83,12 @@ def router(
             "refused_24h": refused,
             "statements": node.store.statements(latest, device) if latest else [],
         }
+
+    @api.get("/v1/bonds/{operator}", tags=["devices"])
+    def bonds(operator: str) -> dict[str, Any]:
+        """Return what an operator has bonded on chain now, what his devices needed and had covered in the newest epoch, and
+        what the open epoch counts. Amounts in base units as decimal texts."""
+        return bonds_of(node, checksum_address(operator), registry())
 
     @lru_cache(maxsize=4)
     def claim_book(epoch: int) -> ClaimBook:

@@ -60,6 +60,8 @@ class Node:
         self.own_verifier = None if config.policy.settlement.verifiers else self.layout.wallet("verifier")
         self.journal = Journal.open(self.layout.journal, clock=self.clock)
         self._closing = threading.Lock()
+        self._settling = threading.Lock()
+        self._is_closed = False
         self._pool: ProcessPoolExecutor | None = None
         self.store = EpochStore(self.layout.sealed)
         _check_parameters(config.policy)
@@ -94,7 +96,9 @@ class Node:
         self._sync_signers()
 
     def close(self) -> None:
-        """Close every file, in the reverse order of opening."""
+        """Close every file, in the reverse order of opening, once a settling that another thread began is over."""
+        with self._settling:
+            self._is_closed = True
         if self._pool is not None:
             self._pool.shutdown()
         self.engine.dispose()
@@ -292,6 +296,10 @@ class Node:
 
     def settle(self) -> list[int]:
         """Sign with the node's own verifier if it has one, and post what has enough signatures; return those epochs."""
+        with self._settling:
+            return [] if self._is_closed else self._settle()
+
+    def _settle(self) -> list[int]:
         if self.own_verifier is not None:
             for open_epoch in self.desk.open_epochs():
                 if self.own_verifier.address not in open_epoch.signed_by:

@@ -20,10 +20,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from fieldstone.rewards.bonded import OPERATOR_KEY, Bonded, needed_base
 from fieldstone.rewards.lint_claims import GAIN_TOLERANCE_PPM, Claim, Finding, Rule
 from fieldstone.rewards.lint_listed import lint_listed
 from fieldstone.rewards.lint_money import CreditSystem, lint_credits, lint_mint, safe_price_age_s
 from fieldstone.rewards.lint_moves import SPLITS, Trial, moves
+from fieldstone.services.bonding import Bonding
 from fieldstone.units import PPM, TOKEN_BASE
 
 if TYPE_CHECKING:
@@ -181,11 +183,22 @@ def _list_price(policy: Policy, service: str) -> ListPrice | None:
     return list_price(load_service(service), policy)
 
 
+def _bond(policy: Policy, service: str) -> Bonded | None:
+    from fieldstone.services import load_service
+
+    setting, found = policy.services[service], load_service(service)
+    if not setting.bond_per_unit_base or not isinstance(found, Bonding):
+        return None
+    params = found.with_overrides(found.default_params(setting.rule_version), setting.params)
+    return Bonded(found.bond_terms(params), setting.bond_per_unit_base)
+
+
 def rule_of(policy: Policy, service: str) -> Rule:
     """Return `allocate` under this policy as a rule of one service: each claim is one operator with one device.
 
     `Claim.work` is work that nobody bought; what was bought is more work where work has a list price (`rewards.caps`), as
-    much as it pays for. `place` is a cell of its own. Rewards are valued at the policy's token price.
+    much as it pays for. `place` is a cell of its own. Rewards are valued at the policy's token price. Where a bond is asked
+    for, everybody has half of what he needs: a bond can be split like the work, so it must be no reason to.
     """
     import polars as pl
 
@@ -195,7 +208,7 @@ def rule_of(policy: Policy, service: str) -> Rule:
     from fieldstone.services.contract import REGISTRY_SCHEMA, VERDICT_SCHEMA
 
     price = policy.rewards.token_price_micro_usd
-    listed = _list_price(policy, service)
+    listed, bond = _list_price(policy, service), _bond(policy, service)
     no_corrections = pl.DataFrame(schema=dict.fromkeys(("device", "operator", "amount_base", "cause"), pl.String()))
 
     def rule(claims: Sequence[Claim]) -> list[int]:
@@ -238,6 +251,11 @@ def rule_of(policy: Policy, service: str) -> Rule:
             },
             schema={"device": pl.String, "service": pl.String, "revenue_micro_usd": pl.Int64},
         )
+        staked = {}
+        if bond is not None:
+            quantities = [claim.work + units for claim, units in zip(claims, sold, strict=True)]
+            needs = [needed_base(bond, quantity, policy.epoch.length_s) for quantity in quantities]
+            staked = {(f"0x{i + 1:040x}", OPERATOR_KEY): need // 2 for i, need in enumerate(needs)}
         result = allocate(
             AllocationInput(
                 epoch=1,
@@ -252,6 +270,8 @@ def rule_of(policy: Policy, service: str) -> Rule:
                 corrections=no_corrections,
                 pools={},
                 previous={},
+                bonded={} if bond is None else {service: bond},
+                staked=staked,
                 list_prices={} if listed is None else {service: listed},
                 sold=pl.DataFrame(
                     {"device": names, "service": [service] * size, "quantity": sold}, schema=SOLD_INPUT_SCHEMA
