@@ -21,6 +21,7 @@ from typing import Any
 
 from fieldstone.identity.keys import DeviceKey
 from fieldstone.services.storage import records
+from fieldstone.services.storage.codes.chunk_opening import chunk_of
 from fieldstone.services.storage.provider.door import Door
 from fieldstone.services.storage.provider.orders import Listed, header
 from fieldstone.services.storage.provider.server import Server
@@ -55,7 +56,8 @@ def challenges(store: Store, count: int) -> float:
     asked = []
     for number in range(count):
         row = rows[number * 7919 % len(rows)]
-        asked.append((row.share, number * 104_729 % -(-row.size_bytes // row.leaf_bytes)))
+        byte = number * 1_299_709 % row.size_bytes
+        asked.append((row.share, chunk_of(row.size_bytes, row.leaf_bytes, byte).start))
     before = time.process_time()
     assert len(store.prove_all(asked)) == count
     return time.process_time() - before

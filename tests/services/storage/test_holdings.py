@@ -40,7 +40,7 @@ def test_a_leased_share_is_held_from_the_report_on() -> None:
     world.lease(world.providers[0], [share])
     (row,) = folded(world).holdings.iter_rows(named=True)
     assert (row["share"], row["segment"], row["index"]) == (share.id, b"s" * 16, 3)
-    assert (row["size_bytes"], row["leaf_bytes"], row["root"]) == (16_384, 1_024, share.tree.commitment)
+    assert (row["size_bytes"], row["leaf_bytes"], row["root"]) == (16_384, 4_096, share.tree.commitment)
     assert (row["from_ms"], row["until_ms"], row["from_position"]) == (world.now_ms, FOREVER, 1)
 
 
@@ -79,7 +79,7 @@ def test_an_order_for_access_is_no_receipt() -> None:
         provider=one.device,
         gateway=world.gateway.public.device_id,
         size_bytes=1,
-        leaf_bytes=1_024,
+        leaf_bytes=4_096,
         root=bytes(32),
         stored_ms=world.now_ms,
     )

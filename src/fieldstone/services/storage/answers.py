@@ -84,7 +84,7 @@ def take_proofs(
             claims[answer.number, place] = Claim(
                 roots[row], sizes[row], leaf_sizes[row], proof.start, proof.chunk, proof.siblings
             )
-    tested = {number: asking.tested_before(shelf, number) for number, _ in claims}
+    tested = {number: asking.tested_before(shelf, number) for number in {number for number, _ in claims}}
     in_secret = {number: set(asking.read_in_secret(shelf, number)) for number in tested}
     for (number, place), leaf_hash in zip(claims, verify_all(list(claims.values())), strict=True):
         state = answers[number]

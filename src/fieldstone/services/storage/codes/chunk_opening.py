@@ -32,7 +32,7 @@ from fieldstone.services.storage.codes.blake3_inner import CHUNK_BYTES, Words, c
 from fieldstone.services.storage.codes.buffer import Buffer
 from fieldstone.services.storage.codes.fast_tree import HASH_BYTES, commitment_of, node_hash
 
-_MOST_BYTES = 1 << 62  # of a share: `records`
+_MOST_BYTES = (1 << 62) - 1  # of a share: `records`
 _MOST_SIBLINGS = 128  # more than any way has
 _LOAD_FROM = 256  # proofs from which it pays to load the compiled code
 _KERNEL = "fieldstone.services.storage.codes.blake3_kernel"
@@ -63,14 +63,19 @@ class Chunk(NamedTuple):
 
 def chunk_of(size_bytes: int, leaf_bytes: int, byte: int) -> Chunk:
     """Return the chunk that holds a byte of a share. Raises UsageError for a byte or shape that cannot be."""
-    if not 0 <= byte < max(1, size_bytes) or not 0 <= size_bytes < _MOST_BYTES or not 0 < leaf_bytes < 1 << 32:
+    if not _is_byte(size_bytes, leaf_bytes, byte):
         raise UsageError(f"byte {byte} is not in a share of {size_bytes} bytes in leaves of {leaf_bytes}")
     leaf = byte // leaf_bytes
     low = leaf * leaf_bytes
     number = (byte - low + 1) // CHUNK_BYTES
-    length = min(leaf_bytes, size_bytes - low)
-    start, end = max(0, number * CHUNK_BYTES - 1), min(length, (number + 1) * CHUNK_BYTES - 1)
-    return Chunk(leaf, max(1, -(-size_bytes // leaf_bytes)), number, length // CHUNK_BYTES + 1, low + start, low + end)
+    high = low + leaf_bytes if low + leaf_bytes < size_bytes else size_bytes
+    start, end = low + number * CHUNK_BYTES - 1 if number else low, low + (number + 1) * CHUNK_BYTES - 1
+    chunks = (high - low) // CHUNK_BYTES + 1
+    return Chunk(leaf, -(-size_bytes // leaf_bytes) or 1, number, chunks, start, end if end < high else high)
+
+
+def _is_byte(size_bytes: int, leaf_bytes: int, byte: int) -> bool:
+    return 0 <= byte < (size_bytes or 1) <= _MOST_BYTES and 0 < leaf_bytes < 1 << 32
 
 
 def starts_of(bytes_: NDArray[np.int64], leaf_bytes: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -174,13 +179,12 @@ def load_compiled() -> bool:
 
 def _place(claim: Claim) -> Chunk | None:
     """Return the chunk that a claim is about, None when it cannot be one."""
-    size_bytes, leaf_bytes, start = claim.size_bytes, claim.leaf_bytes, claim.start
-    if not 0 <= start < max(1, size_bytes) or not 0 <= size_bytes < _MOST_BYTES or not 0 < leaf_bytes < 1 << 32:
+    if not _is_byte(claim.size_bytes, claim.leaf_bytes, claim.start):
         return None
-    place = chunk_of(size_bytes, leaf_bytes, start)
-    fits = place.start == start and len(claim.chunk) == place.end - start
-    fits = fits and len(claim.siblings) % HASH_BYTES == 0 and len(claim.siblings) <= _MOST_SIBLINGS * HASH_BYTES
-    return place if fits and len(claim.commitment) == HASH_BYTES else None
+    place = chunk_of(claim.size_bytes, claim.leaf_bytes, claim.start)
+    siblings, rest = divmod(len(claim.siblings), HASH_BYTES)
+    fits = place.start == claim.start and len(claim.chunk) == place.end - place.start
+    return place if fits and not rest and siblings <= _MOST_SIBLINGS and len(claim.commitment) == HASH_BYTES else None
 
 
 class _Lot:

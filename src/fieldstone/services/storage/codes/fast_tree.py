@@ -1,11 +1,12 @@
-"""The audit tree of a share: BLAKE3 over leaves of 1, 4 or 16 KiB, so that a few hundred bytes prove that a leaf is held.
+"""The audit tree of a share: BLAKE3 over leaves of 1, 4 or 16 KiB, so that a few hundred bytes tie a leaf to its share.
 
     leaf       = blake3(0x00 ‖ data)                 the last leaf may be short and is never padded
     node       = blake3(0x01 ‖ left ‖ right)         an odd node moves up unchanged
     commitment = blake3(0x02 ‖ version u8 ‖ leaf size u32 ‖ share length u64 ‖ top)     integers little-endian
 
 Leaves, nodes and commitments are hashed in separate domains and the length is bound into the commitment, so no inner
-node can pose as a leaf and no short tree as a long one. The length of a path follows from (length, index) alone.
+node can pose as a leaf and no short tree as a long one. The length of a path follows from (length, index) alone. Proofs go
+on below: `chunk_opening`.
 
 A provider keeps the levels from groups of leaves upward (`Kept`): one proof re-reads one group, not the share.
 """
@@ -54,47 +55,6 @@ def leaf_range(size_bytes: int, leaf_bytes: int, index: int) -> tuple[int, int]:
     if not 0 <= index < leaf_count(size_bytes, leaf_bytes):
         raise UsageError(f"leaf {index} is not in a share of {size_bytes} bytes in leaves of {leaf_bytes}")
     return index * leaf_bytes, min(size_bytes, (index + 1) * leaf_bytes)
-
-
-def path_length(size_bytes: int, leaf_bytes: int, index: int) -> int:
-    """Return how many siblings the path of leaf `index` has: none on the levels where its node moves up unchanged."""
-    width, length = leaf_count(size_bytes, leaf_bytes), 0
-    while width > 1:
-        length += index ^ 1 < width
-        index, width = index >> 1, (width + 1) >> 1
-    return length
-
-
-def verify(
-    commitment: bytes, size_bytes: int, leaf_bytes: int, index: int, leaf: Buffer, path: Sequence[bytes]
-) -> bool:
-    """Tell whether `leaf` is leaf `index` of the share behind `commitment`.
-
-    False for everything else that a prover can send: another leaf length, a path too short or too long, siblings that
-    are not 32 bytes, an index outside the share.
-    """
-    if not (0 <= size_bytes < 1 << 64 and 0 < leaf_bytes < 1 << 32):
-        return False
-    width = -(-size_bytes // leaf_bytes) or 1
-    if not 0 <= index < width:
-        return False
-    if len(leaf) != (leaf_bytes if index < width - 1 else size_bytes - index * leaf_bytes):
-        return False
-    hasher = blake3(b"\x00")
-    hasher.update(leaf)
-    top = hasher.digest()
-    used, given = 0, len(path)
-    while width > 1:
-        if index & 1 or index + 1 < width:
-            if used == given:
-                return False
-            sibling = path[used]
-            if len(sibling) != HASH_BYTES:
-                return False
-            used += 1
-            top = blake3(b"\x01" + sibling + top if index & 1 else b"\x01" + top + sibling).digest()
-        index, width = index >> 1, (width + 1) >> 1
-    return used == given and commitment_of(size_bytes, leaf_bytes, top) == commitment
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,12 @@ _ALL = (
     Reason("SHARE_TOO_LARGE", 413, "The share is larger than the provider takes.", "Cut the segment into more shares."),
     Reason("TOO_SLOW", 408, "The body came too slowly.", "Send again over a faster line."),
     Reason("BAD_RANGE", 416, "The bytes asked for are none, or lie outside the share.", "Ask for bytes of the share."),
-    Reason("BAD_CHALLENGE", 400, "The challenge cannot be read.", "Send msgpack [seed, [[share, first byte of a chunk], …]]."),
+    Reason(
+        "BAD_CHALLENGE",
+        400,
+        "The challenge cannot be read.",
+        "Send msgpack [seed, [[share, first byte of a chunk], …]].",
+    ),
     Reason("TOO_MANY", 429, "More than the provider answers at a time.", "Ask again after `retry-after` seconds."),
     # the share
     Reason("SHARE_UNKNOWN", 404, "The provider does not hold this share.", "Read it from another provider."),
