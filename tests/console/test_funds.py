@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -9,10 +10,13 @@ import polars as pl
 import pytest
 
 from fieldstone.console.funds import fund_history, fund_rows
+from fieldstone.errors import CheckFailed
 from fieldstone.identity.keys import DeviceKey
 from fieldstone.market import Source
 from fieldstone.market.usage import binding_text
 from fieldstone.services.contract import USAGE_SCHEMA
+from fieldstone.services.sealed_funds import SealedFunds
+from fieldstone.services.storage.paid_once import PaidOnce
 from fieldstone.units import DAY_MS
 from tests.node.conftest import Network
 
@@ -61,6 +65,24 @@ def test_funds_that_will_not_last_come_first_and_say_why(served: Network) -> Non
         }
     ]
     assert "customer" in short and "assumptions" not in short
+
+
+def test_a_fund_that_nobody_can_read_hides_no_other() -> None:
+    """Whatever an epoch says that a price rests on: it is a named refusal, and never a page that fails."""
+    row = {"fund": "f", "payer": "p", "service": "storage", "covers": "permanent-storage", "also": ["permanent-repair"],
+           "paid_in_micro_usd": 9, "drawn_micro_usd": 0, "endowed_ms": 0}  # fmt: skip
+    good = dict(PaidOnce().endow("permanent", {"size_bytes": GIB}, {"storage": 1, "egress": 1}).terms["assumptions"])
+    lies = [b"", b"[]", b"{}", *(json.dumps({**good, name: value}).encode() for name, value in (
+        ("kryder_rate_ppm_per_year", 10**6), ("stored_bytes", 10**400), ("years", "ten"), ("read_bytes", None),
+        ("repair_reads_ppm_per_year", [1]), ("first_year_micro_usd", 10**400),
+    ))]  # fmt: skip
+    for lie in lies:
+        rows = [{**row, "assumptions": lie.decode()}]
+        funds = SealedFunds(
+            rows, PaidOnce(), prices_micro_usd={"permanent-storage": 1}, start_ms=0, end_ms=10, usage=None
+        )
+        with pytest.raises(CheckFailed, match="what fund f rests on"):
+            funds.review(rows[0])
 
 
 @pytest.mark.browser

@@ -285,10 +285,10 @@ def rate_of(one: Fund, until_ms: int) -> int:
     return one.units_per_s * until_ms // 1_000
 
 
-def delivered(order: str, price: int, funds: dict[str, int]) -> Any:
+def delivered(order: str, price: int, funds: dict[str, int], payer: str = "gw") -> Any:
     body = Delivered(
         order=order, customer="c", service="s", product="kept", price_micro_usd=price, delivered_ms=1,
-        devices={"d": 1}, funds=funds,
+        devices={"d": 1}, funds=funds, payer=payer,
     )  # fmt: skip
     return Entry("metering", metering.encode(body))
 
@@ -315,6 +315,7 @@ def test_every_verifier_refuses_a_charge_that_draws_more_than_a_fund_holds() -> 
     for forged, why in (
         (delivered("u2", 50, {"f": 41}), "does not hold so much"),
         (delivered("u2", 50, {"g": 1}), "does not pay"),
+        (delivered("u2", 50, {"f": 1}, payer="somebody else's gateway"), "does not pay"),
         (delivered("u2", 5, {"f": 6}), "more from funds than its price"),
     ):
         with pytest.raises(CheckFailed, match=why):

@@ -133,12 +133,23 @@ def router(
         )
 
     @pages.get("/funds")
-    def funds() -> HTMLResponse:
+    def funds(page_number: int = Query(1, alias="page", ge=1, le=10**6)) -> HTMLResponse:
         if not store.latest:
             return missing("No epoch is sealed yet.")
         rows = fund_rows(store, store.latest)
-        warned = sum(bool(one["review"] and one["review"]["warning"]) for one in rows)
-        return page("funds.html", rows=rows, epoch=store.latest, warned=warned, state_class=_STATE_CLASS)
+        first = (page_number - 1) * PAGE_ROWS
+        return page(
+            "funds.html",
+            rows=rows[first : first + PAGE_ROWS],
+            total=len(rows),
+            locked_micro_usd=sum(one["balance_micro_usd"] for one in rows),
+            paid_micro_usd=sum(one["drawn_now_micro_usd"] for one in rows),
+            warned=sum(bool(one["review"] and one["review"]["warning"]) for one in rows),
+            epoch=store.latest,
+            page_number=page_number,
+            pages=max(1, -(-len(rows) // PAGE_ROWS)),
+            state_class=_STATE_CLASS,
+        )
 
     @pages.get("/funds/{fund}")
     def fund(fund: str) -> HTMLResponse:

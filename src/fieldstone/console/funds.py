@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
+from functools import lru_cache
 from typing import Any
 
 import polars as pl
 
-from fieldstone.epoch.store import EpochStore, SealedEpoch
+from fieldstone.epoch.store import EpochStore
 from fieldstone.errors import CheckFailed, UsageError
 from fieldstone.market.catalogue import offers
 from fieldstone.services import load_service
 from fieldstone.services.contract import Endowing
-from fieldstone.services.sealed_funds import review_sealed
+from fieldstone.services.sealed_funds import SealedFunds
 
 FUNDS = "state-funds"
 SHOWN_EPOCHS = 30
@@ -29,11 +29,18 @@ def has_funds(store: EpochStore) -> bool:
 def fund_rows(store: EpochStore, epoch: int) -> list[dict[str, Any]]:
     """Return the funds of an epoch with their reviews, those that will not last first. Amounts in micro-dollars."""
     sealed = store.sealed(epoch)
-    if FUNDS not in sealed.table_names():
-        return []
-    rows = sealed.table(FUNDS).to_dicts()
-    prices = {name: _prices(store, epoch, name) for name in {row["service"] for row in rows}}
-    found = [_reviewed(sealed, row, rows, prices[row["service"]]) for row in rows]
+    return _rows(store, epoch, sealed.manifest.root) if FUNDS in sealed.table_names() else []
+
+
+@lru_cache(maxsize=4)
+def _rows(store: EpochStore, epoch: int, root: str) -> list[dict[str, Any]]:
+    # a sealed epoch never changes; anybody may ask for the page, again and again
+    rows = store.sealed(epoch).table(FUNDS).to_dicts()
+    found: list[dict[str, Any]] = []
+    for service in sorted({row["service"] for row in rows}):
+        mine = [row for row in rows if row["service"] == service]
+        reviews = _reviews(store, epoch, service, mine)
+        found += [_shown(row, None if reviews is None else _review(reviews, row)) for row in mine]
     return sorted(found, key=lambda one: (_rank(one["review"]), one["fund"]))
 
 
@@ -58,30 +65,33 @@ def _rank(review: Mapping[str, Any] | None) -> int:
     return _STATES.index(state) if state in _STATES else len(_STATES)
 
 
-def _prices(store: EpochStore, epoch: int, service: str) -> Mapping[str, int]:
+def _reviews(store: EpochStore, epoch: int, name: str, rows: list[dict[str, Any]]) -> SealedFunds | None:
     try:
-        sold = offers([load_service(service)], store.state(epoch).policy)
-    except UsageError:  # a service that this installation has not got
-        return {}
-    return {one.product.name: one.unit_price_micro_usd for one in sold}
+        service = load_service(name)
+    except UsageError:  # this installation has not got it
+        return None
+    if not isinstance(service, Endowing):
+        return None
+    sealed, used = store.sealed(epoch), f"usage-{name}"
+    sold = offers([service], store.state(epoch).policy)
+    return SealedFunds(
+        rows,
+        service,
+        prices_micro_usd={one.product.name: one.unit_price_micro_usd for one in sold},
+        start_ms=sealed.manifest.start_ms,
+        end_ms=sealed.manifest.end_ms,
+        usage=sealed.table(used) if used in sealed.table_names() else None,
+    )
 
 
-def _reviewed(
-    sealed: SealedEpoch, row: Mapping[str, Any], rows: list[dict[str, Any]], prices: Mapping[str, int]
-) -> dict[str, Any]:
-    review: Mapping[str, Any] | None = None
-    if prices and isinstance(service := load_service(row["service"]), Endowing):
-        used = f"usage-{row['service']}"
-        with suppress(CheckFailed):  # the page says less of a fund that nobody can read, and all of the others
-            review = review_sealed(
-                row,
-                rows,
-                service=service,
-                prices_micro_usd=prices,
-                start_ms=sealed.manifest.start_ms,
-                end_ms=sealed.manifest.end_ms,
-                usage=sealed.table(used) if used in sealed.table_names() else None,
-            )
+def _review(reviews: SealedFunds, row: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    try:
+        return reviews.review(row)
+    except CheckFailed:  # the page says less of a fund that nobody can read, and all of the others
+        return None
+
+
+def _shown(row: Mapping[str, Any], review: Mapping[str, Any] | None) -> dict[str, Any]:
     plain = {name: value for name, value in row.items() if name not in _INTERNAL}
     balance = row["paid_in_micro_usd"] - row["drawn_micro_usd"]
     return {**plain, "bought_ms": row["endowed_ms"], "balance_micro_usd": balance, "review": review}

@@ -61,7 +61,7 @@ class JournalEntry(Protocol):
 
 class Delivered(msgspec.Struct, frozen=True, kw_only=True):
     """An order was delivered. `devices`: readings per device; `refund_micro_usd`: for what was quoted and not delivered;
-    `funds`: what of the price came out of funds, by fund."""
+    `funds`: what of the price came out of funds, by fund, and `payer`: whose use that paid (did:key)."""
 
     order: str
     customer: str
@@ -73,6 +73,7 @@ class Delivered(msgspec.Struct, frozen=True, kw_only=True):
     refund_micro_usd: _NotNegative = 0
     data_sha256: str = ""
     funds: dict[str, _Positive] = {}
+    payer: str = ""
 
     @property
     def net_micro_usd(self) -> int:
@@ -121,9 +122,10 @@ Body = Delivered | Refunded | Endowed
 
 
 def encode(body: Body) -> bytes:
-    """Return the canonical JSON of a metering entry: keys sorted, no white space, `funds` and `also` only where there are any."""
+    """Return the canonical JSON of a metering entry: keys sorted, no white space, `funds`, `payer` and `also` only where
+    there are any."""
     fields = msgspec.to_builtins(body)
-    for name in ("funds", "also"):
+    for name in ("funds", "payer", "also"):
         if not fields.get(name, True):
             del fields[name]
     return msgspec.json.encode(fields, order="sorted")
@@ -223,9 +225,10 @@ def _draw(rows: Mapping[str, dict[str, Any]], body: Delivered) -> None:
         )
     for fund, amount in body.funds.items():
         row = rows.get(fund)
-        if row is None or row["service"] != body.service or body.product not in (row["covers"], *row["also"]):
+        is_its = row is not None and (row["service"], row["payer"]) == (body.service, body.payer)
+        if row is None or not is_its or body.product not in (row["covers"], *row["also"]):
             raise CheckFailed(
-                f"charge {body.order} draws on fund {fund!r}, which does not pay {body.service}/{body.product}"
+                f"charge {body.order} draws on fund {fund!r}, which does not pay {body.service}/{body.product} of {body.payer!r}"
             )
         row["drawn_micro_usd"] += amount
         row["drawn_now_micro_usd"] += amount

@@ -208,7 +208,8 @@ class Usage:
             price_micro_usd=row.paid_micro_usd,
             delivered_ms=row.created_ms,
             devices=unpack(row.units_by_device),
-            funds=_from_funds(row),
+            funds=(drawn := _from_funds(row)),
+            payer=row.payer if drawn else "",
         )
 
         def same(body: bytes) -> bool:

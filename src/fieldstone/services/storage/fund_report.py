@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from fieldstone.services.sealed_funds import review_sealed
+from fieldstone.services.sealed_funds import SealedFunds
 from fieldstone.services.storage.covers import COVER_SCHEMA
 from fieldstone.services.storage.paid_once import PaidOnce
 from fieldstone.services.storage.schema import GIB, MONTH_S, PERMANENT_STORAGE, SERVICE, STORAGE
@@ -45,17 +45,12 @@ def permanence(
         return None
     mine = (pl.col("payer") == gateway) & (pl.col("service") == SERVICE) & (pl.col("covers") == PERMANENT_STORAGE)
     rows = [] if funds is None else list(funds.filter(mine).sort("endowed_ms", "fund").iter_rows(named=True))
+    sealed = SealedFunds(
+        rows, PaidOnce(), prices_micro_usd=prices_micro_usd, start_ms=start_ms, end_ms=end_ms, usage=usage
+    )
     found = []
     for row in rows:
-        review = review_sealed(
-            row,
-            rows,
-            service=PaidOnce(),
-            prices_micro_usd=prices_micro_usd,
-            start_ms=start_ms,
-            end_ms=end_ms,
-            usage=usage,
-        )
+        review = sealed.review(row)
         found.append(
             {
                 "balance_micro_usd": row["paid_in_micro_usd"] - row["drawn_micro_usd"],
