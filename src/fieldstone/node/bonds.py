@@ -34,7 +34,8 @@ MOST_READ = 200  # devices of one operator whose bond is read from the chain for
 
 
 class BondDesk:
-    """Takes a node's snapshots. `problem`: why the open epoch has none, "" when it has one or needs none."""
+    """Takes a node's snapshots. `problem`: why the open epoch has none, "" when it has one or needs none; `delay_problem`: what is
+    wrong with the contract's unbonding delay."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
@@ -42,6 +43,13 @@ class BondDesk:
         self._done = 0  # newest epoch whose snapshot is in the journal
         self._asked_ms = 0
         self.problem = ""
+        self.delay_problem = ""
+
+    @property
+    def warnings(self) -> dict[str, str]:
+        """What `fieldstone status` has to say about bonds."""
+        found = {"bonds": self.problem, "unbonding": self.delay_problem}
+        return {name: text for name, text in found.items() if text}
 
     def write_due(self, *, at_once: bool = False) -> bool:
         """Append the open epoch's snapshot unless it is there; return whether one was written. Never raises a
@@ -86,7 +94,7 @@ class BondDesk:
             raise ConfigError(f"block {number} is not on the chain", key="settlement.bond_depth_blocks")
         bonds = bonds_at(node.chain, number, block_hash)
         node.journal.append([entry_of(epoch, number, block_hash, bonds)])
-        self._done, self.problem = epoch, ""
+        self._done, self.problem, self.delay_problem = epoch, "", self.short_delay()
         _log.info("bonds_read", epoch=epoch, block=number, bonds=len(bonds))
         return True
 

@@ -134,7 +134,7 @@ def router(
         wrong = ready()
         response.status_code = 503 if wrong else 200
         answer: dict[str, Any] = {"status": "not ready" if wrong else "ready", "problems": wrong}
-        warnings = {"bonds": node.bonds.problem} if node.bonds.problem else {}
+        warnings = node.bonds.warnings
         return {**answer, "warnings": warnings} if warnings else answer
 
     return api

@@ -6,6 +6,8 @@ import polars as pl
 
 from fieldstone.services.contract import DOCUMENT_SCHEMA, REGISTRY_SCHEMA, EpochInput
 from fieldstone.services.storage.directory import ANNOUNCED, announced, directory
+from fieldstone.services.storage.holdings import FOREVER
+from fieldstone.services.storage.presence import PRESENCE, PRESENCE_SCHEMA
 from fieldstone.services.storage.records import Announcement, encode
 
 
@@ -38,6 +40,18 @@ def test_what_cannot_be_read_leaves_the_one_before() -> None:
     ]
     found = directory(told(("a", at("http://10.0.0.1:9000")), *(("a", body) for body in hostile)))
     assert found["a"]["url"] == "http://10.0.0.1:9000"
+
+
+def test_who_vanished_and_announces_itself_again_is_no_longer_silent() -> None:
+    """It holds nothing, so no round asks it anything, and no answer could ever end its silence."""
+    silence = pl.DataFrame([("a", 10, 900)], schema=PRESENCE_SCHEMA, orient="row")
+    held = pl.DataFrame([{"device": "a", "share": b"s", "until_position": FOREVER, "proven_ms": 1, "failed_ms": 900}])
+    back = dataclasses.replace(told(("a", at("http://10.0.0.1:9000"))), carry={PRESENCE: silence})  # heard at 1,000
+    assert directory(back)["a"]["silent_ms"] == 0 and directory(back)["a"]["score_ppm"] > 0
+    holding = dataclasses.replace(back, carry={PRESENCE: silence, "holdings": held})
+    assert directory(holding)["a"]["silent_ms"] == 900 and directory(holding)["a"]["score_ppm"] == 0
+    late = pl.DataFrame([("a", 10, 1_500)], schema=PRESENCE_SCHEMA, orient="row")
+    assert directory(dataclasses.replace(back, carry={PRESENCE: late}))["a"]["silent_ms"] == 1_500
 
 
 def test_announcements_are_carried_from_epoch_to_epoch() -> None:
