@@ -5,7 +5,7 @@ shares). That bounds both parts of a device's work. Readings of the world, each 
 
 *Sold* work was made by customers' own data. It is no measurement: whoever plays customer and provider at once makes as
 much as he likes, and can compute it again instead of keeping it. So money that is really gone bounds it:
-    cap_sold   = revenue · take · (1 − need_demand) · 10¹⁸ // price      the part of the take that steers nothing; 0: no work
+    cap_sold   = revenue · take · (1 − need_demand) · 10¹⁸ // price      what of the take steers nothing; 0: no work
 Who pays himself a dollar gets (1 − take) of it as a sale, at most take · (1 − need_demand) here, and at most
 take · need_demand by steering the bootstrap to his cell (`rewards.need`): never more than the dollar.
 

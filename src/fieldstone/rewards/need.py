@@ -87,7 +87,8 @@ def split_by_need(
     """Split a service's bootstrap over cells.
 
     `take_base`: the network's take on this service's revenue, in tokens. `work`: cell → Σ quantity × quality_ppm.
-    `revenue_micro_usd`: cell → revenue of its devices in this epoch, never negative. `capped`: cell → the parts of its work that have a cap.
+    `revenue_micro_usd`: cell → revenue of its devices in this epoch, never negative. `capped`: cell → the parts of its
+    work that have a cap.
     """
     revenue_sum = sum(revenue_micro_usd.values())
     demand = min(pool_base, take_base) * need_demand_ppm // PPM if revenue_sum else 0
