@@ -106,7 +106,9 @@ class ReportBatch:
             if type(message) is not Run:
                 yield message  # type: ignore[misc]
             elif not self._take_run(message, entries):
-                for part in message.split():
+                parts = message.split()
+                verify_all([part for part in parts if not part.verified])  # none, as `_verify` came first
+                for part in parts:
                     if part.outcome is not None:
                         self._door.give_back(part.slot)
                     yield part
