@@ -19,10 +19,8 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from fieldstone.errors import Rejected
 from fieldstone.services.contract import SOLD_SCHEMA, USAGE_SCHEMA, VERDICT_SCHEMA, EpochInput, FleetVerdicts
-from fieldstone.services.storage import records
-from fieldstone.services.storage.challenge import Posed, posed_rounds, round_table
+from fieldstone.services.storage.challenge import posed_rounds, round_table
 from fieldstone.services.storage.covers import COVERS, covers, kept_covers, with_product
 from fieldstone.services.storage.device_tables import ANSWER_SCHEMA, HELD_SCHEMA, unnest
 from fieldstone.services.storage.devices import kept_rounds
@@ -30,7 +28,8 @@ from fieldstone.services.storage.directory import ANNOUNCED, announced, have_lef
 from fieldstone.services.storage.egress import EGRESS_SCHEMA
 from fieldstone.services.storage.epoch_reads import Reads, read_checks, with_reads
 from fieldstone.services.storage.faults import at_risk, held_bytes
-from fieldstone.services.storage.holdings import FOREVER, HOLDING_SCHEMA
+from fieldstone.services.storage.fleet_tables import carried, gateway_counts, kept_holdings
+from fieldstone.services.storage.holdings import FOREVER
 from fieldstone.services.storage.live_rounds import SUSPICIONS, Suspicions, suspicions
 from fieldstone.services.storage.presence import PRESENCE
 from fieldstone.services.storage.presence import to_table as to_presence
@@ -46,7 +45,7 @@ from fieldstone.services.storage.reputation import (
     to_table,
 )
 from fieldstone.services.storage.retrieval import Finding
-from fieldstone.services.storage.schema import EGRESS, LEASE, PERMANENT_REPAIR, RELEASE, SERVICE
+from fieldstone.services.storage.schema import EGRESS, PERMANENT_REPAIR, SERVICE
 from fieldstone.services.storage.secret_reads import CHAINS, SECRET_READS
 from fieldstone.services.storage.uniqueness import mark
 from fieldstone.units import PPM
@@ -74,13 +73,13 @@ def check_fleet(whole: EpochInput, device_checks: pl.DataFrame) -> FleetVerdicts
     verdicts += [_stranger(device, whole.epoch) for device in sorted(_reporters(whole) - set(operators))]
     table = pl.DataFrame(verdicts, schema=VERDICT_SCHEMA, orient="row").sort("device")
     rounds = posed_rounds(whole)
-    kept = _kept_holdings(held, kept_rounds(rounds, whole), whole)
+    kept = kept_holdings(held, kept_rounds(rounds, whole), whole)
     carry = {
         "holdings": kept,
         COVERS: kept_covers(covered, kept),
         "rounds": round_table(kept_rounds(rounds, whole)),
-        "answers": _carried(checks, "answers", ANSWER_SCHEMA, "number"),
-        "egress": _carried(checks, "egress", EGRESS_SCHEMA, "gateway"),
+        "answers": carried(checks, "answers", ANSWER_SCHEMA, "number"),
+        "egress": carried(checks, "egress", EGRESS_SCHEMA, "gateway"),
         "reads": reads.open_reports,
         SECRET_READS: reads.secret_reports,
         CHAINS: reads.chains,
@@ -159,7 +158,7 @@ class _Desk:
             .agg(pl.col("proven_units").sum())
         )
         self._paid = paid.sort("gateway", "device", "product")
-        self._gateways, self._bad_leases = _gateway_counts(whole, checks)
+        self._gateways, self._bad_leases = gateway_counts(whole, checks)
         for gateway, count in unreadable_covers.items():
             self._bad_leases[gateway] = self._bad_leases.get(gateway, 0) + count
             self._gateways.add(gateway)
@@ -389,55 +388,6 @@ class _Desk:
 
 
 _CAUSES = ("DATA_LOSS", "LOW_AUDIT_SCORE", "LOW_AVAILABILITY", "LOW_RETRIEVAL_SCORE")
-
-
-def _gateway_counts(whole: EpochInput, checks: pl.DataFrame) -> tuple[set[str], dict[str, int]]:
-    """Return the gateways, and how many lines of theirs do not count: refused by a provider's part, or of no provider."""
-    gateways: set[str] = set()
-    bad: dict[str, int] = defaultdict(int)
-    enrolled = set(whole.registry["device"].to_list())
-    for kind, record in ((LEASE, records.Lease), (RELEASE, records.Release)):
-        table = whole.evidence.get(kind)
-        for device, body in () if table is None else table.select("device", "body").iter_rows():
-            gateways.add(device)
-            try:
-                shares = records.decode(body, record).shares  # type: ignore[attr-defined]
-            except Rejected:
-                bad[device] += 1
-                continue
-            bad[device] += sum(_provider_of(line) not in enrolled for line in shares)
-    if "holdings" in whole.carry:
-        gateways |= set(whole.carry["holdings"]["gateway"].to_list())
-    for refused in checks["refused"]:
-        for one in refused:
-            bad[one["gateway"]] += 1
-    return gateways, bad
-
-
-def _provider_of(line: Any) -> str:
-    if isinstance(line, tuple):
-        return str(line[0])
-    from fieldstone.identity import cose
-
-    try:
-        return records.decode(cose.parse(line.receipt).payload, records.ShareReceipt).provider
-    except Rejected:
-        return ""
-
-
-def _kept_holdings(held: pl.DataFrame, rounds: list[Posed], whole: EpochInput) -> pl.DataFrame:
-    """Return the live holdings, and the released ones that an open round may have asked for or whose receipt is valid."""
-    first = rounds[0].asked if rounds else None
-    still = pl.col("until_position") > (first.position if first is not None else 2**61)
-    still |= pl.col("until_ms") > whole.end_ms - int(whole.params["receipt_valid_s"]) * 1_000
-    table = held.filter(still).select(list(HOLDING_SCHEMA))
-    return table.sort("device", "share", "from_position")
-
-
-def _carried(checks: pl.DataFrame, column: str, schema: Mapping[str, Any], then: str) -> pl.DataFrame:
-    if not checks.height or not checks[column].list.len().sum():
-        return pl.DataFrame(schema=schema)
-    return unnest(checks, column).select(list(schema)).cast(dict(schema)).sort("device", then)  # type: ignore[arg-type]
 
 
 def _reporters(whole: EpochInput) -> set[str]:
