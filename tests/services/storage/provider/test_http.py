@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
@@ -312,6 +313,13 @@ def test_health_metrics_and_what_is_not_there(provider: Running) -> None:
     assert gateway.ask("GET", "/v1/nothing").status == 404
     assert gateway.ask("POST", f"/v1/shares/{SHARE.hex()}", None, b"").status == 405
     assert gateway.ask("DELETE", "/healthz").status == 404
+
+
+def test_answers_bear_the_time(provider: Running) -> None:
+    for _ in range(2):
+        for got in (provider.gateway.ask("GET", "/healthz"), provider.gateway.put(SHARE, b"x")):
+            assert abs(parsedate_to_datetime(got.headers["date"]).timestamp() - time.time()) < 5
+        time.sleep(0.01)
 
 
 def test_slow_heads_and_slow_bodies_are_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
