@@ -19,6 +19,7 @@ TABLES = {
     "sellable-": "The rows of evidence that are good enough to be sold, with their quality.",
     "carry-": "What verification remembers for the next epoch.",
     "state-balances": "Cumulative amounts at the end of the epoch.",
+    "state-bonds": "The bonds on chain that the epoch counted; only where a service asks for a bond.",
     "state-funds": "What customers paid once and what of it was spent; only where something was paid once.",
     "state-owed": "Refunds that came after the payout and wait for later revenue.",
     "state-registry": "All devices ever enrolled, as they stand at the end of the epoch.",
@@ -86,6 +87,7 @@ BODIES = {
     "equivocation": "two different messages of one device with one sequence number, MessagePack",
     "correction": "a make-good: epoch, cause, corrected rules, rows ([how to](../how-to/repay-an-epoch.md))",
     "epoch": "the end of an epoch and the chain block that gives it its randomness",
+    "bond": "all bonds on chain at the end of one block: owner, key, staked and unbonding base units, by owner and key, JSON",
 }
 
 
