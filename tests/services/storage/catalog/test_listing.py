@@ -9,7 +9,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event, insert
 
-from fieldstone.services.storage.catalog.listing import _OBJECTS, list_objects, list_uploads, list_versions, successor
+from fieldstone.services.storage.catalog.listing import (
+    _OBJECTS,
+    _OBJECTS_SQLITE,
+    list_objects,
+    list_uploads,
+    list_versions,
+    successor,
+)
 from fieldstone.services.storage.catalog.rows import Attributes, pack
 from fieldstone.services.storage.catalog.schema import version as version_table
 from fieldstone.services.storage.catalog.uploads import create_upload
@@ -73,14 +80,15 @@ def plain(keys: list[bytes], prefix: bytes = b"", delimiter: bytes = b"") -> tup
     return left, sorted(common)
 
 
-def test_pages_of_objects_come_by_the_partial_index_whatever_is_bound(catalogue: Catalogue) -> None:
-    """Its condition is written out: a planner that does not look at parameters must see it, too."""
+def test_pages_of_objects_come_by_the_partial_index(catalogue: Catalogue) -> None:
+    """Its condition is written out, and SQLite's planner, to which another index looks as good, is told its name."""
     assert len(_OBJECTS) == 4
     for query in _OBJECTS.values():
-        compiled = query.compile(catalogue.engine)
-        assert "state > 0" in str(compiled)
-        if catalogue.store.is_sqlite:
-            asked, unbound = f"EXPLAIN QUERY PLAN {compiled}", (None,) * len(compiled.params)
+        assert "state > 0" in str(query.compile(catalogue.engine))
+    if catalogue.store.is_sqlite:
+        for query in _OBJECTS_SQLITE.values():
+            compiled = query.compile(catalogue.engine)
+            asked, unbound = f"EXPLAIN QUERY PLAN {compiled}", (None,) * len(compiled.positiontup or ())
             plan = catalogue.store.read_now(lambda x, a=asked, u=unbound: x.exec_driver_sql(a, u).all())
             assert [row[3].split(" (")[0] for row in plan] == ["SEARCH s3_version USING INDEX ux_s3_version_current"]
 

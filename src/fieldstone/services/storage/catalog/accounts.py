@@ -21,7 +21,7 @@ from fieldstone.services.storage.catalog.rows import Account
 from fieldstone.services.storage.catalog.schema import access_key as keys
 from fieldstone.services.storage.catalog.schema import account as accounts
 from fieldstone.services.storage.catalog.schema import state
-from fieldstone.services.storage.catalog.store import PointQuery
+from fieldstone.services.storage.catalog.statements import Statement
 
 _ACCESS_KEY = re.compile(r"[A-Za-z0-9_.~+/=-]{3,128}\Z")
 _ALPHABET = string.ascii_uppercase + "234567"
@@ -68,7 +68,7 @@ def _value(name: str) -> ScalarSelect[int]:
 
 
 # numbers that rise with every change of (accounts or keys, buckets or settings)
-GENERATIONS = PointQuery(select(_value("accounts"), _value("buckets")))
+GENERATIONS = Statement(select(_value("accounts"), _value("buckets")))
 
 
 def create_first_account(connection: Connection, box: SecretBox, name: str) -> Credentials | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, Select, delete, select, update
+from sqlalchemy import Connection, Select, bindparam, delete, select, update
 from sqlalchemy.exc import IntegrityError
 
 from fieldstone.services.storage.catalog.accounts import touch
@@ -10,6 +10,7 @@ from fieldstone.services.storage.catalog.faults import CatalogFault
 from fieldstone.services.storage.catalog.rows import Bucket, Versioning
 from fieldstone.services.storage.catalog.schema import bucket as buckets
 from fieldstone.services.storage.catalog.schema import bucket_setting as settings
+from fieldstone.services.storage.catalog.statements import Statement
 
 BUCKETS_PER_ACCOUNT = 1_000
 
@@ -91,12 +92,10 @@ def hold_bucket(connection: Connection, bucket_id: int, *, alone: bool = False) 
 
     `alone`: also keep others from writing to it. Raises CatalogFault NoSuchBucket.
     """
-    query = select(buckets.c.versioning, buckets.c.object_lock).where(buckets.c.id == bucket_id)
-    # PostgreSQL: writers share the row, a deletion or a change of versioning takes it alone. SQLite ignores both.
-    row = connection.execute(query.with_for_update(read=not alone)).first()
+    row = (_HOLD_ALONE if alone else _HOLD).first(connection, {"bucket": bucket_id})
     if row is None:
         raise CatalogFault("NoSuchBucket", "the bucket was deleted")
-    return row[0], row[1]
+    return row[0], bool(row[1])
 
 
 def set_versioning(connection: Connection, bucket_id: int, status: Versioning) -> None:
@@ -129,3 +128,6 @@ def put_setting(connection: Connection, bucket_id: int, name: str, body: bytes |
 _COLUMNS: Select[tuple[int, str, str, int, str, bool]] = select(
     buckets.c.id, buckets.c.name, buckets.c.owner, buckets.c.created_ms, buckets.c.versioning, buckets.c.object_lock
 )
+# PostgreSQL: writers share the row, a deletion or a change of versioning takes it alone. SQLite ignores both.
+_STATUS = select(buckets.c.versioning, buckets.c.object_lock).where(buckets.c.id == bindparam("bucket"))
+_HOLD, _HOLD_ALONE = Statement(_STATUS.with_for_update(read=True)), Statement(_STATUS.with_for_update())

@@ -14,30 +14,18 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, Select, text
-from sqlalchemy.dialects import sqlite
+from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from fieldstone.errors import Retryable
+from fieldstone.services.storage.catalog.statements import Statement
 from fieldstone.state.engine import reading
 
 T = TypeVar("T")
-
-
-class PointQuery:
-    """A query that finds one row by its keys. SQLite runs its text as it is: building it anew costs ten times the look-up.
-
-    SQLite's booleans come as 0 and 1.
-    """
-
-    def __init__(self, query: Select[*tuple[Any, ...]]) -> None:
-        compiled = query.compile(dialect=sqlite.dialect(paramstyle="named"))
-        self.query = query
-        self.sqlite_text = str(compiled)
-        self.fixed = {name: value for name, value in compiled.params.items() if value is not None}
 
 
 GROUP_LIMIT = 256
@@ -54,6 +42,9 @@ class _Work:
     future: asyncio.Future[Any]
 
 
+_Outcome = tuple[_Work, Any, Exception | None]
+
+
 class Store:
     """Readers and writers of one database. `write` returns after the commit is durable."""
 
@@ -64,6 +55,7 @@ class Store:
         self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
         self._closed = False
         self._near: Any = None
+        self._writing: Connection | None = None
         if self.is_sqlite:
             self._writers = None
             self._thread = threading.Thread(target=self._commit_groups, name="catalogue-write", daemon=True)
@@ -90,7 +82,7 @@ class Store:
         """Run `call` in a read transaction on a thread. Raises Retryable."""
         return await asyncio.get_running_loop().run_in_executor(self._readers, self.read_now, call)
 
-    async def first(self, query: PointQuery, **values: Any) -> Sequence[Any] | None:
+    async def first(self, query: Statement, **values: Any) -> Sequence[Any] | None:
         """Return the row that a query finds: from SQLite at once (some microseconds, readers never wait), from
         PostgreSQL on a thread. Raises Retryable."""
         if not self.is_sqlite:
@@ -147,12 +139,18 @@ class Store:
     def _commit_groups(self) -> None:
         while True:
             first = self._queue.get()
-            if first is None:
-                return
-            group, last = self._gather(first)
-            self._commit(group)
+            group, last = self._gather(first) if first is not None else ([], True)
+            if group:
+                self._commit(group)
             if last:
+                self._let_go()
                 return
+
+    def _let_go(self) -> None:
+        connection, self._writing = self._writing, None
+        if connection is not None:
+            with suppress(Exception):  # a transaction that is still open is rolled back, or lost with its connection
+                connection.close()
 
     def _gather(self, first: _Work) -> tuple[list[_Work], bool]:
         group = [first]
@@ -167,21 +165,30 @@ class Store:
         return group, False
 
     def _commit(self, group: list[_Work]) -> None:
-        outcomes: list[tuple[_Work, Any, BaseException | None]] = []
+        outcomes: list[_Outcome] = []
         try:
-            with self.engine.begin() as connection:
-                for work in group:
-                    connection.exec_driver_sql("SAVEPOINT work")
-                    try:
-                        outcomes.append((work, work.call(connection), None))
-                    except Exception as error:
-                        connection.exec_driver_sql("ROLLBACK TO work")
-                        outcomes.append((work, None, error))
-                    connection.exec_driver_sql("RELEASE work")
+            # one for all groups: to borrow one costs as much as a small write
+            connection = self._writing = self._writing or self.engine.connect()
+            with connection.begin():
+                driver: Any = connection.connection.driver_connection
+                if len(group) == 1:
+                    outcomes.append(_tried(group[0], connection))
+                    problem = outcomes[0][2]
+                    if problem is not None:
+                        raise problem
+                else:
+                    for work in group:
+                        driver.execute("SAVEPOINT work")
+                        outcomes.append(_tried(work, connection))
+                        if outcomes[-1][2] is not None:
+                            driver.execute("ROLLBACK TO work")
+                        driver.execute("RELEASE work")
         except Exception as error:
-            failure = Retryable(f"the catalogue could not write: {error}; try again")
-            failure.__cause__ = error
-            outcomes = [(work, None, failure) for work in group]
+            if not (len(outcomes) == len(group) == 1 and outcomes[0][2] is error):
+                self._let_go()
+                failure = Retryable(f"the catalogue could not write: {error}; try again")
+                failure.__cause__ = error
+                outcomes = [(work, None, failure) for work in group]
         for work, result, problem in outcomes:
             if isinstance(problem, OperationalError):
                 cause, problem = problem, Retryable(f"the catalogue could not write: {problem.orig}; try again")
@@ -190,6 +197,13 @@ class Store:
                 work.loop.call_soon_threadsafe(_resolve, work.future, result, problem)
             except RuntimeError:  # the loop is gone: nobody waits any more
                 continue
+
+
+def _tried(work: _Work, connection: Connection) -> _Outcome:
+    try:
+        return work, work.call(connection), None
+    except Exception as error:
+        return work, None, error
 
 
 def _resolve(future: asyncio.Future[Any], result: Any, problem: BaseException | None) -> None:

@@ -26,7 +26,8 @@ from fieldstone.services.storage.catalog.rows import (
 )
 from fieldstone.services.storage.catalog.schema import content as contents
 from fieldstone.services.storage.catalog.schema import version as versions
-from fieldstone.services.storage.catalog.store import PointQuery, Store, lock_key
+from fieldstone.services.storage.catalog.statements import Statement
+from fieldstone.services.storage.catalog.store import Store, lock_key
 from fieldstone.services.storage.pool import Stored
 
 _OLDER, _CURRENT, _CURRENT_MARKER = 0, 1, 2
@@ -69,11 +70,10 @@ def put_version(
         adopt(connection, pool, content)
     version_id = _make_room(connection, pool, bucket_id, key, versioning, before)
     row = _row(bucket_id, key, version_id, _CURRENT, new)
-    row_id = connection.execute(_INSERT, row).scalar_one()
-    connection.execute(
-        _INSERT_CONTENT,
-        {"version": row_id, "extents": content.encode(), "parts": pack(new.parts) if new.parts else None},
-    )
+    inserted = _INSERT.first(connection, row)
+    assert inserted is not None
+    parts = pack(new.parts) if new.parts else None
+    _INSERT_CONTENT.run(connection, {"version": inserted[0], "extents": content.encode(), "parts": parts})
     return Written(version_id, new.etag, content.size_bytes, new.checksum, new.modified_ms, versioning == "Enabled")
 
 
@@ -93,7 +93,7 @@ def drop(connection: Connection, pool: Uses, content: Content) -> None:
 
 def current_of(connection: Connection, bucket_id: int, key: bytes) -> Version | None:
     """Return the current row of a key without its content; it may be a delete marker."""
-    row = connection.execute(_CURRENT_OF, {"bucket": bucket_id, "key": key}).first()
+    row = _FIND["current", False, False].first(connection, {"bucket": bucket_id, "key": key})
     return Version(*row) if row else None
 
 
@@ -112,13 +112,13 @@ def find_version(
     """
     values: dict[str, Any] = {"bucket": bucket_id, "key": key}
     if version_id is None:
-        query = _CURRENT_WITH_CONTENT if content else _CURRENT_OF
+        which = "current"
     elif version_id == NULL_VERSION:
-        query = _NULL_WITH_CONTENT if content else _NULL_OF
+        which = "null"
     else:
+        which = "given"
         values["version_id"] = version_id
-        query = _VERSION_WITH_CONTENT if content else _VERSION_OF
-    row = connection.execute(query.with_for_update() if lock else query, values).first()
+    row = _FIND[which, content, lock].first(connection, values)
     return Version(*row) if row else None
 
 
@@ -127,8 +127,7 @@ async def look_up(
 ) -> Version | None:
     """As `find_version`, on its own and quickly."""
     if version_id is None:
-        query = _LOOK_CURRENT_WITH_CONTENT if content else _LOOK_CURRENT
-        row = await store.first(query, bucket=bucket_id, key=key)
+        row = await store.first(_FIND["current", content, False], bucket=bucket_id, key=key)
     else:
         return await store.read(lambda c: find_version(c, bucket_id, key, version_id, content=content))
     return Version(*row) if row else None
@@ -168,7 +167,7 @@ def delete_current(
         "modified_ms": now_ms,
         "owner": owner,
     }
-    connection.execute(_INSERT, marker)
+    _INSERT.first(connection, marker)
     return Deleted(version_id, True, existed=exists)
 
 
@@ -198,7 +197,7 @@ def delete_version(
     check_deletable(found, now_ms, bypass=bypass_governance)
     _remove(connection, pool, found.id)
     if found.is_current:
-        newest = connection.execute(_NEWEST, {"bucket": bucket_id, "key": key}).first()
+        newest = _NEWEST.first(connection, {"bucket": bucket_id, "key": key})
         if newest is not None:
             _set_state(connection, newest[0], _CURRENT_MARKER if newest[1] else _CURRENT)
     return Deleted(version_id, found.marker)
@@ -247,14 +246,14 @@ def _make_room(
 
 
 def _remove(connection: Connection, pool: Uses, row_id: int) -> None:
-    extents = connection.execute(_DELETE_CONTENT, {"row": row_id}).scalar_one_or_none()
-    if extents is not None:
-        drop(connection, pool, Content.decode(extents))
-    connection.execute(_DELETE, {"row": row_id})
+    gone = _DELETE_CONTENT.first(connection, {"row": row_id})
+    if gone is not None:
+        drop(connection, pool, Content.decode(gone[0]))
+    _DELETE.run(connection, {"row": row_id})
 
 
 def _set_state(connection: Connection, row_id: int, state: int) -> None:
-    connection.execute(_UPDATE_STATE, {"row": row_id, "new_state": state})
+    _UPDATE_STATE.run(connection, {"row": row_id, "new_state": state})
 
 
 def _update(connection: Connection, row_id: int, values: dict[str, Any]) -> None:
@@ -331,13 +330,20 @@ def _given(query: Select[Any]) -> Select[Any]:
     return query.where(versions.c.version_id == bindparam("version_id"), versions.c.version_id != _NULL_NAME)
 
 
-_CURRENT_OF, _CURRENT_WITH_CONTENT = _current(_PLAIN), _current(_JOINED)
-_NULL_OF, _NULL_WITH_CONTENT = _null(_PLAIN), _null(_JOINED)
-_VERSION_OF, _VERSION_WITH_CONTENT = _given(_PLAIN), _given(_JOINED)
-_NEWEST = select(versions.c.id, versions.c.marker).where(*_OF_KEY).order_by(versions.c.id.desc()).limit(1)
-_INSERT = insert(versions).returning(versions.c.id)
-_INSERT_CONTENT = insert(contents)
-_DELETE = delete(versions).where(versions.c.id == bindparam("row"))
-_DELETE_CONTENT = delete(contents).where(contents.c.version == bindparam("row")).returning(contents.c.extents)
-_UPDATE_STATE = update(versions).where(versions.c.id == bindparam("row")).values(state=bindparam("new_state"))
-_LOOK_CURRENT, _LOOK_CURRENT_WITH_CONTENT = PointQuery(_CURRENT_OF), PointQuery(_CURRENT_WITH_CONTENT)
+# (which version, with its content, locked until the transaction ends) → how to find it
+_FIND: dict[tuple[str, bool, bool], Statement] = {}
+for _content, _query in ((False, _PLAIN), (True, _JOINED)):
+    for _which, _narrowed in (("current", _current), ("null", _null), ("given", _given)):
+        _FIND[_which, _content, False] = Statement(_narrowed(_query))
+        # of the outer join, the version only: PostgreSQL locks no rows that may be missing
+        _FIND[_which, _content, True] = Statement(_narrowed(_query).with_for_update(of=versions))
+_NEWEST = Statement(select(versions.c.id, versions.c.marker).where(*_OF_KEY).order_by(versions.c.id.desc()).limit(1))
+_INSERT = Statement(insert(versions).returning(versions.c.id), [c.name for c in versions.c if c.name != "id"])
+_INSERT_CONTENT = Statement(insert(contents), ["version", "extents", "parts"])
+_DELETE = Statement(delete(versions).where(versions.c.id == bindparam("row")))
+_DELETE_CONTENT = Statement(
+    delete(contents).where(contents.c.version == bindparam("row")).returning(contents.c.extents)
+)
+_UPDATE_STATE = Statement(
+    update(versions).where(versions.c.id == bindparam("row")).values(state=bindparam("new_state"))
+)

@@ -126,8 +126,8 @@ class Pool:
         if size_hint is None or size_hint <= INLINE_BYTES:
             head = await plain.take(INLINE_BYTES + 1)
             if len(head) <= INLINE_BYTES and size_hint in (None, len(head)):
-                name, key = os.urandom(16), os.urandom(cipher.KEY_BYTES)
-                return Stored(len(head), (), self.parts.seal_inline(bytes(head), key, name))
+                drawn = os.urandom(16 + cipher.KEY_BYTES)  # once: a system call each
+                return Stored(len(head), (), self.parts.seal_inline(bytes(head), drawn[16:], drawn[:16]))
             if size_hint is not None:
                 raise UsageError(f"the source gave {len(head)} bytes or more, {size_hint} were announced")
             plain.give_back(head)

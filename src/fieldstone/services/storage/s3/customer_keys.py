@@ -33,6 +33,10 @@ SALT_BYTES = 16
 _KEY_BYTES = 32
 _BLOCK_BYTES = 16
 
+_KEY_HEADERS = frozenset(
+    (prefix + name).encode() for prefix in (PREFIX, COPY_SOURCE_PREFIX) for name in ("algorithm", "key", "key-md5")
+)
+
 
 @dataclass(frozen=True, slots=True)
 class CustomerKey:
@@ -69,13 +73,12 @@ class CustomerKey:
 
 def check_secure(request: Request) -> None:
     """Refuse a key that came unencrypted: whoever listens has it. Errors: InvalidRequest, as S3 says it."""
-    for prefix in (PREFIX, COPY_SOURCE_PREFIX):
-        if any((prefix + name).encode() in request.headers for name in ("key", "algorithm", "key-md5")):
-            raise S3Error(
-                "InvalidRequest",
-                "Requests specifying Server Side Encryption with Customer provided keys must be made over a secure"
-                " connection.",
-            )
+    if not _KEY_HEADERS.isdisjoint(request.headers):
+        raise S3Error(
+            "InvalidRequest",
+            "Requests specifying Server Side Encryption with Customer provided keys must be made over a secure"
+            " connection.",
+        )
 
 
 def stated_key(request: Request, prefix: str = PREFIX) -> CustomerKey | None:

@@ -180,6 +180,10 @@ async def complete_multipart_upload(call: Call) -> Answer:
     try:
         chosen = check_parts([_named_part(part, upload) for part in named], have)
     except CatalogFault as fault:
+        # another request may have completed it just now, and its parts are gone with that
+        done = await gateway.store.read(lambda c: find_completed(c, bucket_id, key, upload_id, etag))
+        if done is not None:
+            return _completed(call, done)
         if fault.code == "InvalidPart":
             fault.fields["UploadId"] = upload_id
         raise
