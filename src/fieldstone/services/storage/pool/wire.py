@@ -15,12 +15,14 @@ from dataclasses import dataclass
 from typing import Protocol, cast
 
 from fieldstone.errors import Retryable
+from fieldstone.services.storage.pool.chunked import dechunked
 from fieldstone.services.storage.pool.intake import WAKE_BYTES, Intake, wake_at
 
 _HEAD_BYTES = 16_384
 _SMALL_BODY_BYTES = 65_536
 _WRITE_HIGH_BYTES = 1_048_576
 _LONG_BODY_BYTES = 262_144
+_MOST_BLOCKS = 512  # in one system call, which takes 1,024
 
 Blocks = AsyncIterator[Sequence[memoryview]]
 
@@ -119,6 +121,7 @@ class Connection(asyncio.BufferedProtocol):
         self._keep = False
         self._stop_pulling()
         if self._socket is not None:
+            self._loop.remove_writer(self._socket.fileno())
             self._socket.close()
             self._socket = None
         self._writable.set()
@@ -163,8 +166,13 @@ class Connection(asyncio.BufferedProtocol):
         self._answer = answer
         finished = False
         try:
-            self._transport.write(head)
-            if body is not None:
+            if body is None:
+                self._transport.write(head)
+                finished = True
+            elif self._is_plain():
+                finished = await self._send_past(head, body, answer)
+            else:
+                self._transport.write(head)
                 async for blocks in body:
                     if answer.done() or not self.is_free:
                         break
@@ -173,8 +181,6 @@ class Connection(asyncio.BufferedProtocol):
                         await self._writable.wait()
                 else:
                     finished = True
-            else:
-                finished = True
             return await answer
         finally:
             # an answer before the whole body was sent leaves bytes of it on the line
@@ -267,17 +273,24 @@ class Connection(asyncio.BufferedProtocol):
     # ---- long bodies: many blocks a system call, and one wake-up for many packets ----
 
     def _can_pull(self) -> bool:
-        """Have a second descriptor of the socket watched, and the loop leave it alone; not where TLS stands between."""
-        transport = self._transport
-        if self._intake is None or not self.is_free or transport is None or transport.get_extra_info("sslcontext"):
+        """Have the socket watched, and the loop leave it alone."""
+        if self._intake is None or not self.is_free or not self._is_plain():
             return False
-        if self._socket is None:
-            self._socket = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
+        assert self._socket is not None and self._transport is not None
         self._has_ended = False
         self._is_pulling = self._intake.add(self._socket, self._left, self._readable)
         if self._is_pulling:
-            transport.pause_reading()
+            self._transport.pause_reading()
         return self._is_pulling
+
+    def _is_plain(self) -> bool:
+        """Open a second descriptor of the socket; not where TLS, or what the transport still has to write, stands between."""
+        transport = self._transport
+        if transport is None or transport.get_extra_info("sslcontext") or transport.get_write_buffer_size():
+            return False
+        if self._socket is None:
+            self._socket = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
+        return True
 
     def _stop_pulling(self) -> None:
         if self._is_pulling and self._intake is not None and self._socket is not None:
@@ -316,6 +329,31 @@ class Connection(asyncio.BufferedProtocol):
             if taken < count and not self._has_ended:  # more will wake us
                 return
 
+    async def _send_past(self, head: bytes, body: Blocks, answer: asyncio.Future[Answer]) -> bool:
+        """Send head and body past the transport; False when the other side wants no more.
+
+        uvloop writes with the interpreter's lock held, so that whoever codes the next blocks would have to wait.
+        """
+        waiting: list[bytes | memoryview] = [head]
+        async for blocks in body:
+            waiting += blocks
+            while waiting:
+                if answer.done() or not self.is_free or self._socket is None:
+                    return False
+                try:
+                    _drop(waiting, self._socket.sendmsg(waiting[:_MOST_BLOCKS]))
+                except BlockingIOError:
+                    self._writable.clear()
+                    self._loop.add_writer(self._socket.fileno(), self._writable.set)
+                    try:
+                        await self._writable.wait()
+                    finally:
+                        if self._socket is not None:
+                            self._loop.remove_writer(self._socket.fileno())
+                except OSError:  # an answer may have come before: the transport tells
+                    return False
+        return True
+
     def _rooms(self, sink: Sink) -> tuple[list[memoryview], int]:
         """Return the sink's room for what is left, and how much it is."""
         rooms, count = sink.buffers(), 0
@@ -332,7 +370,7 @@ class Connection(asyncio.BufferedProtocol):
             if len(self._small) > _SMALL_BODY_BYTES:
                 return self._fail("protocol", "sent a long answer where a short one was due")
             try:
-                body = _dechunk(bytes(self._small))
+                body = dechunked(bytes(self._small), _SMALL_BODY_BYTES)
             except ValueError:
                 return self._fail("protocol", "sent a chunked body that is none")
             if body is None:
@@ -358,20 +396,12 @@ class Connection(asyncio.BufferedProtocol):
         self.abort()
 
 
-def _dechunk(raw: bytes) -> bytes | None:
-    """Return the body of a chunked answer, None while its end is missing. Raises ValueError."""
-    body, at = bytearray(), 0
-    while True:
-        line_end = raw.find(b"\r\n", at)
-        if line_end < 0:
-            return None
-        size = int(raw[at:line_end].partition(b";")[0], 16)
-        if size < 0 or size > _SMALL_BODY_BYTES:
-            raise ValueError(size)
-        start = line_end + 2
-        if size == 0:
-            return bytes(body) if raw.find(b"\r\n", start) == start else None
-        if len(raw) < start + size + 2:
-            return None
-        body += raw[start : start + size]
-        at = start + size + 2
+def _drop(waiting: list[bytes | memoryview], count: int) -> None:
+    """Take the first `count` bytes out of a list of pieces."""
+    place = 0
+    while place < len(waiting) and count >= len(waiting[place]):
+        count -= len(waiting[place])
+        place += 1
+    del waiting[:place]
+    if count:
+        waiting[0] = memoryview(waiting[0])[count:]
