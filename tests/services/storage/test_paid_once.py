@@ -19,9 +19,7 @@ SOLD = endow("permanent", {"size_bytes": GIB}, PRICES)
 
 
 def facts(drawn: int = 0, years: float = 0.0, price: int = 2_000, paid_in: int = SOLD.price_micro_usd) -> FundFacts:
-    return FundFacts(
-        paid_in, drawn, 0, round(years * YEAR_MS), price, also_micro_usd={"permanent-repair": price * 3}
-    )
+    return FundFacts(paid_in, drawn, 0, round(years * YEAR_MS), price, also_micro_usd={"permanent-repair": price * 3})
 
 
 def test_the_price_is_that_of_the_quote_and_the_terms_say_what_it_rests_on() -> None:
@@ -78,7 +76,9 @@ def test_more_repair_than_was_assumed_shortens_the_years_and_what_is_assumed_mak
 def test_an_underfunded_fund_says_so_in_words_with_the_years() -> None:
     found = review(SOLD.terms, facts(SOLD.price_micro_usd // 2))
     assert found["state"] == "short"
-    assert "underfunded" in found["warning"] and "it lasts 36.8 years; it was bought to last for ever" in found["warning"]
+    assert (
+        "underfunded" in found["warning"] and "it lasts 36.8 years; it was bought to last for ever" in found["warning"]
+    )
     assert "empty" in review(SOLD.terms, facts(SOLD.price_micro_usd))["warning"]
 
 
