@@ -79,6 +79,7 @@ def test_every_reason_can_be_given() -> None:
         ("leaf_bytes_allowed", 1_024),
         ("leaf_bytes_allowed", []),
         ("leaf_bytes_allowed", [0]),
+        ("proof_chunk_bytes", 2_048),
         ("read_income_ppm", 1_000_001),
     ],
 )

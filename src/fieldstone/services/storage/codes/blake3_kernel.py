@@ -15,14 +15,13 @@ from fieldstone.services.storage.codes.compiled import compiled
 from fieldstone.services.storage.codes.fast_tree import VERSION
 
 np: Any = importlib.import_module("numpy")
-numba: Any = importlib.import_module("numba")
 u32: Any = np.uint32
 
 _A, _B, _C, _D, _E, _F, _G, _H = START
 _WHOLE = CHUNK_START | CHUNK_END | ROOT  # of an input of one block
 
 
-@numba.njit("UniTuple(u4, 4)(u4, u4, u4, u4, u4, u4)")  # type: ignore[untyped-decorator]
+@compiled("UniTuple(u4, 4)(u4, u4, u4, u4, u4, u4)")
 def _mix(a: Any, b: Any, c: Any, d: Any, first: Any, second: Any) -> Any:
     a = u32(a + b + first)
     d = u32(d ^ a)
@@ -39,7 +38,7 @@ def _mix(a: Any, b: Any, c: Any, d: Any, first: Any, second: Any) -> Any:
     return a, b, c, d
 
 
-@numba.njit("void(u4[::1], u4[::1], i8, i8, i8, i8)")  # type: ignore[untyped-decorator]
+@compiled("void(u4[::1], u4[::1], i8, i8, i8, i8)")
 def _compress(value: Any, words: Any, at: Any, counter: Any, size: Any, flags: Any) -> None:
     """Compress words[at … at + 16] into `value`."""
     m0, m1, m2, m3 = words[at], words[at + 1], words[at + 2], words[at + 3]
@@ -67,13 +66,13 @@ def _compress(value: Any, words: Any, at: Any, counter: Any, size: Any, flags: A
     value[4], value[5], value[6], value[7] = b0 ^ d0, b1 ^ d1, b2 ^ d2, b3 ^ d3
 
 
-@numba.njit("void(u4[::1])")  # type: ignore[untyped-decorator]
+@compiled("void(u4[::1])")
 def _restart(value: Any) -> None:
     value[0], value[1], value[2], value[3] = _A, _B, _C, _D
     value[4], value[5], value[6], value[7] = _E, _F, _G, _H
 
 
-@numba.njit("void(u4[::1], u4[::1], u4[::1], i8, i8)")  # type: ignore[untyped-decorator]
+@compiled("void(u4[::1], u4[::1], u4[::1], i8, i8)")
 def _pair(block: Any, value: Any, siblings: Any, at: Any, is_right: Any) -> None:
     """Put `value` and its sibling into `block`, left and right."""
     mine, other = (8, 0) if is_right else (0, 8)
@@ -82,7 +81,7 @@ def _pair(block: Any, value: Any, siblings: Any, at: Any, is_right: Any) -> None
         block[other + i] = siblings[at + i]
 
 
-@numba.njit("void(u4[::1], u4[::1], u4[::1])")  # type: ignore[untyped-decorator]
+@compiled("void(u4[::1], u4[::1], u4[::1])")
 def _node(value: Any, block: Any, tail: Any) -> None:
     """Hash 0x01 and the 64 bytes of `block`, which is shifted by a byte for that."""
     tail[0] = block[15] >> 24
@@ -94,7 +93,7 @@ def _node(value: Any, block: Any, tail: Any) -> None:
     _compress(value, tail, 0, 0, 1, CHUNK_END | ROOT)
 
 
-@numba.njit("void(u4[::1], u4[::1], i8, i8)")  # type: ignore[untyped-decorator]
+@compiled("void(u4[::1], u4[::1], i8, i8)")
 def _commit(value: Any, block: Any, size_bytes: Any, leaf_bytes: Any) -> None:
     """Hash 0x02, the version u8, leaf size u32, share length u64 and the top: 46 bytes."""
     block[0] = 2 | VERSION << 8 | (leaf_bytes & 0xFFFF) << 16
@@ -110,7 +109,7 @@ def _commit(value: Any, block: Any, size_bytes: Any, leaf_bytes: Any) -> None:
     _compress(value, block, 0, 0, 46, _WHOLE)
 
 
-@numba.njit("void(u4[::1], u4[::1], i8, i8, i8, i8)")  # type: ignore[untyped-decorator]
+@compiled("void(u4[::1], u4[::1], i8, i8, i8, i8)")
 def _chunk(value: Any, messages: Any, at: Any, length: Any, number: Any, whole: Any) -> None:
     """Put the chaining value of a chunk of `length` bytes into `value`. `whole`: ROOT when it is the whole input."""
     last = max(length - 1, 0) // 64
