@@ -13,7 +13,9 @@ import pytest
 
 import fieldstone.services
 from fieldstone.agent import Agent
+from fieldstone.epoch.freeze import RoundBody
 from fieldstone.epoch.replay import replay
+from fieldstone.errors import UsageError
 from fieldstone.journal import EntryKind, NewEntry
 from fieldstone.market import Source
 from fieldstone.market.usage import binding_text
@@ -62,6 +64,22 @@ def test_a_round_is_asked_once_in_its_interval(network: Network) -> None:
     wait_for_round(network)
     entries = [e for e in network.live.node.journal.read() if e.kind is EntryKind.CHALLENGE]
     assert [msgspec.json.decode(entry.body)["number"] for entry in entries] == [first, first + 1]
+
+
+def test_a_round_written_as_the_epoch_ended_waits_for_the_next(network: Network) -> None:
+    node = network.live.node
+    wait_for_round(network)
+    network.clock.set(node.state.next_end_ms)
+    number = network.clock.now_ms() // HOUR_MS
+    body = RoundBody("asking", number, 1, "00" * 32)
+    node.journal.append([NewEntry(EntryKind.CHALLENGE, "", msgspec.json.encode(body, order="sorted"))])
+    rounds = Rounds(node)
+    assert rounds.latest("asking") is None or rounds.latest("asking").number < number
+    with pytest.raises(UsageError, match="no round"):
+        rounds.asked("asking", number, "")
+    while node.close_due() is not None:
+        pass
+    assert Rounds(node).latest("asking").number == number
 
 
 def test_right_answers_are_work_and_somebody_pays_for_them(network: Network) -> None:

@@ -103,8 +103,13 @@ class Rounds:
         return self._numbers[service]
 
     def _issued(self) -> Iterator[tuple[RoundBody, int]]:
-        """Yield the rounds of the open epoch with their positions."""
-        for entry in self._node.journal.read(self._node.state.last_position + 1, None, (EntryKind.CHALLENGE,)):
+        """Yield the rounds of the open epoch with their positions.
+
+        A round may be written in the moment in which the epoch ends; it waits for the next one to be open.
+        """
+        journal, state = self._node.journal, self._node.state
+        last = journal.position_at(state.next_end_ms)
+        for entry in journal.read(state.last_position + 1, last, (EntryKind.CHALLENGE,)):
             yield msgspec.json.decode(entry.body, type=RoundBody), entry.position
 
     def _questions(self, service: str, number: int) -> tuple[Round, dict[str, bytes]]:
