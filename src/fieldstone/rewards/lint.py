@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from fieldstone.rewards.bonded import OPERATOR_KEY, Bonded, needed_base
 from fieldstone.rewards.lint_claims import GAIN_TOLERANCE_PPM, Claim, Finding, Rule
-from fieldstone.rewards.lint_listed import lint_listed
+from fieldstone.rewards.lint_listed import installed, lint_listed
 from fieldstone.rewards.lint_money import CreditSystem, lint_credits, lint_mint, safe_price_age_s
 from fieldstone.rewards.lint_moves import SPLITS, Trial, moves
 from fieldstone.services.bonding import Bonding
@@ -100,7 +100,7 @@ def lint_policy(policy: Policy, *, populations: int = 40, seed: int = 0) -> list
     # the part of the take that may come back by `rewards.need` is the policy's choice; anything beyond it is not
     kept_take_ppm = policy.rewards.take_ppm * (PPM - policy.rewards.need_demand_ppm) // PPM
     if policy.rewards.token_price_micro_usd:
-        for name in sorted(policy.services):
+        for name in installed(policy):
             rule = rule_of(policy, name)
             # where customers' own data is work, the take may come back as bootstrap: whoever buys from himself gains nothing
             take_ppm = kept_take_ppm if _list_price(policy, name) is None else 0

@@ -31,7 +31,7 @@ def lint_listed(policy: Policy) -> Iterator[Finding]:
     from fieldstone.services.prices import list_price
 
     default = msgspec.structs.replace(policy, market=MarketPolicy())
-    for name in sorted(policy.services):
+    for name in installed(policy):
         service = load_service(name)
         listed, own = list_price(service, policy), list_price(service, default)
         if listed is None or own is None:
@@ -46,6 +46,13 @@ def lint_listed(policy: Policy) -> Iterator[Finding]:
                 f"{listed.micro_usd // own.micro_usd:,} times the service's own; what empty devices may earn follows it, "
                 "whether anybody buys at that price or not",
             )
+
+
+def installed(policy: Policy) -> list[str]:
+    """Return the policy's services that are installed here, by name. The others cannot be judged; `doctor` names them."""
+    from fieldstone.services import service_names
+
+    return sorted(set(policy.services) & set(service_names()))
 
 
 def safe_list_price(policy: Policy, name: str, listed: ListPrice) -> int | None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
 
-from sqlalchemy import event
+from sqlalchemy import event, func, select
 
 from fieldstone.services.storage.pool import Stored, Sweeper
 from fieldstone.services.storage.pool.readers import LONGEST_MS, Readers
+from fieldstone.services.storage.pool.tables import segment
 from tests.services.storage.pool.conftest import MakeNet, Net
 
 MINUTE_MS = 60_000
@@ -32,9 +32,11 @@ def written(n: Net) -> list[str]:
     return seen
 
 
-async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not true():
+async def renewed(n: Net) -> None:
+    """Wait until every dropped segment is held from now on."""
+    oldest = select(func.min(segment.c.dropped_ms)).where(segment.c.state == "dropped")
+    async with asyncio.timeout(20):
+        while await n.pool.parts.database.read(lambda c: c.execute(oldest).scalar()) != n.clock.now_ms():
             await asyncio.sleep(0.001)
 
 
@@ -54,10 +56,8 @@ async def test_a_slow_read_of_a_deleted_object_ends_well(net: MakeNet) -> None:
         with readers.holding(ids(stored)):
             n.drop(stored)
             for _ in range(3):  # half an hour
-                renewed = written(n)
                 n.later(9 * MINUTE_MS)
-                await until(lambda seen=renewed: bool(seen))  # type: ignore[misc]
-                await asyncio.sleep(0.01)
+                await renewed(n)
                 n.later(MINUTE_MS)
                 assert await swept(n) == 0
             assert await n.get(stored) == BODY

@@ -193,7 +193,7 @@ async def test_a_report_that_could_not_be_handed_over_is_due_again(net: MakeNet)
         assert (await LeaseReporter(n.again().parts, lambda kind, body: None).once()).leased == 8
 
 
-async def test_rows_wait_for_their_release(net: MakeNet) -> None:
+async def test_shares_and_rows_wait_for_their_release(net: MakeNet) -> None:
     async with net(8) as n:
         stored = await n.put(BODY)
         n.adopt(stored)
@@ -203,10 +203,10 @@ async def test_rows_wait_for_their_release(net: MakeNet) -> None:
         n.later(HOUR_MS)
         sweeper = Sweeper(n.pool.parts)
         await sweeper.once()
-        assert (kept(n), rows(n)) == (0, (1, 8))
+        assert (kept(n), rows(n)) == (8, (1, 8))  # the network still asks for them
         await reporter.once()
         await sweeper.once()
-        assert rows(n) == (0, 0)
+        assert (kept(n), rows(n)) == (0, (0, 0))
 
 
 # ---- watching and repair ----

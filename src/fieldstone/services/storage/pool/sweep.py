@@ -3,8 +3,8 @@
 A pending segment is swept when its writer is gone: at once after a restart of a gateway that is alone under its
 identity, otherwise after a day. A slow client may take hours over an object, whose first segments wait that long to be
 adopted, and another gateway on the same database cannot see it at work. A dropped one is kept for ten minutes, so that
-reads under way can end, and for ten more each time a slow one says that it still reads (`readers`). A share's row stays
-until its node has deleted the bytes and, if a lease was reported, the release was too.
+reads under way can end, and for ten more each time a slow one says that it still reads (`readers`). A share is
+deleted at its node once its release is with the network, if a lease was, and its row stays until then.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, delete, exists, select, update
+from sqlalchemy import ColumnElement, Connection, delete, exists, select, update
 
 from fieldstone.services.storage.pool import segments
 from fieldstone.services.storage.pool.nodes import NodeProblem
@@ -125,12 +125,17 @@ class Sweeper:
 
     def _clear(self, connection: Connection) -> None:
         """Remove the rows of deleted shares that no lease depends on, and of segments that have none left."""
-        settled = share.c.leased_ms.is_(None) | share.c.released_ms.is_not(None)
-        connection.execute(delete(share).where((share.c.state == "deleted") & settled))
+        connection.execute(delete(share).where((share.c.state == "deleted") & _settled()))
         left = exists().where(share.c.segment_id == segment.c.id)
         connection.execute(delete(segment).where((segment.c.state == "dropped") & ~left))
 
 
+def _settled() -> ColumnElement[bool]:
+    return share.c.leased_ms.is_(None) | share.c.released_ms.is_not(None)
+
+
 def _leaving(connection: Connection) -> list[tuple[bytes, str, int]]:
-    found = select(share.c.id, share.c.device, share.c.changed_ms).where(share.c.state == "leaving")
+    # a share whose release the network does not have yet is still asked for: without its bytes its holder would fail
+    due = (share.c.state == "leaving") & _settled()
+    found = select(share.c.id, share.c.device, share.c.changed_ms).where(due)
     return [(row.id, row.device, row.changed_ms) for row in connection.execute(found.limit(_PAGE))]
