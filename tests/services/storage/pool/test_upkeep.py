@@ -396,6 +396,25 @@ async def test_a_gateway_finds_shares_that_another_one_has_moved(net: MakeNet) -
         await other.close()
 
 
+@pytest.mark.parametrize("spare", [4, 3])
+async def test_who_lost_a_share_gets_it_back_only_where_there_is_nobody_else(net: MakeNet, spare: int) -> None:
+    async with net(12) as n:
+        stored = await n.put(BODY)
+        n.adopt(stored)
+        before = (await n.pool.parts.segment(stored.segments[0].id)).shares
+        holders = {share.device for share in before.values()}
+        others = [one for one in n.pool.directory if one.did not in holders]
+        n.pool.directory.renew([one for one in n.pool.directory if one not in others[spare:]])
+        failed = [before[number] for number in range(4)]
+        mending = Repair(n.pool.parts, RULES)
+        await mending.fail_audit([share.id for share in failed], "")
+        (mended,) = await mending.once(await Watch(n.pool.parts).once())
+        assert mended.healthy_after == 8
+        after = (await n.pool.parts.segment(stored.segments[0].id)).shares
+        again = {after[share.number].device for share in failed} & holders
+        assert bool(again) == (spare < 4)
+
+
 # ---- what the network's verdicts say ----
 
 

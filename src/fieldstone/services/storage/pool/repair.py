@@ -269,7 +269,10 @@ class Repair:
         holders = [one for s in remaining if (one := parts.directory.get(s.device)) is not None]
         # who holds (or should hold) another share of the segment gets no second one, and who lied gets none
         taken = {s.device for s in found.shares.values()} | bad
-        usable = [c for c in parts.candidates() if c.node.did not in taken]
+        free = [c for c in parts.candidates() if c.node.did not in taken]
+        # whoever had a share of it and lost, spoilt or gave it up is asked again only where there is nobody else
+        before = await parts.database.read(lambda c: _ever_held(c, found.id))
+        usable = [c for c in free if c.node.did not in before]
         numbers = patient.missing
         while True:
             try:
@@ -278,6 +281,9 @@ class Repair:
                 )
                 break
             except TooFewNodes as few:
+                if len(usable) < len(free):
+                    usable = free
+                    continue
                 if few.have == 0:
                     raise
                 numbers = numbers[: few.have]
@@ -345,6 +351,10 @@ class _Made:
 
     def root(self, number: int, leaf_bytes: int) -> bytes:
         return fast_tree.Tree.build(self._made[number], leaf_bytes).commitment
+
+
+def _ever_held(connection: Connection, segment_id: bytes) -> frozenset[str]:
+    return frozenset(connection.execute(select(share.c.device).where(share.c.segment_id == segment_id)).scalars())
 
 
 def _held_on(connection: Connection, device: str) -> frozenset[bytes]:
