@@ -64,30 +64,21 @@ def _show(fund: Mapping[str, Any]) -> None:
         }
     )
     typer.echo("")
-    table(
-        ("prices fall a year", "years left", "empty on"),
-        [
-            (
-                f"{one['decline_ppm'] / 10_000:g} %"
-                + (" (assumed)" if one["decline_ppm"] == review["assumed_decline_ppm"] else ""),
-                "for ever" if one["years"] is None else f"{one['years']:,.1f}",
-                _day(one["dry_ms"]),
-            )
-            for one in review["if_prices_fall"]
-        ],
-    )
-    table(
-        ("reads for repair a year", "years left", "empty on"),
-        [
-            (
-                f"{one['repair_reads_ppm'] / 1e6:g}"
-                + (" (assumed)" if one["repair_reads_ppm"] == review["assumed_repair_reads_ppm"] else ""),
-                "for ever" if one["years"] is None else f"{one['years']:,.1f}",
-                _day(one["dry_ms"]),
-            )
-            for one in review["if_repairs"]
-        ],
-    )
+    for title, per, unit, name, rows in (
+        ("prices fall a year", 10_000, " %", "decline_ppm", review["if_prices_fall"]),
+        ("reads for repair a year", 1_000_000, "", "repair_reads_ppm", review["if_repairs"]),
+    ):
+        table(
+            (title, "years left", "empty on"),
+            [
+                (
+                    f"{one[name] / per:g}{unit}" + (" (assumed)" if one[name] == review[f"assumed_{name}"] else ""),
+                    "for ever" if one["years"] is None else f"{one['years']:,.1f}",
+                    _day(one["dry_ms"]),
+                )
+                for one in rows
+            ],
+        )
     typer.echo(f"Then: {review['at_exhaustion']}.\n")
 
 
