@@ -138,6 +138,31 @@ async def test_a_slow_node_is_cut_off(net: MakeNet) -> None:
         assert await asyncio.wait_for(n.get(stored, 1, 2), 10) == BODY[1:2]
 
 
+@pytest.mark.parametrize("late", [(0, 4), (1, 2, 3, 4)], ids=["one", "most"])
+async def test_a_spare_that_is_slow_too_is_not_the_last_one_asked(net: MakeNet, late: tuple[int, ...]) -> None:
+    async with net(8) as n:
+        stored = await n.put(BODY)
+        found = await n.pool.parts.segment(stored.segments[0].id)
+        for number, share in found.shares.items():
+            provider = next(p for p in n.providers if p.did == share.device)
+            health = n.pool.parts.nodes.health(provider.did)
+            health.first_byte_s, health.bytes_per_s = 0.001, 0.0
+            if number in late:
+                provider.delay_s = 30.0
+            else:  # so that the slow spare is asked before these
+                health.first_byte_s = 0.002
+        assert await asyncio.wait_for(n.get(stored, 0, 300_000), 10) == BODY[:300_000]
+
+
+async def test_a_stall_of_the_past_does_not_make_a_read_wait(net: MakeNet) -> None:
+    async with net(8) as n:
+        stored = await n.put(BODY)
+        for provider in n.providers:  # as when this machine stood still while it wrote
+            n.pool.parts.nodes.health(provider.did).first_byte_s = 20.0
+        n.providers[0].delay_s = n.providers[1].delay_s = 30.0
+        assert await asyncio.wait_for(n.get(stored, 0, 300_000), 20) == BODY[:300_000]
+
+
 @pytest.mark.parametrize("liars", [1, 2, 4])
 @pytest.mark.parametrize("how", ["lies", "rots"])
 async def test_wrong_bytes_never_come_out_and_are_traced_to_who_sent_them(net: MakeNet, liars: int, how: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 
+import pytest
 from sqlalchemy import event, func, select
 
 from fieldstone.services.storage.pool import Stored, Sweeper
@@ -63,6 +64,26 @@ async def test_a_slow_read_of_a_deleted_object_ends_well(net: MakeNet) -> None:
             assert await n.get(stored) == BODY
         n.later(11 * MINUTE_MS)
         assert await swept(n) == 16
+
+
+async def test_a_slow_database_is_asked_one_thing_at_a_time(net: MakeNet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Renewals used to start by the clock: slower than it they piled up, and the oldest wrote their time last."""
+    async with net(8) as n:
+        stored = await n.put(BODY)
+        running, most = 0, 0
+
+        async def slow(_what: object) -> bool:
+            nonlocal running, most
+            running += 1
+            most = max(most, running)
+            await asyncio.sleep(0.02)
+            running -= 1
+            return False
+
+        monkeypatch.setattr(n.pool.parts.database, "read", slow)
+        with Readers(n.pool.parts.database, n.clock, renew_s=0.001).holding(ids(stored)):
+            await asyncio.sleep(0.1)
+        assert most == 1
 
 
 async def test_a_quick_read_and_one_of_what_still_stands_write_nothing(net: MakeNet) -> None:

@@ -23,13 +23,14 @@ from fieldstone.errors import Retryable
 from fieldstone.services.storage.codes import erasure, fast_tree
 from fieldstone.services.storage.codes.stripes import Layout
 from fieldstone.services.storage.pool.directory import Directory, Node
-from fieldstone.services.storage.pool.nodes import LEAST_TIME_S, NodeProblem, Nodes
+from fieldstone.services.storage.pool.nodes import LEAST_BYTES_PER_S, LEAST_TIME_S, NodeProblem, Nodes
 from fieldstone.services.storage.pool.segments import Segment, Share
 from fieldstone.services.storage.pool.stream import Feed, Rooms, Stream
 from fieldstone.services.storage.pool.vouchers import VoucherBook
 from fieldstone.services.storage.pool.wire import Sink
 
 FIRST_PATIENCE_S = 0.25  # for a node of which nothing is known
+MOST_PATIENCE_S = 2.0  # and the bytes' time at the slowest speed that is no failure: a stall once must not stay in the way
 SLOW = 2.0  # times as long as nodes usually need: the rest is asked elsewhere as well
 LAGGARD = 4.0  # times as slow as the middle node: asked only when others fail
 
@@ -381,7 +382,8 @@ class Download:
     def _patience_s(self, shares: Sequence[Share], size_bytes: int) -> float:
         """Return for how long nothing looks slow yet, by what these nodes usually need."""
         usual = sorted(self._nodes.health(share.device).expected_s(size_bytes) for share in shares)
-        return max(FIRST_PATIENCE_S, SLOW * usual[len(usual) // 2]) if usual else FIRST_PATIENCE_S
+        patience_s = SLOW * usual[len(usual) // 2] if usual else 0.0
+        return min(max(FIRST_PATIENCE_S, patience_s), MOST_PATIENCE_S + size_bytes / LEAST_BYTES_PER_S)
 
 
 async def _cut_off(tasks: Sequence[asyncio.Task[None]]) -> None:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 
 import structlog
@@ -29,14 +28,6 @@ LONGEST_MS = 86_400_000
 _BATCH = 500
 
 _log = structlog.get_logger("storage.readers")
-
-
-@dataclass(slots=True)
-class _Read:
-    segment_ids: Sequence[bytes]
-    until_ms: int
-    timer: asyncio.TimerHandle | None = None
-    task: asyncio.Task[None] | None = None
 
 
 class Readers:
@@ -56,30 +47,33 @@ class Readers:
         if not segment_ids:
             yield
             return
-        read = _Read(segment_ids, self._clock.now_ms() + self._longest_ms)
-        self._look_later(read)
+        loop = asyncio.get_running_loop()
+        renewing: asyncio.Task[None] | None = None
+
+        def begin() -> None:  # a quick read costs a timer, not a task
+            nonlocal renewing
+            renewing = loop.create_task(self._renew(segment_ids, until_ms))
+
+        until_ms = self._clock.now_ms() + self._longest_ms
+        timer = loop.call_later(self._renew_s, begin)
         try:
             yield
         finally:
-            if read.timer is not None:
-                read.timer.cancel()
-            if read.task is not None:
-                read.task.cancel()
+            timer.cancel()
+            if renewing is not None:
+                renewing.cancel()
 
-    def _look_later(self, read: _Read) -> None:
-        read.timer = asyncio.get_running_loop().call_later(self._renew_s, self._renew, read)
+    async def _renew(self, segment_ids: Sequence[bytes], until_ms: int) -> None:
+        """Renew, wait, and again: never two at once, or a slow database would get more and more to do."""
+        while self._clock.now_ms() < until_ms:
+            await self._extend(segment_ids)
+            await asyncio.sleep(self._renew_s)
+        _log.warning("read_held_no_longer", segments=len(segment_ids))
 
-    def _renew(self, read: _Read) -> None:
-        if self._clock.now_ms() >= read.until_ms:
-            _log.warning("read_held_no_longer", segments=len(read.segment_ids))
-            return
-        read.task = asyncio.get_running_loop().create_task(self._extend(read))
-        self._look_later(read)
-
-    async def _extend(self, read: _Read) -> None:
+    async def _extend(self, segment_ids: Sequence[bytes]) -> None:
         try:
-            for at in range(0, len(read.segment_ids), _BATCH):
-                batch = read.segment_ids[at : at + _BATCH]
+            for at in range(0, len(segment_ids), _BATCH):
+                batch = segment_ids[at : at + _BATCH]
                 if await self._database.read(partial(_dropped, batch=batch)):
                     await self._database.write(partial(_keep, batch=batch, now_ms=self._clock.now_ms()))
         except Retryable as problem:

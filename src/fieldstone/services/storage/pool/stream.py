@@ -274,8 +274,8 @@ class Stream:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _complete(self, stripe: int) -> bool:
-        """Wait until k shares have brought a stripe, asking more when some fail or are slow."""
-        began, place = self.time(), stripe - self.first
+        """Wait until k shares have brought a stripe, asking more when some fail or are slow, and when those are slow too."""
+        asked_s, place, waits = self.time(), stripe - self.first, 1
         while self._arrived[place] < self.layout.k:
             await self._replace_failed(stripe)
             if self._arrived[place] >= self.layout.k:
@@ -283,7 +283,7 @@ class Stream:
             late = [feed for feed in self.feeds if feed.stripe <= stripe]
             if not late:
                 return False
-            patience_s = self._patience_s([feed.share for feed in self.feeds])
+            patience_s = waits * self._patience_s([feed.share for feed in self.feeds])
             with suppress(TimeoutError):
                 async with asyncio.timeout(patience_s if self._shares else LEAST_TIME_S / 4):
                     await self._arrival(stripe)
@@ -294,8 +294,10 @@ class Stream:
             for feed in stuck:
                 self._too_late(feed.share)
             lacking = self.layout.k - self._arrived[place]
-            if lacking <= self.layout.k // 2 or now - began > _STARVED * patience_s:
-                await self._ask(lacking - (len(self.feeds) - self.layout.k), stripe)
+            if lacking <= self.layout.k // 2 or now - asked_s > _STARVED * patience_s:
+                await self._ask(lacking, stripe)
+                asked_s = self.time()
+                waits *= 2  # if it is this line that is slow, more requests do not make it faster
         if len(self.feeds) > self.layout.k:  # who was doubled has come, or is not waited for any more
             brought = sorted(self.brought(stripe), key=lambda feed: feed.number)[: self.layout.k]
             await self._drop([feed for feed in self.feeds if feed not in brought])
