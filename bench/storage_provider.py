@@ -32,9 +32,9 @@ MIB = 1_048_576
 CONNECTIONS = 4
 
 
-def provide(folder: str, gateway: str, key: DeviceKey, use_lane: bool, leaf_bytes: int, pipe: Any) -> None:
+def provide(folder: str, gateway: str, key: DeviceKey, use_lane: bool, pipe: Any) -> None:
     """Serve until told to stop; then say how much CPU time that took."""
-    store = Store(Path(folder), 64 * 2**30, leaf_bytes=leaf_bytes)
+    store = Store(Path(folder), 64 * 2**30)
     server = Server(lambda: Door(store, key, Listed([gateway])), "127.0.0.1", 0, use_lane=use_lane)
     thread = threading.Thread(target=server.serve)
     thread.start()
@@ -133,17 +133,17 @@ def drive(port: int, key: DeviceKey, provider: str, size: int, seconds: float, s
     return done[0]
 
 
-def measure(use_lane: bool, leaf_bytes: int, seconds: float) -> None:
+def measure(use_lane: bool, seconds: float) -> None:
     """Print the figures of one kind of provider."""
     key, gateway = DeviceKey.generate(), DeviceKey.generate()
     context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory(dir=os.environ.get("FIELDSTONE_BENCH_DIR")) as folder:
         ours, theirs = context.Pipe()
-        arguments = (folder, gateway.public.device_id, key, use_lane, leaf_bytes, theirs)
+        arguments = (folder, gateway.public.device_id, key, use_lane, theirs)
         process = context.Process(target=provide, args=arguments)
         process.start()
         port = ours.recv()
-        name = f"{'lane' if use_lane else 'asgi'} {leaf_bytes // 1024:>2} KiB leaves"
+        name = "lane" if use_lane else "asgi"
         for size, words in ((3_355_443, "3.2 MiB"), (262_144, "256 KiB")):
             shares: list[bytes] = []
             for write in (True, False):
@@ -171,9 +171,8 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, default=4.0)
     seconds = parser.parse_args().seconds
-    measure(True, 16_384, seconds)
-    measure(False, 16_384, seconds)
-    measure(True, 4_096, seconds)
+    measure(True, seconds)
+    measure(False, seconds)
 
 
 if __name__ == "__main__":

@@ -80,7 +80,6 @@ def test_it_serves_and_a_signal_stops_it(tmp_path: Path, number: signal.Signals)
         (["--capacity", "1GiB"], 2, "whom to serve"),
         (["--capacity", "lots", "--gateway", GATEWAY], 2, "no size"),
         (["--capacity", "1GiB", "--gateway", GATEWAY, "--listen", "nowhere"], 2, "HOST:PORT"),
-        (["--capacity", "1GiB", "--gateway", GATEWAY, "--leaf-bytes", "5000"], 2, "leaf size"),
         (["--capacity", "1GiB", "--network", "http://127.0.0.1:9", "--lat", "1", "--lon", "1"], 3, "does not answer"),
     ],
 )

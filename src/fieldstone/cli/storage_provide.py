@@ -34,7 +34,6 @@ def command(
     elevation: Annotated[float, typer.Option(help="Metres above sea level.")] = 0.0,
     accuracy: Annotated[float, typer.Option(help="How well the place is known, metres.")] = 100.0,
     name: Annotated[str, typer.Option(help="A name to show; optional.")] = "",
-    leaf_bytes: Annotated[int, typer.Option(help="Leaf of the audit tree: 1024, 4096 or 16384.")] = 16_384,
     space: Annotated[str, typer.Option(help="Prove so much of the empty space (needs chiapos): 50GiB …")] = "",
     scrub: Annotated[str, typer.Option(help="Read shares again in the background at so much a second.")] = "8MiB",
     claim_minutes: Annotated[
@@ -67,7 +66,7 @@ def command(
     host, port = address(listen)
     scrub_bytes_s, space_bytes = size_of(scrub, "--scrub"), size_of(space, "--space") if space else 0
     key = _key(folder)
-    store = Store(folder, size_of(capacity, "--capacity"), leaf_bytes=leaf_bytes)
+    store = Store(folder, size_of(capacity, "--capacity"))
     stop = threading.Event()
     threads: list[threading.Thread] = []
 

@@ -186,7 +186,7 @@ def _start_disk(url: str, folder: Path, number: int) -> Disk:
     name = f"disk-{number + 1:02d}"
     lat, lon = PLACES[number % len(PLACES)]
     words = ["storage", "provide", "--dir", str(folder / name), "--capacity", "1GiB", "--listen", "127.0.0.1:0",
-             "--network", url, "--lat", str(lat), "--lon", str(lon), "--name", name, "--leaf-bytes", "4096"]  # fmt: skip
+             "--network", url, "--lat", str(lat), "--lon", str(lon), "--name", name]  # fmt: skip
     (folder / name).mkdir()
     return Disk(name, folder / name, _start(words, folder / f"{name}.log"))
 

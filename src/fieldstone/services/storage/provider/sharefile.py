@@ -17,12 +17,10 @@ import msgspec
 from blake3 import blake3
 
 from fieldstone.errors import UsageError
-from fieldstone.services.storage.codes.fast_tree import LEAF_BYTES, Kept
+from fieldstone.services.storage.codes.fast_tree import Kept
 from fieldstone.services.storage.records import Hash, ShareId
 
 GROUP_BYTES = 131_072
-DEFAULT_LEAF_BYTES = LEAF_BYTES
-LEAF_SIZES = (1_024, 4_096, 16_384)
 
 _MAGIC = b"FSshare1"
 _TAIL = struct.Struct("<II16s8s")

@@ -30,6 +30,7 @@ from pathlib import Path
 
 from fieldstone.clock import Clock, SystemClock
 from fieldstone.errors import EnvironmentProblem, Rejected, UsageError
+from fieldstone.services.storage.codes.fast_tree import LEAF_BYTES
 from fieldstone.services.storage.provider import index as index_
 from fieldstone.services.storage.provider import sharefile
 from fieldstone.services.storage.provider.commit import Change, Committer
@@ -38,7 +39,7 @@ from fieldstone.services.storage.provider.index import Index, Totals
 from fieldstone.services.storage.provider.reading import Checked, OpenShare
 from fieldstone.services.storage.provider.recovery import Recovered, recover
 from fieldstone.services.storage.provider.refusals import disk_refusal, refuse
-from fieldstone.services.storage.provider.sharefile import DEFAULT_LEAF_BYTES, LEAF_SIZES, Damaged
+from fieldstone.services.storage.provider.sharefile import Damaged
 from fieldstone.services.storage.records import ChunkProof
 
 _LOG = logging.getLogger("fieldstone.storage")
@@ -56,18 +57,16 @@ class Store:
         root: Path,
         capacity_bytes: int,
         *,
-        leaf_bytes: int = DEFAULT_LEAF_BYTES,
         clock: Clock | None = None,
     ) -> None:
         """Open or create the folder and recover. `capacity_bytes`: the most that shares and fillers may take on disk.
 
-        Raises EnvironmentProblem when the folder cannot be used or another process uses it, UsageError on bad sizes.
+        Raises EnvironmentProblem when the folder cannot be used or another process uses it, UsageError on a bad capacity.
         """
-        if leaf_bytes not in LEAF_SIZES:
-            raise UsageError(f"leaf size {leaf_bytes} is none of {', '.join(map(str, LEAF_SIZES))}")
         if capacity_bytes <= 0:
             raise UsageError(f"a capacity of {capacity_bytes} bytes is not above zero")
-        self.root, self.leaf_bytes = root, leaf_bytes
+        self.root = root
+        self.leaf_bytes = LEAF_BYTES  # of new shares; one that was stored with another keeps it and is proven by it
         self.capacity_bytes = capacity_bytes
         self.clock = clock or SystemClock()
         self.shares, self.tmp = root / "shares", root / "tmp"
@@ -171,7 +170,8 @@ class Store:
             if held is not None and (held.size_bytes != size_bytes or held.gateway != gateway):
                 raise refuse("SHARE_CONFLICT", subject, f"{held.size_bytes} bytes are held")
             writes = held is None or held.state != "held"
-            reserved = size_bytes + sharefile.trailer_bytes(size_bytes, self.leaf_bytes) if writes else 0
+            leaf_bytes = held.leaf_bytes if held is not None else self.leaf_bytes
+            reserved = size_bytes + sharefile.trailer_bytes(size_bytes, leaf_bytes) if writes else 0
             if reserved:
                 self._reserve(reserved, subject)
         except BaseException:
@@ -180,7 +180,6 @@ class Store:
         with self._mutex:
             self._number += 1
             temporary = f"{self._tmp_name}/{subject}.{self._number}" if writes else None
-        leaf_bytes = held.leaf_bytes if held is not None else self.leaf_bytes
         is_new = held is None and not was_deleted
         return Incoming(self, share, gateway, size_bytes, leaf_bytes, order_digest, temporary, reserved, held, is_new)
 
