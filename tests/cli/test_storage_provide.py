@@ -7,11 +7,13 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from fieldstone.cli.storage_provide import size_of
-from fieldstone.errors import UsageError
+from fieldstone.agent.transport import HttpTransport
+from fieldstone.cli.storage_provide import _say_bond, size_of
+from fieldstone.errors import Retryable, UsageError
 from fieldstone.identity.keys import DeviceKey
 from tests.services.storage.provider.running import Gateway, wait_until_up
 
@@ -88,3 +90,33 @@ def test_nonsense_is_refused_with_a_reason(tmp_path: Path, words: list[str], cod
     _, complaint = process.communicate(timeout=60)
     assert process.returncode == code, complaint
     assert says in complaint.replace("\n", " ") and "Traceback" not in complaint
+
+
+def test_the_bond_is_told_at_the_start_and_never_in_the_way(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers: dict[str, Any] = {
+        f"/v1/devices/{GATEWAY}": {"operator": "0xAbC"},
+        "/v1/storage/directory": {"devices": []},
+        "/v1/bonds/0xAbC": {
+            "operator": "0xAbC",
+            "services": {"storage": {"unit": "TiB", "per_unit_base": "50000000000000000000"}},
+            "staked_base": {"": "0"},
+            "problem": "",
+        },
+    }
+
+    def get(self: HttpTransport, path: str) -> Any:
+        if path not in answers:
+            raise Retryable("away")
+        return answers[path]
+
+    monkeypatch.setattr(HttpTransport, "get", get)
+    _say_bond("http://127.0.0.1:9", GATEWAY, 2**40)
+    assert "fieldstone bond add 50 " in capsys.readouterr().err
+    answers["/v1/bonds/0xAbC"]["services"] = {}
+    _say_bond("http://127.0.0.1:9", GATEWAY, 2**40)
+    assert capsys.readouterr().err == ""
+    answers.clear()
+    _say_bond("http://127.0.0.1:9", GATEWAY, 2**40)
+    assert "could not be found out: away" in capsys.readouterr().err

@@ -88,6 +88,7 @@ def command(
             agent = _agent(folder, key, network)
             place = (lat, lon, elevation, accuracy)
             _enrol(folder, key, network, wallet, place, name)
+            _say_bond(network, key.public.device_id, store.capacity_bytes)
             listed = None
             if not gateway:
                 listed = known = RegistryGateways(HttpTransport(network).get, folder / "gateways.json")
@@ -157,6 +158,25 @@ def _say_recovered(recovered: Any) -> None:
     words = ", ".join(f"{count} {what}" for what, count in done.items() if count)
     if words:
         _say(f"recovered {words}")
+
+
+def _say_bond(network: str, device: str, capacity_bytes: int) -> None:
+    """Say how much of the capacity the operator's bond covers, where the network asks for one and can be asked."""
+    from urllib.parse import quote
+
+    from fieldstone.agent.transport import HttpTransport
+    from fieldstone.errors import FieldstoneError
+    from fieldstone.services.storage.provider.bond_words import bond_words
+
+    try:
+        with HttpTransport(network) as door:
+            operator = door.get(f"/v1/devices/{quote(device, safe=':')}")["operator"]
+            told = door.get(f"/v1/bonds/{quote(operator)}")
+            listed = door.get("/v1/storage/directory")["devices"] if told["services"] else []
+        for words in bond_words(told, listed, device, capacity_bytes):
+            _say(f"bond     {words}")
+    except (FieldstoneError, KeyError, TypeError, ValueError) as error:
+        _say(f"bond     what it covers could not be found out: {error}")
 
 
 def _space_rounds(network: str) -> int:
