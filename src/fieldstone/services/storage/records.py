@@ -39,8 +39,8 @@ LIVE_RECEIPT = b"fieldstone/storage/live-receipt/v1\0"
 LIVE_HEADER = "fieldstone-live-receipt"  # of the answer to a live challenge: base64url of a signed LiveReceipt
 
 
-class _Record(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
-    pass
+class _Record(msgspec.Struct, array_like=True, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A longer array is refused unread: what would be skipped may nest deeper than a decoder can follow."""
 
 
 class AccessOrder(_Record, frozen=True):
@@ -224,7 +224,7 @@ def decode(body: bytes, kind: type[R]) -> R:
     """Read a record. Raises Rejected BAD_PAYLOAD, saying which field is off."""
     try:
         return msgspec.msgpack.decode(body, type=kind)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:  # the latter for text that is no UTF-8
         raise Rejected(reason("BAD_PAYLOAD"), kind.__name__, str(error)) from None
 
 

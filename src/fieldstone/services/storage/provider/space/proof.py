@@ -36,8 +36,10 @@ LEAST_K, MOST_K = 22, 34
 _ODDS_PPM = 632_121  # P(a plot has an answer) = 1 − 1/e
 
 
-class SpaceProof(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
-    """Body of a `space` report: proofs of plots that round `number` asked. Indices rise, so none counts twice."""
+class SpaceProof(msgspec.Struct, array_like=True, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Body of a `space` report: proofs of plots that round `number` asked. Indices rise, so none counts twice.
+
+    A longer array is refused unread, as in `records`."""
 
     number: Annotated[int, msgspec.Meta(ge=0)]
     k: Annotated[int, msgspec.Meta(ge=16, le=50)]
