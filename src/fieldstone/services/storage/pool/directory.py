@@ -108,7 +108,8 @@ class Directory:
             learned: dict[str, str | int] = {"prefix": prefix} if prefix is not None else {}
             if free_bytes is not None:
                 learned["free_bytes"] = free_bytes
-            self._nodes = {**self._nodes, did: self._placed(msgspec.structs.replace(node, **learned))}
+            # in its old place: who iterates meanwhile is not disturbed
+            self._nodes[did] = self._placed(msgspec.structs.replace(node, **learned))
 
     def renew(self, nodes: Iterable[Node]) -> None:
         """Take a new list and keep what was learned about nodes that are still where they were: space, prefix."""
@@ -140,7 +141,7 @@ class Directory:
                 if not url or device.get("revoked_ms"):
                     continue
                 node = _checked(_listed(device, url))
-            except (UsageError, msgspec.ValidationError) as error:
+            except (UsageError, msgspec.ValidationError, ValueError, OverflowError) as error:
                 problems.append(str(error))
                 continue
             if node.did in found:
@@ -218,12 +219,24 @@ def _has_port(url: str) -> bool:
         return False
 
 
+def _host(url: str) -> str:
+    """Return the host of an address, one that can be looked up; '' when it is none."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        if parts.scheme not in ("http", "https") or parts.query or parts.fragment or parts.path not in ("", "/"):
+            return ""
+        if prefix_of_address(host) is None:
+            host.encode("idna")  # `a..b` and labels of 64 letters cannot be asked for
+    except ValueError:
+        return ""
+    return host
+
+
 def _checked(node: Node) -> Node:
-    parts = urlsplit(node.url)
     # urlsplit drops line ends silently, and the host goes into a header
     is_plain = all("!" <= letter <= "~" for letter in node.url) and "@" not in node.url
-    is_address = parts.scheme in ("http", "https") and parts.hostname and not parts.query and not parts.fragment
-    if not is_plain or not is_address or parts.path not in ("", "/") or not _has_port(node.url):
+    if not is_plain or not _host(node.url) or not _has_port(node.url):
         raise UsageError(f"node {node.did}: {node.url!r} is no address; write http(s)://host:port without a path")
     try:
         PublicKey.from_device_id(node.did)

@@ -30,7 +30,8 @@ from fieldstone.services.storage.pool.vouchers import VoucherBook
 from fieldstone.services.storage.pool.wire import Sink
 
 FIRST_PATIENCE_S = 0.25  # for a node of which nothing is known
-MOST_PATIENCE_S = 2.0  # and the bytes' time at the slowest speed that is no failure: a stall once must not stay in the way
+# and the bytes' time at the slowest speed that is no failure: a stall once must not stay in the way
+MOST_PATIENCE_S = 2.0
 SLOW = 2.0  # times as long as nodes usually need: the rest is asked elsewhere as well
 LAGGARD = 4.0  # times as slow as the middle node: asked only when others fail
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import ssl
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -25,6 +26,7 @@ class Line:
     intake: Intake = field(default_factory=Intake)
     _idle: deque[Connection] = field(default_factory=deque)
     _busy: set[Connection] = field(default_factory=set)
+    _is_closed: bool = False
 
     async def request(
         self,
@@ -56,7 +58,7 @@ class Line:
                 raise
             finally:
                 self._busy.discard(connection)
-            if connection.is_free and len(self._idle) < IDLE_CONNECTIONS:
+            if connection.is_free and len(self._idle) < IDLE_CONNECTIONS and not self._is_closed:
                 self._idle.append(connection)
             else:
                 connection.abort()
@@ -78,17 +80,31 @@ class Line:
                     lambda: Connection(self.intake),
                     parts.hostname or "",
                     port,
-                    ssl=(self.tls or ssl.create_default_context()) if is_tls else None,
+                    ssl=(self.tls or _trusted()) if is_tls else None,
                 )
         except TimeoutError:
             raise WireProblem("offline", f"{self.url} did not take a connection within {CONNECT_S:.0f} s") from None
-        except OSError as error:
-            raise WireProblem("offline", f"{self.url} cannot be reached: {error.strerror or error}") from None
+        except (OSError, ValueError) as error:  # the latter: a name that is none, like `a..b`
+            said = getattr(error, "strerror", None) or error
+            raise WireProblem("offline", f"{self.url} cannot be reached: {said}") from None
         self._busy.add(connection)
         return connection, False
 
-    def close(self) -> None:
-        """Break all connections off."""
-        for connection in (*self._idle, *self._busy):
+    def retire(self) -> None:
+        """Close what is not in use, and each other connection when its answer is there: the provider is elsewhere now."""
+        self._is_closed = True
+        for connection in self._idle:
             connection.abort()
         self._idle.clear()
+
+    def close(self) -> None:
+        """Break all connections off."""
+        self.retire()
+        for connection in self._busy:
+            connection.abort()
+
+
+@functools.cache
+def _trusted() -> ssl.SSLContext:
+    """Return what the system trusts, read once: it takes tens of milliseconds, which no loop has for each connection."""
+    return ssl.create_default_context()

@@ -13,7 +13,7 @@ import base64
 import ssl
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -33,6 +33,12 @@ ORDER_LIFE_MS = 600_000
 LEAST_TIME_S = 15.0
 LEAST_BYTES_PER_S = 150_000  # slower than this is failed (reference 2.5)
 LARGEST_PROOFS = 2_097_152  # of an answer to a live challenge
+LEAF_SIZES = (
+    1_024,
+    4_096,
+    16_384,
+)  # that providers may choose from: the network pays for no others (`leaf_bytes_allowed`)
+NOT_HELD = ("SHARE_UNKNOWN", "SHARE_DELETED", "SHARE_DAMAGED")  # `provider.refusals`
 _SMOOTH = 0.2
 
 Kind = Literal["offline", "timeout", "refused", "missing", "full", "broken", "bad_receipt"]
@@ -41,8 +47,11 @@ Kind = Literal["offline", "timeout", "refused", "missing", "full", "broken", "ba
 class NodeProblem(Retryable):
     """A node did not do what was asked. `kind` says how, `code` is the provider's own reason if it gave one.
 
-    `egress_bytes`: with VOUCHER_TOO_LOW, the newest number that it says it has an order for.
+    `egress_bytes`: with VOUCHER_TOO_LOW, the newest number that it says it has an order for. `order`: with SHARE_DELETED,
+    the order to delete that it shows, not looked at yet (`Nodes.had_deleted`).
     """
+
+    order: bytes = b""
 
     def __init__(self, node: Node, kind: Kind, message: str, code: str = "", egress_bytes: int | None = None) -> None:
         self.node, self.kind, self.code, self.egress_bytes = node, kind, code, egress_bytes
@@ -55,6 +64,7 @@ class Refusal(msgspec.Struct, frozen=True):
     code: str = ""
     detail: str = ""
     egress_bytes: int | None = None
+    order: str = ""
 
 
 @dataclass(slots=True)
@@ -91,7 +101,7 @@ class Nodes:
         self._key = key
         self._clock = clock
         self._tls = tls
-        self._lines: dict[str, Line] = {}
+        self._lines: dict[str, Line] = {}  # by device: who moves leaves no connections behind
         self._intake = Intake()
         self._health: dict[str, Health] = {}
         self.gateway = key.public.device_id
@@ -116,6 +126,9 @@ class Nodes:
         claimed = (receipt.share, receipt.provider, receipt.gateway, receipt.size_bytes)
         if claimed != (share, node.did, self.gateway, size_bytes):
             raise self._failed(node, "bad_receipt", "its receipt is about something else than was sent")
+        if receipt.leaf_bytes not in LEAF_SIZES:
+            # in leaves of a byte, the hash to compare it with would keep this gateway busy for a minute
+            raise self._failed(node, "bad_receipt", f"its receipt is for leaves of {receipt.leaf_bytes} bytes")
         return Held(answer.body, receipt)
 
     async def get(
@@ -155,12 +168,8 @@ class Nodes:
             return False
 
     async def delete(self, node: Node, share: bytes) -> None:
-        """Delete a share; one that the node does not hold counts as deleted. Raises NodeProblem."""
-        try:
-            await self._ask(node, "DELETE", share, self._order("delete", node, share), 0)
-        except NodeProblem as problem:
-            if problem.kind != "missing":
-                raise
+        """Delete a share; one that the node does not hold counts as deleted, and is no failure. Raises NodeProblem."""
+        await self._ask(node, "DELETE", share, self._order("delete", node, share), 0, may_lack=True)
 
     async def capacity(self, node: Node) -> bytes:
         """Return what the node says about its space, as it signed it. Raises NodeProblem."""
@@ -207,6 +216,15 @@ class Nodes:
         except NodeProblem:
             return False
         return True
+
+    def had_deleted(self, problem: NodeProblem, share: bytes) -> bool:
+        """Tell whether a node refused a share because we had ordered it to delete it: it shows our own signature."""
+        try:
+            order = records.open_signed(problem.order, records.AccessOrder, self.gateway, records.ACCESS)
+        except Rejected:
+            return False
+        said = (order.operation, order.gateway, order.provider, order.share)
+        return said == ("delete", self.gateway, problem.node.did, share)
 
     def timed_out(self, node: Node, message: str) -> NodeProblem:
         """Count a node that the caller has waited for long enough; return the problem."""
@@ -258,12 +276,14 @@ class Nodes:
         body: Callable[[], Blocks] | None = None,
         sink: Sink | None = None,
         limited: bool = True,
+        may_lack: bool = False,
     ) -> Answer:
         path = f"/v1/shares/{share.hex()}"
         headers = (("authorization", order),)
         return await self._exchange(
-            node, size_bytes, method, path, headers, length=length, body=body, sink=sink, limited=limited
-        )
+            node, size_bytes, method, path, headers, length=length, body=body, sink=sink, limited=limited,
+            may_lack=may_lack,
+        )  # fmt: skip
 
     async def _exchange(
         self,
@@ -277,10 +297,9 @@ class Nodes:
         body: Callable[[], Blocks] | None = None,
         sink: Sink | None = None,
         limited: bool = True,
+        may_lack: bool = False,
     ) -> Answer:
-        line = self._lines.get(node.url)
-        if line is None:
-            line = self._lines[node.url] = Line(node.url, self._tls, self._intake)
+        line = self._line(node)
         limit_s = time_limit_s(size_bytes)
         began = time.monotonic()
         try:
@@ -292,18 +311,41 @@ class Nodes:
         except WireProblem as problem:
             kind: Kind = "offline" if problem.kind == "offline" else "broken"
             raise self._failed(node, kind, str(problem)) from None
-        waited_s = sink.waited_s if sink is not None else 0.0
-        self._answered(node, time.monotonic() - began - waited_s, size_bytes)
-        if answer.status >= 300:
-            raise self._refused(node, method, answer)
+        except OSError as error:  # of ours: no descriptors are left
+            raise self._failed(node, "broken", f"the connection cannot be used: {error}") from None
+        said = refusal(answer) if answer.status >= 300 else None
+        is_well = said is None or (may_lack and said.code in NOT_HELD)
+        self._answered(node, is_well=is_well)
+        if said is not None and not is_well:
+            raise self._refused(node, method, answer.status, said)
+        if body is None:  # how long a body was in the making says nothing of the node
+            waited_s = sink.waited_s if sink is not None else 0.0
+            self._timed(node, time.monotonic() - began - waited_s, size_bytes)
         return answer
 
-    def _answered(self, node: Node, took_s: float, size_bytes: int) -> None:
+    def _line(self, node: Node) -> Line:
+        line = self._lines.get(node.did)
+        if line is None or line.url != node.url:
+            if line is not None:
+                line.retire()
+            line = self._lines[node.did] = Line(node.url, self._tls, self._intake)
+        return line
+
+    def keep_only(self, devices: Collection[str]) -> None:
+        """Close the connections to all others than `devices`: they are listed no more."""
+        for device in self._lines.keys() - set(devices):
+            self._lines.pop(device).retire()
+
+    def _answered(self, node: Node, *, is_well: bool) -> None:
         health = self.health(node.did)
         health.answers += 1
-        health.failures_in_row = 0
+        if is_well:  # who refuses again and again fails again and again
+            health.failures_in_row = 0
         health.offline_since_ms = None
         health.last_answer_ms = self._clock.now_ms()
+
+    def _timed(self, node: Node, took_s: float, size_bytes: int) -> None:
+        health = self.health(node.did)
         if size_bytes < 65_536:
             health.first_byte_s = took_s if not health.first_byte_s else _blend(health.first_byte_s, took_s)
         else:
@@ -319,17 +361,23 @@ class Nodes:
             health.offline_since_ms = self._clock.now_ms()
         return NodeProblem(node, kind, message, code)
 
-    def _refused(self, node: Node, method: str, answer: Answer) -> NodeProblem:
-        try:
-            said = msgspec.json.decode(answer.body, type=Refusal)
-        except msgspec.DecodeError:
-            said = Refusal()
-        kind: Kind = "full" if answer.status == 507 else "missing" if answer.status in (404, 410) else "refused"
-        text = f"{method} was refused with {answer.status} {said.code[:40]} {said.detail[:200]}".strip()
+    def _refused(self, node: Node, method: str, status: int, said: Refusal) -> NodeProblem:
+        kind: Kind = "full" if status == 507 else "missing" if said.code in NOT_HELD else "refused"
+        text = f"{method} was refused with {status} {said.code[:40]} {said.detail[:200]}".strip()
         problem = self._failed(node, kind, text, said.code[:40])
         if said.code == "VOUCHER_TOO_LOW":
             problem.egress_bytes = said.egress_bytes
+        elif said.code == "SHARE_DELETED":
+            problem.order = _bytes_of(said.order)
         return problem
+
+
+def refusal(answer: Answer) -> Refusal:
+    """Return what a provider said with a refusal: nothing where it is none of ours, like the page of a proxy."""
+    try:
+        return msgspec.json.decode(answer.body, type=Refusal)
+    except (msgspec.DecodeError, ValueError, RecursionError):  # text that is no UTF-8, or nests too deep
+        return Refusal()
 
 
 class _Room:
@@ -355,6 +403,13 @@ class _Room:
 
     def wait(self, resume: Callable[[], None]) -> bool:
         return False
+
+
+def _bytes_of(text: str) -> bytes:
+    try:
+        return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except ValueError:
+        return b""
 
 
 def time_limit_s(size_bytes: int) -> float:

@@ -25,8 +25,11 @@ _AT_ONCE = 32
 _RESOLVE_S = 5.0
 
 
+_Counters = tuple[int, int, int]  # answers, failures, wrong bytes
+
+
 class _Capacity(msgspec.Struct, frozen=True):
-    free_bytes: Annotated[int, msgspec.Meta(ge=0)]
+    free_bytes: Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,7 @@ class Watch:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._written: dict[str, tuple[int, int, int]] = {}  # counters as they were added to the database
+        self._written: dict[str, _Counters] = {}  # as they were added to the database
 
     async def once(self) -> dict[str, Absence]:
         """Ask all nodes; return what is known of every node that ever was in the directory. Raises Retryable."""
@@ -56,16 +59,24 @@ class Watch:
                 return found.did, await self._look(found)
 
         up = dict(await asyncio.gather(*(ask(found) for found in self._parts.directory)))
-        return await self._parts.database.write(lambda c: self._note(c, up))
+        self._parts.nodes.keep_only([found.did for found in self._parts.directory])
+        counted = {device: self._counted(device) for device in up}
+        known = await self._parts.database.write(lambda c: self._note(c, up, counted))
+        self._written |= counted  # only now: what was not committed is added the next time
+        return known
+
+    def _counted(self, device: str) -> _Counters:
+        health = self._parts.nodes.health(device)
+        return health.answers, health.failures, health.wrong_bytes
 
     async def _look(self, found: Node) -> bool:
         """Say whether a node lives, and take note of its free space."""
         try:
             said = msgspec.json.decode(await self._parts.nodes.capacity(found), type=_Capacity)
         except NodeProblem as problem:
-            return problem.kind == "refused"
-        except msgspec.DecodeError:
-            return True
+            return problem.kind == "refused" and bool(problem.code)  # a proxy's page is nobody's answer
+        except (msgspec.DecodeError, ValueError, RecursionError):
+            return False
         self._parts.directory.update(found.did, free_bytes=said.free_bytes)
         return True
 
@@ -75,14 +86,16 @@ class Watch:
         host = parts.hostname or ""
         if found.prefix != host or prefix_of_address(host) is not None:
             return
-        with suppress(OSError, TimeoutError):
+        with suppress(OSError, ValueError, TimeoutError):
             async with asyncio.timeout(_RESOLVE_S):
                 answers = await asyncio.get_running_loop().getaddrinfo(host, parts.port or 80, type=socket.SOCK_STREAM)
             prefixes = sorted({prefix for *_, where in answers if (prefix := prefix_of_address(str(where[0])))})
             if prefixes:
                 self._parts.directory.update(found.did, prefix=prefixes[0])
 
-    def _note(self, connection: Connection, up: Mapping[str, bool]) -> dict[str, Absence]:
+    def _note(
+        self, connection: Connection, up: Mapping[str, bool], counted: Mapping[str, _Counters]
+    ) -> dict[str, Absence]:
         now_ms = self._parts.clock.now_ms()
         rows = {row.device: row for row in connection.execute(select(node))}
         known: dict[str, Absence] = {}
@@ -100,16 +113,22 @@ class Watch:
             else:
                 absence = Absence(now_ms if since_ms is None else since_ms, lost_ms, is_going)
             known[device] = absence
-            self._write(connection, device, row is not None, absence, now_ms if is_up else None)
+            before = self._written.get(device, (0, 0, 0))
+            now = counted.get(device, before)
+            grown = now[0] - before[0], now[1] - before[1], now[2] - before[2]
+            self._write(connection, device, row is not None, absence, now_ms if is_up else None, grown)
         return known
 
     def _write(
-        self, connection: Connection, device: str, is_there: bool, absence: Absence, answer_ms: int | None
+        self,
+        connection: Connection,
+        device: str,
+        is_there: bool,
+        absence: Absence,
+        answer_ms: int | None,
+        more: _Counters,
     ) -> None:
-        health = self._parts.nodes.health(device)
-        counters = (health.answers, health.failures, health.wrong_bytes)
-        before = self._written.get(device, (0, 0, 0))
-        answers, failures, wrong = (now - then for now, then in zip(counters, before, strict=True))
+        answers, failures, wrong = more
         state = {"offline_since_ms": absence.offline_since_ms, "lost_ms": absence.lost_ms}
         if not is_there:
             counts = {"answers": answers, "failures": failures, "wrong_bytes": wrong}
@@ -123,7 +142,6 @@ class Watch:
             }
             seen = {"last_answer_ms": answer_ms} if answer_ms is not None else {}
             connection.execute(node.update().where(node.c.device == device).values(**grown, **state, **seen))
-        self._written[device] = counters
 
 
 def _earliest(first_ms: int | None, second_ms: int) -> int:
