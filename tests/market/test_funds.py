@@ -15,18 +15,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fieldstone.clock import SetClock
-from fieldstone.errors import CheckFailed, Rejected, Retryable, UsageError
+from fieldstone.errors import Rejected, Retryable, UsageError
 from fieldstone.identity import DeviceKey
 from fieldstone.journal import EntryKind
 from fieldstone.ledger.accounts import AccountKind, account
 from fieldstone.market import Source, metering, router
+from fieldstone.market.fund_fold import FUND_SCHEMA, settle_funds
 from fieldstone.market.fund_parts import YEAR_MS, Fund, Part, Room, share
 from fieldstone.market.funds import ENDOWED
-from fieldstone.market.metering import FUND_SCHEMA, Delivered, Endowed, settle_funds
+from fieldstone.market.metering import Endowed
 from fieldstone.market.payers import payers
 from fieldstone.market.usage import binding_text
 from fieldstone.services.contract import USAGE_SCHEMA, Allowance, Endowment, FundFacts, Product
 from fieldstone.units import DAY_MS
+from tests.market.test_fund_fold import delivered, endowed
 from tests.market.world import HOUR_MS, POLICY, START_MS, Sensing, World, make_world
 
 HELD = Product("held", "held", "GiB-month", 4_000, "space", usage_per_unit=1_000)
@@ -97,6 +99,16 @@ def bodies(world: World) -> list[metering.Body]:
     return [metering.decode(entry.body) for entry in world.journal.read(1, None, (EntryKind.METERING,))]
 
 
+def folded(world: World, start_ms: int) -> pl.DataFrame:
+    """Return the funds as everybody works them out from the journal, in the epoch that began then."""
+    prices = {
+        (one.service, one.product.name): (one.unit_price_micro_usd, one.product.usage_per_unit)
+        for one in world.market.products()
+    }
+    empty = pl.DataFrame(schema=FUND_SCHEMA)
+    return settle_funds(world.journal.read(), empty, epoch=4, start_ms=start_ms, prices=prices)
+
+
 def test_worked_example_bought_once_then_the_fund_pays_and_credits_stay(world: World) -> None:
     gateway = bound(world)
     fund = bought(world, gateway)
@@ -115,7 +127,7 @@ def test_worked_example_bought_once_then_the_fund_pays_and_credits_stay(world: W
     }  # fmt: skip
     assert world.market.account(world.holder).funds_micro_usd == 996_000
     assert world.market.reconcile() == [] and world.market.ledger.trial_balance().faults == ()
-    table = settle_funds(world.journal.read(), pl.DataFrame(schema=FUND_SCHEMA))
+    table = folded(world, NOW_MS + 100_000)
     assert table.select("fund", "payer", "paid_in_micro_usd", "drawn_micro_usd").rows() == [
         (fund.id, gateway, 1_000_000, 4_000)
     ]
@@ -197,11 +209,11 @@ def test_a_fund_pays_what_else_was_bought_up_to_its_allowance_also_when_the_cust
     assert (now.drawn_micro_usd, now.drawn_units, now.also["mended"].drawn_units) == (4_650, 1_000, 130)
     assert now.review is not None and now.review["also"] == {"mended": 50}
     assert sorted(now.review["charged"]) == [(1, 750, 500), (2, 150, 150), (2, 4_000, 4_000)]
-    table = settle_funds(world.journal.read(), pl.DataFrame(schema=FUND_SCHEMA))
+    table = folded(world, day)
     assert table.select("fund", "also", "drawn_micro_usd", "drawn_now_micro_usd", "assumptions").rows() == [
         (fund.id, ["mended"], 4_650, 4_650, '{"n":1}')
     ]
-    assert settle_funds([], table)["drawn_now_micro_usd"].to_list() == [0]
+    assert settle_funds([], table, epoch=5, start_ms=day, prices={})["drawn_now_micro_usd"].to_list() == [0]
     assert world.market.reconcile() == []
 
 
@@ -252,6 +264,33 @@ def test_a_journal_that_fails_leaves_the_fund_held_until_it_can_go_on(world: Wor
     assert world.market.reconcile() == []
 
 
+def test_a_fund_pays_nothing_of_what_was_used_before_it_was_bought(world: World) -> None:
+    gateway = bound(world)
+    made = world.market.quote_once(world.holder, "sensing", "forever", gateway, {"units": 10, "mended": 100})
+    world.market.order_once(world.holder, made.id)
+    (charge,) = world.market.usage.charge("sensing", 1, used(gateway, 10, "mended"), NOW_MS - 1)
+    assert (charge.from_funds_micro_usd, charge.paid_micro_usd) == (0, 50)
+
+
+def test_a_fund_that_waited_long_for_the_journal_counts_from_when_the_journal_has_it(world: World) -> None:
+    """Everybody else takes no older date, and would refuse what was drawn by it."""
+    gateway = bound(world)
+    made = world.market.quote_once(world.holder, "sensing", "forever", gateway, {"units": 10})
+    flaky = world.flaky()
+    flaky.fail = "before"
+    with pytest.raises(Retryable):
+        world.market.order_once(world.holder, made.id)
+    flaky.fail = ""
+    later = NOW_MS + 9 * DAY_MS
+    world.clock.set(later)
+    world.market.resume()
+    (fund,) = world.market.funds.of_customer(world.customer)
+    assert fund.bought_ms == later
+    (charge,) = world.market.usage.charge("sensing", 3, used(gateway, 5_000), later + 100_000)
+    assert charge.from_funds_micro_usd == 4_000
+    assert folded(world, later + 100_000)["drawn_micro_usd"].to_list() == [4_000]
+
+
 FUND = Fund("a", "cus", "gw", "s", "forever", "kept", ENDOWED, 1_000, 5, 0, 0, {}, 0, 0, 0)
 
 
@@ -285,45 +324,8 @@ def rate_of(one: Fund, until_ms: int) -> int:
     return one.units_per_s * until_ms // 1_000
 
 
-def delivered(order: str, price: int, funds: dict[str, int], payer: str = "gw") -> Any:
-    body = Delivered(
-        order=order, customer="c", service="s", product="kept", price_micro_usd=price, delivered_ms=1,
-        devices={"d": 1}, funds=funds, payer=payer,
-    )  # fmt: skip
-    return Entry("metering", metering.encode(body))
-
-
-@dataclass(frozen=True)
-class Entry:
-    kind: str
-    body: bytes
-
-
-def endowed(fund: str, amount: int) -> Entry:
-    body = Endowed(
-        fund=fund, customer="c", payer="gw", service="s", product="forever", covers="kept", paid_in_micro_usd=amount,
-        units_per_s=1, endowed_ms=1,
-    )  # fmt: skip
-    return Entry("metering", metering.encode(body))
-
-
-def test_every_verifier_refuses_a_charge_that_draws_more_than_a_fund_holds() -> None:
-    empty = pl.DataFrame(schema=FUND_SCHEMA)
-    first = settle_funds([endowed("f", 100), delivered("u1", 60, {"f": 60}), delivered("u1", 60, {"f": 60})], empty)
-    assert first["drawn_micro_usd"].to_list() == [60]
-    assert settle_funds([delivered("u2", 40, {"f": 40})], first)["drawn_micro_usd"].to_list() == [100]
-    for forged, why in (
-        (delivered("u2", 50, {"f": 41}), "does not hold so much"),
-        (delivered("u2", 50, {"g": 1}), "does not pay"),
-        (delivered("u2", 50, {"f": 1}, payer="somebody else's gateway"), "does not pay"),
-        (delivered("u2", 5, {"f": 6}), "more from funds than its price"),
-    ):
-        with pytest.raises(CheckFailed, match=why):
-            settle_funds([forged], first)
-
-
 def test_locked_money_is_nobodys_revenue_and_nobodys_payment_yet() -> None:
-    entries = [endowed("f", 100), delivered("u1", 60, {"f": 50})]
+    entries = [endowed("f", 100), delivered(1, 60, {"f": 50})]
     assert metering.revenue(entries)["revenue_micro_usd"].to_list() == [60]
 
     class Sealed:

@@ -14,7 +14,8 @@ from fieldstone.chain.merkle import Tree
 from fieldstone.epoch.freeze import Frozen
 from fieldstone.epoch.runner import Runner, SerialRunner
 from fieldstone.epoch.state import EpochState
-from fieldstone.market.metering import settle_funds, settle_revenue
+from fieldstone.market.fund_fold import Prices, settle_funds
+from fieldstone.market.metering import settle_revenue
 from fieldstone.policy import Policy
 from fieldstone.rewards import Allocation, AllocationInput, allocate
 from fieldstone.rewards.bonded import Bonded
@@ -31,7 +32,7 @@ from fieldstone.services.contract import (
     ListPrice,
     Service,
 )
-from fieldstone.services.prices import list_price
+from fieldstone.services.prices import list_price, unit_price
 
 EQUIVOCATION = "EQUIVOCATION"
 
@@ -68,7 +69,7 @@ def epoch_randomness(network_id: str, epoch: int, block_hash: bytes) -> bytes:
 def compute(frozen: Frozen, state: EpochState, randomness: bytes, runner: Runner | None = None) -> EpochResult:
     """Compute the epoch after `state` from its frozen input.
 
-    Raises CheckFailed when the journal draws more from a fund than it holds.
+    Raises CheckFailed when the journal draws from a fund what it does not hold or was not bought for.
     """
     runner = runner or SerialRunner()
     verdicts = [pl.DataFrame(schema=VERDICT_SCHEMA)]
@@ -132,7 +133,13 @@ def compute(frozen: Frozen, state: EpochState, randomness: bytes, runner: Runner
             balances=allocation.balances,
             last_seq=frozen.last_seq_after,
             owed_revenue=settled.owed,
-            funds=settle_funds(frozen.metering, state.funds),
+            funds=settle_funds(
+                frozen.metering,
+                state.funds,
+                epoch=frozen.epoch,
+                start_ms=frozen.start_ms,
+                prices=_unit_prices(frozen.policy),
+            ),
             carry=carry,
             bonds=frozen.bonds,
         ),
@@ -176,6 +183,17 @@ def _list_prices(frozen: Frozen) -> dict[str, ListPrice]:
     """Return what customers are asked for each service's work, by the epoch's own policy: so it replays."""
     prices = {name: list_price(load_service(name), frozen.policy) for name in frozen.policy.services}
     return {name: price for name, price in prices.items() if price is not None}
+
+
+def _unit_prices(policy: Policy) -> Prices:
+    """Return what use costs under a policy, of everything that is charged by use."""
+    return {
+        (name, one.name): (unit_price(service, one, policy), one.usage_per_unit)
+        for name in policy.services
+        for service in [load_service(name)]
+        for one in service.products
+        if one.usage_per_unit > 0
+    }
 
 
 def bonded_services(policy: Policy) -> dict[str, Bonded]:

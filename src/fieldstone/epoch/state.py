@@ -9,7 +9,8 @@ import polars as pl
 
 from fieldstone.epoch.bonds import Snapshot
 from fieldstone.identity.registry import Registry
-from fieldstone.market.metering import FUND_SCHEMA, OWED_SCHEMA
+from fieldstone.market.fund_fold import FUND_SCHEMA
+from fieldstone.market.metering import OWED_SCHEMA
 from fieldstone.policy import Policy
 
 Carry = Mapping[str, Mapping[str, pl.DataFrame]]  # service → table name → table
@@ -22,7 +23,7 @@ class EpochState:
     `policy` is in force for the next epoch. `balances`: operator address → cumulative reward in token base units.
     `pools`: named remainders in base units. `last_seq`: device → highest sequence number that was counted.
     `owed_revenue`: late refunds that later revenue has to repay; `funds`: what was paid once and what of it was drawn
-    (both `market.metering`). `bonds`: the newest snapshot of the bonds on chain (`epoch.bonds`).
+    (`market.metering`, `market.fund_fold`). `bonds`: the newest snapshot of the bonds on chain (`epoch.bonds`).
     """
 
     epoch: int

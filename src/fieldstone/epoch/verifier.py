@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import polars as pl
 
 from fieldstone.chain.bonds import bonds_at
 from fieldstone.chain.digest import root_digest
 from fieldstone.chain.view import ContractsView
 from fieldstone.epoch.bonds import asks_for_bonds, block_for, compare
+from fieldstone.epoch.charges import check_charges
 from fieldstone.epoch.compute import EpochResult, compute, epoch_randomness
 from fieldstone.epoch.diff import Difference, diff_statements
 from fieldstone.epoch.fetch import answered, fetch_epoch, get
@@ -104,6 +106,7 @@ class Verifier:
             state = self._state_before(number, sealed)
             self._check_range(sealed, state)
             self._check_corrections(sealed)
+            check_charges(sealed.entries(), self._used)
             frozen = freeze(sealed.entries(), state, check_signatures=True)
             unchecked = self._check_bonds(frozen, number)
             block_hash = bytes.fromhex(sealed.manifest.block_hash)
@@ -174,6 +177,12 @@ class Verifier:
         frozen, state, randomness = freeze_sealed(self._store, epoch, check_signatures=False)
         original = compute(frozen, state, randomness, self._runner)
         return owed(original, recompute(frozen, state, randomness, corrected, self._runner))
+
+    def _used(self, epoch: int, service: str) -> pl.DataFrame | None:
+        if not 0 < epoch <= self._store.latest:
+            return None
+        mine, name = self._store.sealed(epoch), f"usage-{service}"
+        return mine.table(name) if name in mine.table_names() else None
 
     def _state_before(self, number: int, sealed: SealedEpoch) -> EpochState:
         if number > 1:

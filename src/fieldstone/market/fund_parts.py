@@ -24,7 +24,7 @@ import msgspec
 from fieldstone.errors import Terminal
 from fieldstone.units import DAY_MS
 
-__all__ = ["YEAR_MS", "Fund", "Part", "Room", "share"]
+__all__ = ["YEAR_MS", "Fund", "Part", "Room", "allowed", "covered", "share"]
 
 YEAR_MS = 365 * DAY_MS
 
@@ -38,7 +38,17 @@ class Room(msgspec.Struct, frozen=True, kw_only=True):
 
     def left(self, age_ms: int) -> int:
         """Return the units that may still be paid, so long after the fund was bought."""
-        return max(0, self.at_once + self.per_year * max(0, age_ms) // YEAR_MS - self.drawn_units)
+        return max(0, allowed(self.at_once, self.per_year, age_ms) - self.drawn_units)
+
+
+def covered(units_per_s: int, age_ms: int) -> int:
+    """Return the units of what it covers that a fund may have paid so long after it was bought."""
+    return units_per_s * max(0, age_ms) // 1_000
+
+
+def allowed(at_once: int, per_year: int, age_ms: int) -> int:
+    """Return the units of another product that a fund may have paid so long after it was bought."""
+    return at_once + per_year * max(0, age_ms) // YEAR_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +88,17 @@ class Fund:
         return (self.covers, *sorted(self.also))
 
     def room(self, product: str, until_ms: int) -> int:
-        """Return how many units of a product it may still pay for: what was bought until then, less what was drawn."""
-        if self.bought_ms is None:
+        """Return how many units of a product it may still pay for: what was bought until then, less what was drawn.
+
+        Nothing of what was used before it was bought: no sealed epoch knew of the fund then.
+        """
+        if self.bought_ms is None or until_ms < self.bought_ms:
             return 0
-        age_ms = max(0, until_ms - self.bought_ms)
+        age_ms = until_ms - self.bought_ms
         if product == self.covers:
-            return max(0, self.units_per_s * age_ms // 1_000 - self.drawn_units)
-        allowed = self.also.get(product)
-        return 0 if allowed is None else allowed.left(age_ms)
+            return max(0, covered(self.units_per_s, age_ms) - self.drawn_units)
+        room = self.also.get(product)
+        return 0 if room is None else room.left(age_ms)
 
 
 @dataclass(frozen=True, slots=True)

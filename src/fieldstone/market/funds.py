@@ -6,7 +6,7 @@
     review   the service holds each fund against what was really charged: still covered, until when, what then
 
 Nobody can take money out of a fund, the founder included: the ledger moves it into escrow of charges only, and an epoch
-refuses a charge that draws more than a fund holds (`metering.settle_funds`).
+refuses a charge that draws more than a fund holds or was bought for (`fund_fold`).
 
 Invariants (tests bear these names): those of `fund_parts`; a quote buys once.
 """
@@ -36,6 +36,7 @@ from fieldstone.reasons import reason
 from fieldstone.services.contract import Endowing, Endowment, FundFacts
 from fieldstone.state.engine import reading, writing
 from fieldstone.state.schema import fund, payer, usage
+from fieldstone.units import DAY_MS
 
 PREFIX = "fnd_"
 QUOTED, HELD, ENDOWED = "quoted", "held", "endowed"
@@ -131,7 +132,7 @@ class Funds:
             rows = connection.execute(
                 select(fund).where(fund.c.status == HELD).order_by(fund.c.bought_ms, fund.c.id)
             ).all()
-        for row in rows:
+        for row in map(self._dated, rows):
             entry = Endowed(
                 fund=row.id, customer=row.customer_id, payer=row.payer, service=row.service, product=row.product,
                 covers=row.covers, paid_in_micro_usd=row.price_micro_usd, units_per_s=row.units_per_s,
@@ -145,6 +146,16 @@ class Funds:
                 if connection.execute(moved).rowcount == 1:
                     self._escrow.endow(row.id, row.price_micro_usd, row.bought_ms, connection)
         return len(rows)
+
+    def _dated(self, row: Row[Any]) -> Row[Any]:
+        """Return the row of a fund that is paid, bought now if the journal had to wait for long: an epoch does not believe
+        older dates (`fund_fold`). Where the journal has it already, its date stays and only allows more."""
+        now_ms = self._clock.now_ms()
+        if now_ms - row.bought_ms < DAY_MS:
+            return row
+        with writing(self._engine) as connection:
+            connection.execute(update(fund).where(fund.c.id == row.id).values(bought_ms=now_ms))
+            return connection.execute(select(fund).where(fund.c.id == row.id)).one()
 
     # ---- paying ------------------------------------------------------------------------------------------------------
 
@@ -247,7 +258,7 @@ class Funds:
             .limit(REVIEWED)
         )
         rows = [row for row in connection.execute(query) if row.created_ms >= one.bought_ms][::-1]
-        charged = [(row.epoch, row.due_micro_usd, _drawn(row.funds).get(one.id, 0)) for row in rows]
+        charged = [(row.epoch, row.due_micro_usd, from_funds(row.funds).get(one.id, (0, 0))[0]) for row in rows]
         facts = FundFacts(
             paid_in_micro_usd=one.price_micro_usd,
             drawn_micro_usd=one.drawn_micro_usd,
@@ -262,8 +273,9 @@ class Funds:
         return replace(one, review=selling.review_fund(one.terms, facts))
 
 
-def _drawn(packed: bytes | None) -> dict[str, int]:
-    return {} if packed is None else msgspec.json.decode(packed, type=dict[str, int])
+def from_funds(packed: bytes | None) -> dict[str, tuple[int, int]]:
+    """Return what each fund paid of a charge, as its row has it: fund → (micro-dollars, units)."""
+    return {} if packed is None else msgspec.json.decode(packed, type=dict[str, tuple[int, int]])
 
 
 def _rooms(packed: bytes | None) -> dict[str, Room]:

@@ -9,8 +9,7 @@ A refund in a later epoch cannot take back what was already paid out. `settle_re
 deducts it from the same device's next revenue, floored at zero.
 
 What is paid once is locked in a fund (`Endowed`) and is nobody's revenue until a charge draws on it (`Delivered.funds`).
-`settle_funds` folds both, so that everybody who has the journal knows what every fund holds; more than it holds can never
-be drawn.
+`fund_fold` folds both, so that everybody who has the journal knows what every fund holds and still may pay.
 
 Invariants (tests bear these names): revenue plus newly owed adds up to what customers paid minus what they got back; no row
 is negative; the result does not depend on the order of the entries within an order's window, or on repeated entries.
@@ -18,6 +17,7 @@ is negative; the result does not depend on the order of the entries within an or
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Protocol
@@ -25,26 +25,12 @@ from typing import Annotated, Any, Protocol
 import msgspec
 import polars as pl
 
-from fieldstone.errors import CheckFailed, Terminal
+from fieldstone.errors import Terminal
 from fieldstone.units import split
 
 TREASURY_DEVICE = ""
 REVENUE_SCHEMA: dict[str, Any] = {"device": pl.String(), "service": pl.String(), "revenue_micro_usd": pl.Int64()}
 OWED_SCHEMA: dict[str, Any] = {"device": pl.String(), "service": pl.String(), "owed_micro_usd": pl.Int64()}
-
-FUND_SCHEMA: dict[str, Any] = {
-    "fund": pl.String(),
-    "customer": pl.String(),
-    "payer": pl.String(),  # did:key of the device whose charges it pays
-    "service": pl.String(),
-    "covers": pl.String(),  # the metered product that it pays
-    "also": pl.List(pl.String()),  # …and may pay, up to an allowance
-    "paid_in_micro_usd": pl.Int64(),
-    "drawn_micro_usd": pl.Int64(),
-    "drawn_now_micro_usd": pl.Int64(),  # by the charges of this epoch's journal
-    "endowed_ms": pl.Int64(),
-    "assumptions": pl.String(),  # canonical JSON: what its price rests on
-}
 
 _NotNegative = Annotated[int, msgspec.Meta(ge=0)]
 _Positive = Annotated[int, msgspec.Meta(gt=0)]
@@ -60,8 +46,10 @@ class JournalEntry(Protocol):
 
 
 class Delivered(msgspec.Struct, frozen=True, kw_only=True):
-    """An order was delivered. `devices`: readings per device; `refund_micro_usd`: for what was quoted and not delivered;
-    `funds`: what of the price came out of funds, by fund, and `payer`: whose use that paid (did:key)."""
+    """An order was delivered. `devices`: readings per device; `refund_micro_usd`: for what was quoted and not delivered.
+
+    Where funds pay a charge: `funds`, what of the price came out of which; `fund_units`, how much of the use each paid for;
+    `payer`, whose use it was (did:key); `epoch`, which epoch's (`charge_id` of them is the order)."""
 
     order: str
     customer: str
@@ -73,7 +61,9 @@ class Delivered(msgspec.Struct, frozen=True, kw_only=True):
     refund_micro_usd: _NotNegative = 0
     data_sha256: str = ""
     funds: dict[str, _Positive] = {}
+    fund_units: dict[str, _Positive] = {}
     payer: str = ""
+    epoch: _NotNegative = 0
 
     @property
     def net_micro_usd(self) -> int:
@@ -122,13 +112,17 @@ Body = Delivered | Refunded | Endowed
 
 
 def encode(body: Body) -> bytes:
-    """Return the canonical JSON of a metering entry: keys sorted, no white space, `funds`, `payer` and `also` only where
-    there are any."""
+    """Return the canonical JSON of a metering entry: keys sorted, no white space; what concerns funds only where they pay."""
     fields = msgspec.to_builtins(body)
-    for name in ("funds", "payer", "also"):
+    for name in ("funds", "fund_units", "payer", "epoch", "also"):
         if not fields.get(name, True):
             del fields[name]
     return msgspec.json.encode(fields, order="sorted")
+
+
+def charge_id(service: str, epoch: int, payer: str, product: str) -> str:
+    """Return the order of the one charge that a payer's use of a product in an epoch can have."""
+    return "use_" + hashlib.sha256(f"{service}\0{epoch}\0{payer}\0{product}".encode()).hexdigest()[:24]
 
 
 def decode(body: bytes) -> Body:
@@ -192,50 +186,6 @@ def settle_revenue(entries: Iterable[JournalEntry], owed: pl.DataFrame | None = 
         debt[key] -= paid_back
         earned[key] = earned.get(key, 0) - paid_back
     return RevenueSettlement(_table(earned, REVENUE_SCHEMA), _table(debt, OWED_SCHEMA))
-
-
-def settle_funds(entries: Iterable[JournalEntry], funds: pl.DataFrame) -> pl.DataFrame:
-    """Return what every fund holds after the metering entries of an epoch. `funds`: as the epoch before left them.
-
-    Raises CheckFailed for a charge that draws on a fund that is unknown, somebody else's kind, or does not hold so much.
-    """
-    rows = {row["fund"]: {**row, "drawn_now_micro_usd": 0} for row in funds.iter_rows(named=True)}
-    seen: set[str] = set()
-    for entry in entries:
-        if entry.kind != "metering":
-            continue
-        body = decode(entry.body)
-        if isinstance(body, Endowed):
-            rows.setdefault(body.fund, {
-                "fund": body.fund, "customer": body.customer, "payer": body.payer, "service": body.service,
-                "covers": body.covers, "also": sorted(body.also), "paid_in_micro_usd": body.paid_in_micro_usd,
-                "drawn_micro_usd": 0, "drawn_now_micro_usd": 0, "endowed_ms": body.endowed_ms,
-                "assumptions": msgspec.json.encode(body.terms.get("assumptions", {}), order="sorted").decode(),
-            })  # fmt: skip
-        elif isinstance(body, Delivered) and body.funds and body.order not in seen:
-            seen.add(body.order)
-            _draw(rows, body)
-    return pl.DataFrame([rows[fund] for fund in sorted(rows)], schema=FUND_SCHEMA, orient="row")
-
-
-def _draw(rows: Mapping[str, dict[str, Any]], body: Delivered) -> None:
-    if sum(body.funds.values()) > body.net_micro_usd:
-        raise CheckFailed(
-            f"charge {body.order} draws more from funds than its price of {body.net_micro_usd} micro-dollars"
-        )
-    for fund, amount in body.funds.items():
-        row = rows.get(fund)
-        is_its = row is not None and (row["service"], row["payer"]) == (body.service, body.payer)
-        if row is None or not is_its or body.product not in (row["covers"], *row["also"]):
-            raise CheckFailed(
-                f"charge {body.order} draws on fund {fund!r}, which does not pay {body.service}/{body.product} of {body.payer!r}"
-            )
-        row["drawn_micro_usd"] += amount
-        row["drawn_now_micro_usd"] += amount
-        if row["drawn_micro_usd"] > row["paid_in_micro_usd"]:
-            raise CheckFailed(
-                f"charge {body.order} draws {amount} micro-dollars from fund {fund}, which does not hold so much"
-            )
 
 
 def _net_shares(order: Delivered, refunds: list[Refunded]) -> tuple[dict[str, int], int]:

@@ -15,7 +15,6 @@ ledger. The journal entry falls into the running epoch: epoch N's proven work is
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -34,7 +33,7 @@ from fieldstone.ledger.escrow import Escrow
 from fieldstone.market import metering
 from fieldstone.market.catalogue import Offer
 from fieldstone.market.fund_parts import share
-from fieldstone.market.funds import Funds
+from fieldstone.market.funds import Funds, from_funds
 from fieldstone.market.journalled import MarketJournal, append_once
 from fieldstone.market.metering import Delivered
 from fieldstone.market.orders import pack, unpack
@@ -151,7 +150,7 @@ class Usage:
         units_by_device = dict(rows.group_by("device").agg(pl.col("units").sum()).sort("device").iter_rows())
         units = sum(units_by_device.values())
         due = units * offered.unit_price_micro_usd // offered.product.usage_per_unit
-        charge_id = "use_" + hashlib.sha256(f"{service}\0{epoch}\0{device}\0{product}".encode()).hexdigest()[:24]
+        charge_id = metering.charge_id(service, epoch, device, product)
         with writing(self._engine) as connection:
             customer = connection.execute(select(payer.c.customer_id).where(payer.c.device == device)).scalar()
             funds = self._funds.paying_for(connection, device, service, product)
@@ -162,6 +161,7 @@ class Usage:
             unit_price = offered.unit_price_micro_usd, offered.product.usage_per_unit
             parts = share(funds, units, unit_price, until_ms, product)
             drawn = {part.fund: part.amount_micro_usd for part in parts}
+            shown = {part.fund: (part.amount_micro_usd, part.units) for part in parts}
             paid = sum(drawn.values())
             if customer is None:
                 customer = funds[-1].customer_id
@@ -186,7 +186,7 @@ class Usage:
                 "status": HELD if paid else BOOKED,
                 "journal_after": self._journal.head,
                 "created_ms": now_ms,
-                "funds": msgspec.json.encode(drawn, order="sorted") if drawn else None,
+                "funds": msgspec.json.encode(shown, order="sorted") if shown else None,
             }
             connection.execute(usage.insert().values(values))
         return Charge(charge_id, customer, device, service, product, epoch, units, due, paid, sum(drawn.values()))
@@ -200,6 +200,7 @@ class Usage:
         return len(rows)
 
     def _book(self, row: Row[tuple[object, ...]]) -> None:
+        parts = from_funds(row.funds)
         entry = Delivered(
             order=row.id,
             customer=row.customer_id,
@@ -208,8 +209,10 @@ class Usage:
             price_micro_usd=row.paid_micro_usd,
             delivered_ms=row.created_ms,
             devices=unpack(row.units_by_device),
-            funds=(drawn := _from_funds(row)),
-            payer=row.payer if drawn else "",
+            funds={fund: amount for fund, (amount, _) in parts.items()},
+            fund_units={fund: units for fund, (_, units) in parts.items()},
+            payer=row.payer if parts else "",
+            epoch=row.epoch if parts else 0,
         )
 
         def same(body: bytes) -> bool:
@@ -248,9 +251,5 @@ def _charge(row: Row[tuple[object, ...]]) -> Charge:
         row.units,
         row.due_micro_usd,
         row.paid_micro_usd,
-        sum(_from_funds(row).values()),
+        sum(amount for amount, _ in from_funds(row.funds).values()),
     )
-
-
-def _from_funds(row: Row[tuple[object, ...]]) -> dict[str, int]:
-    return {} if row.funds is None else msgspec.json.decode(row.funds, type=dict[str, int])

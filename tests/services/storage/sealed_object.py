@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Engine
 from fieldstone.epoch.store import StateScalars
 from fieldstone.identity.registry_table import SCHEMA
 from fieldstone.journal.manifest import Manifest, file_info, write_manifest
-from fieldstone.market.metering import FUND_SCHEMA
+from fieldstone.market.fund_fold import FUND_SCHEMA
 from fieldstone.policy import MarketPolicy, Policy, ServicePolicy
 from fieldstone.services.contract import USAGE_SCHEMA
 from fieldstone.services.storage.catalog.accounts import SecretBox, create_account
@@ -68,7 +68,7 @@ def paid_once(played: World, *, paid_in: int, drawn: int, stored_bytes: int) -> 
         "fund": "fnd_1", "customer": "cus_1", "payer": gateway, "service": "storage", "covers": sold.covers,
         "also": sorted(sold.also), "paid_in_micro_usd": paid_in, "drawn_micro_usd": drawn,
         "drawn_now_micro_usd": drawn // 2, "endowed_ms": played.now_ms - 6 * HOUR_MS,
-        "assumptions": msgspec.json.encode(assumed, order="sorted").decode(),
+        "assumptions": msgspec.json.encode(assumed, order="sorted").decode(), "rooms": [],
     }  # fmt: skip
     used = [(gateway, one.device, sold.covers, 16 * 6 * 3_600) for one in played.providers[:5]]
     return {
