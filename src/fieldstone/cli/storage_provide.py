@@ -49,6 +49,7 @@ def command(
 
     from fieldstone.errors import UsageError
     from fieldstone.services.storage.pool.memory import keep_freed_memory
+    from fieldstone.services.storage.provider.beside import keep_running
     from fieldstone.services.storage.provider.checking import Checker
     from fieldstone.services.storage.provider.door import Door
     from fieldstone.services.storage.provider.duties import Duties, RegistryGateways
@@ -71,7 +72,7 @@ def command(
     threads: list[threading.Thread] = []
 
     def start(work: Any, title: str) -> None:
-        threads.append(threading.Thread(target=work, args=(stop,), name=title, daemon=True))
+        threads.append(threading.Thread(target=keep_running, args=(work, stop, title), name=title, daemon=True))
         threads[-1].start()
 
     try:
@@ -104,6 +105,7 @@ def command(
                 say=_say,
             )
             duties.check_reads = Checker(key, HttpTransport(network).get, store.index, duties.note).report
+            start(duties.run_checks, "checks")
             start(duties.run, "duties")
             start(agent.run, "agent")
             if space_bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
 
@@ -23,7 +24,7 @@ from fieldstone.services.storage.pool import Directory, Node
 @dataclass
 class Provider:
     """`delay_s`: before each answer; `down`: refuses connections' requests; `full`; `lies`: flips a bit of what it sends;
-    `rot`: what it holds has changed; `wrong_root`: its receipts commit to something else."""
+    `gone`: answers reads with 410 and this body; `rot`: what it holds has changed; `wrong_root`: its receipts commit to something else."""
 
     key: DeviceKey = field(default_factory=DeviceKey.generate)
     delay_s: float = 0.0
@@ -33,6 +34,7 @@ class Provider:
     lies: bool = False
     lies_below: int = 0  # lies about shorter ranges only
     wrong_root: bool = False
+    gone: Callable[[bytes], bytes] | None = None
     leaf_bytes: int = fast_tree.LEAF_BYTES
     shares: dict[bytes, bytearray] = field(default_factory=dict)
     orders: list[records.AccessOrder] = field(default_factory=list)
@@ -90,6 +92,8 @@ class Provider:
         self.orders.append(order)
         if method == "PUT":
             return self._put(order, body)
+        if self.gone is not None and method == "GET":
+            return 410, self.gone(share)
         if share not in self.shares:
             return 404, b'{"code":"SHARE_UNKNOWN"}'
         if method == "DELETE":

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from fieldstone.errors import UsageError
+from fieldstone.identity.keys import DeviceKey
 from fieldstone.services.storage import records
 from fieldstone.services.storage.codes.cipher import CHUNK_BYTES, TAG_BYTES
 from fieldstone.services.storage.codes.fast_tree import leaf_hash
@@ -25,6 +28,7 @@ from fieldstone.services.storage.rules.v1 import default_params, with_overrides
 from fieldstone.services.storage.secret_draw import link_before, reads_drawn
 from fieldstone.state.engine import reading
 from tests.services.storage.pool.conftest import MakeNet, Net
+from tests.services.storage.pool.provider import Provider
 
 BODY = os.urandom(600_000)
 PARAMS = with_overrides(default_params(), {"secret_every_rounds": 1})
@@ -224,3 +228,52 @@ def test_whoever_reads_a_whole_share_begins_at_its_beginning(number: int) -> Non
     expected = whole.by_share.get(number, whole.hull)
     assert like_a_paid_read(layout, number, low, low + 16_384, expected[1]) == expected
     assert expected[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("shown", "counts"),
+    [
+        ({}, False),
+        ({"share": b"o" * 16}, True),
+        ({"operation": "get"}, True),
+        ({"provider": "did:key:zOther"}, True),
+        ({"signer": DeviceKey.generate()}, True),
+        (None, True),
+    ],
+)
+async def test_a_refusal_that_shows_our_own_order_to_delete_does_not_count(
+    net: MakeNet, tmp_path: Path, shown: dict[str, Any] | None, counts: bool
+) -> None:
+    """Our database is older than the order (restored from a backup). Another share's, a read's or a stranger's excuses nobody."""
+    async with net(8) as n:
+        await leased(n)
+        network = Network(n)
+        reader = network.reader(tmp_path / "chain.json")
+        network.next_round()
+        await reader.once()
+
+        def refusal(provider: Provider, share_id: bytes) -> bytes:
+            if shown is None:
+                return b'{"code":"SHARE_DELETED","order":"%%%"}'
+            fields: dict[str, Any] = {
+                "operation": "delete",
+                "gateway": n.pool.parts.nodes.gateway,
+                "provider": provider.did,
+                "share": share_id,
+                "expires_ms": 1,
+                **shown,
+            }
+            key = fields.pop("signer", n.key)
+            message = records.sign(key, records.AccessOrder(**fields), records.ACCESS)
+            order = base64.urlsafe_b64encode(message).rstrip(b"=").decode()
+            return json.dumps({"code": "SHARE_DELETED", "order": order}).encode()
+
+        for provider in n.providers:
+            provider.gone = lambda share_id, provider=provider: refusal(provider, share_id)  # type: ignore[misc]
+        network.next_round()
+        assert bool(await reader.once()) is counts
+        checks = records.decode(network.sent[-1][1], records.CheckSet).checks
+        assert {check.outcome for check in checks} == ({"refused"} if counts else set())
+        lost = select(share.c.id).where(share.c.state == "lost")
+        with reading(n.pool.parts.database.engine) as connection:
+            assert connection.execute(lost).first() is not None  # and it is made anew elsewhere

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sqlite3
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from fieldstone.errors import Retryable, UsageError
+from fieldstone.errors import Rejected, Retryable, UsageError
 from fieldstone.identity import DeviceKey
 from fieldstone.services.storage import records
 from fieldstone.services.storage.codes.chunk_opening import Claim, verify
@@ -17,6 +20,7 @@ from fieldstone.services.storage.provider.duties import Duties, RegistryGateways
 from fieldstone.services.storage.provider.store import Store
 from fieldstone.services.storage.provider.vouchers import Vouchers
 from fieldstone.services.storage.records import Announcement, EgressClaim, ProofSet
+from fieldstone.services.storage.schema import DOCUMENTS
 from tests.services.storage.provider.test_store import put, share_id
 from tests.services.storage.provider.test_vouchers import GATEWAY, _nothing, order
 
@@ -230,7 +234,7 @@ def test_assigned_reads_are_reported_after_the_proofs(store: Store) -> None:
     network.asked = [["aa" * 16, 7, "did:key:zOther", 100, 200]]
     duties = Duties(store, DEVICE, network.get, reports)
     seen: list[Any] = []
-    duties.check_reads = lambda number, reads: seen.extend([number, *reads]) or b"report"
+    duties.check_reads = lambda number, reads: seen.extend([number, *reads]) or [b"report"]
     duties.step()
     assert seen == [3, (b"\xaa" * 16, 7, "did:key:zOther", 100, 200)]
     assert [(kind, body) for _, kind, body in reports.sent if kind == "check"] == [("check", b"report")]
@@ -255,3 +259,100 @@ def test_who_leaves_says_so_until_everything_was_moved(store: Store, tmp_path: P
     mark.unlink()
     duties.step()
     assert records.decode(reports.sent[-1][2], Announcement).is_leaving is False
+
+
+def test_the_order_to_delete_is_shown_once_when_a_read_is_refused(store: Store) -> None:
+    """Test reads are drawn apart from what is asked: without this an honest refusal would count until it is asked for."""
+    for number in (1, 2):
+        put(store, share_id(number), b"x" * 40_000, order=number)
+    store.delete(share_id(1), GATEWAY, b"d" * 32, b"signed by the gateway").result(10)
+    reports = Reports()
+    duties = Duties(store, DEVICE, Network().get, reports)
+    for share in (share_id(1), share_id(1), share_id(9)):
+        with pytest.raises(Rejected):
+            store.open(share)
+    duties.step()
+    assert [(kind, records.decode(body, records.Deletion).orders) for _, kind, body in reports.sent] == [
+        ("deleted", (b"signed by the gateway",))
+    ]
+    with pytest.raises(Rejected):
+        store.open(share_id(1))
+    duties.step()
+    assert len(reports.sent) == 1 and not store.missed
+
+
+def test_what_could_not_be_shown_is_shown_later(store: Store) -> None:
+    put(store, share_id(1), b"x" * 40_000)
+    store.delete(share_id(1), GATEWAY, b"d" * 32, b"signed by the gateway").result(10)
+    with pytest.raises(Rejected):
+        store.open(share_id(1))
+    network, reports = Network(), Reports()
+    duties = Duties(store, DEVICE, network.get, reports)
+
+    def away(service: str, kind: str, document: bytes) -> int:
+        raise Retryable("the network is not known yet")
+
+    duties._reporter = SimpleNamespace(send_document=away)
+    duties.step()
+    duties._reporter = reports
+    duties.step()
+    assert [kind for _, kind, _ in reports.sent] == ["deleted"]
+
+
+def test_long_orders_do_not_make_a_report_that_nobody_takes(store: Store) -> None:
+    """A gateway can add to what it signs; a report of 500 such orders, too large to be taken, would be no evidence."""
+    for number in range(150):
+        put(store, share_id(number), b"%d" % number, order=number)
+        store.delete(share_id(number), GATEWAY, b"%032d" % number, b"%03d" % number * 1_000).result(10)
+        with pytest.raises(Rejected):
+            store.open(share_id(number))
+    reports = Reports()
+    Duties(store, DEVICE, Network().get, reports).step()
+    assert len(reports.sent) > 1 and max(len(body) for _, _, body in reports.sent) < DOCUMENTS["deleted"].max_bytes
+    shown = [order for _, _, body in reports.sent for order in records.decode(body, records.Deletion).orders]
+    assert len(set(shown)) == 150
+
+
+@pytest.mark.parametrize("error", [sqlite3.OperationalError("disk I/O error"), OverflowError(), RecursionError()])
+def test_no_error_ends_the_loop(store: Store, error: Exception) -> None:
+    network, reports = Network(), Reports()
+    network.round, network.asked = {"number": 3, "seed": "00" * 32}, [["aa" * 16, 7, "did:key:zOther", 100, 200]]
+    duties = Duties(store, DEVICE, network.get, reports)
+
+    def fails(number: int, reads: Any) -> list[bytes]:
+        raise error
+
+    duties.check_reads = fails
+    duties.step()
+    assert duties.answered == 1
+
+
+def test_test_reads_do_not_hold_up_the_proofs(store: Store) -> None:
+    """They have a thread of their own: one that is read may be as slow as it likes."""
+    network, reports = Network(), Reports()
+    network.asked = [[share_id(1).hex(), 0], ["aa" * 16, 7, "did:key:zOther", 100, 200]]
+    duties = Duties(store, DEVICE, network.get, reports, poll_s=0.01)
+    stop, release, reached = threading.Event(), threading.Event(), threading.Event()
+
+    def slow(number: int, reads: Any) -> list[bytes]:
+        reached.set()
+        assert release.wait(20)
+        return [b"report %d" % number]
+
+    duties.check_reads = slow
+    thread = threading.Thread(target=duties.run_checks, args=(stop,))
+    thread.start()
+    try:
+        for number in (1, 2):
+            network.round = {"number": number, "seed": "00" * 32}
+            duties.step()
+            assert reached.wait(20)
+        assert [kind for _, kind, _ in reports.sent] == ["proof", "proof"]
+        release.set()
+        while len(reports.sent) < 4:
+            assert thread.is_alive()
+    finally:
+        stop.set()
+        release.set()
+        thread.join(20)
+    assert [body for _, kind, body in reports.sent if kind == "check"] == [b"report 1", b"report 2"]

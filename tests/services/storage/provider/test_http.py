@@ -53,8 +53,13 @@ def test_what_is_stored_comes_back_and_the_receipt_commits_to_it(provider: Runni
         part = gateway.get(SHARE, size // 3, size - 1)
         assert (part.status, part.body) == (206, data[size // 3 : size - 1])
         assert part.headers["content-range"] == f"bytes {size // 3}-{size - 2}/{size}"
-    assert gateway.delete(SHARE).status == 204
-    assert gateway.get(SHARE, 0, 1).code == "SHARE_UNKNOWN"
+    order = gateway.order("delete", SHARE)
+    assert gateway.delete(SHARE, order).status == 204
+    refused = gateway.get(SHARE, 0, 1)  # shows by whose word: nobody need take the provider's
+    shown = str(msgspec.json.decode(refused.body)["order"])
+    assert (refused.status, refused.code) == (410, "SHARE_DELETED")
+    assert base64.urlsafe_b64decode(shown + "=" * (-len(shown) % 4)) == order
+    assert gateway.get(share_id(8), 0, 1).code == "SHARE_UNKNOWN"
     assert gateway.delete(SHARE).status == 204
 
 

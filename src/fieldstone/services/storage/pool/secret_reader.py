@@ -174,7 +174,8 @@ class SecretReader:
         came = sorted((check for check in both if check is not None), key=lambda check: check.outcome == "ok")
         return came[0] if came else None
 
-    async def _measured(self, one: Wanted) -> records.RetrievalCheck:
+    async def _measured(self, one: Wanted) -> records.RetrievalCheck | None:
+        """Read a leaf and say what came; None when the provider shows our own order to delete it, which our database forgot."""
         at_ms = self._parts.clock.now_ms()
         sizes = self._parts.nodes.read_sizes
         start, end = like_a_paid_read(one.layout, one.number, one.low, one.high, random.choice(sizes) if sizes else 0)
@@ -189,6 +190,8 @@ class SecretReader:
                 outcome = "timeout" if problem.kind == "timeout" else "refused"
                 if problem.kind == "missing":
                     await self._note_loss(one, problem)
+                if self._parts.nodes.had_deleted(problem, one.share):
+                    return None
         total_ms = int((time.monotonic() - began) * 1_000)
         return records.RetrievalCheck(
             provider=one.device,

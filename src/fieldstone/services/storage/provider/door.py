@@ -259,12 +259,15 @@ class Door:
         return answer
 
     def problem(self, error: Rejected) -> Answer:
-        """Turn a refusal into an answer; one of a voucher says where to count on from."""
+        """Turn a refusal into an answer; one of a voucher says where to count on from, one of a deleted share who ordered it."""
         reason = error.reason
         self.metrics.refused(reason.code)
         body: dict[str, Any] = {"code": reason.code, "detail": error.detail, "remedy": reason.remedy}
         if reason.code == "VOUCHER_TOO_LOW":
             body["egress_bytes"] = self.vouchers.newest(error.subject)
+        if reason.code == "SHARE_DELETED":
+            order = self.store.index.delete_order(bytes.fromhex(error.subject)) or b""
+            body["order"] = base64.urlsafe_b64encode(order).decode("ascii").rstrip("=")
         headers = (("retry-after", "2"),) if reason.http_status in (429, 503) else ()
         return Answer(reason.http_status, msgspec.json.encode(body), headers=headers)
 

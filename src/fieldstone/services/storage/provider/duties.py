@@ -9,13 +9,16 @@ is reported goes into the agent's buffer, which is durable and keeps trying, and
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import queue
 import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote
@@ -33,7 +36,10 @@ from fieldstone.services.storage.records import Announcement, ChunkProof, Deleti
 _LOG = logging.getLogger("fieldstone.storage")
 SERVICE = "storage"
 _MOST_PROOF_BYTES = 3_900_000
-_MOST_VOUCHERS = 500
+_MOST_SHOWN = 100_000
+_MOST_ORDERS_BYTES = (
+    200_000  # of signed orders in one report, which may have 262,144: a gateway can make each 3 KiB long
+)
 _ROUND = "answered_round"
 _LOOK_UPS, _LOOK_UP_S = 10, 10.0  # questions about strangers that anybody can cause, and in which time
 _STRANGER_S = 30.0  # a stranger is not asked about again so soon
@@ -162,8 +168,10 @@ class Duties:
         self._poll_s, self._claim_every_s = poll_s, claim_every_s
         self._say = say
         self.prove_space: Callable[[int, bytes], bytes | None] = lambda number, seed: None
-        self.check_reads: Callable[[int, Sequence[LeafRead]], bytes | None] = lambda number, reads: None
+        self.check_reads: Callable[[int, Sequence[LeafRead]], list[bytes]] = lambda number, reads: []
+        self._reads: queue.SimpleQueue[tuple[int, list[LeafRead]]] | None = None  # for `run_checks`, if that runs
         self._claimed_s = -1e9
+        self._shown: set[bytes] = set()  # deleted shares whose orders were reported because of a refused read
         self._problem = ""
         self._is_offered = False
         self.answered = 0
@@ -182,6 +190,7 @@ class Duties:
         if not self._is_offered and not self._try(self.look):
             return
         self._try(self.announce)
+        self._try(self.show_missed)
         self._try(self.answer)
         if time.monotonic() - self._claimed_s >= self._claim_every_s:
             self._try(self.claim)
@@ -221,7 +230,7 @@ class Duties:
         except UsageError:  # 404: nothing is asked
             return None
         asked = [(bytes.fromhex(row[0]), int(row[1])) for row in rows if len(row) == 2]
-        self._show_deletions(share for share, _ in asked)
+        self._show_deletions(dict.fromkeys(share for share, _ in asked))
         if asked:
             proofs = self._store.prove_all(asked)
             for part in _parts(proofs):  # none at all is said too: silence would look like hiding
@@ -235,22 +244,53 @@ class Duties:
         self._check(number, [LeafRead(bytes.fromhex(row[0]), *row[1:]) for row in rows if len(row) == 5])
         return number
 
-    def _show_deletions(self, shares: Iterable[bytes]) -> None:
-        """Show the network the orders by which gateways deleted what it asks for: their leases end by that."""
+    def show_missed(self) -> int:
+        """Show the orders for deleted shares whose read was refused since the last look; return how many.
+
+        A read that nobody owed is void by that, whoever made it, because the lease had ended: no checker's word is
+        needed. Each order is shown once while the process runs, however often the share is asked for.
+        """
+        missed = list(self._store.missed)
+        new = [share for share in missed if share not in self._shown]
+        count = self._show_deletions(new)
+        if len(self._shown) > _MOST_SHOWN:
+            self._shown.clear()
+        self._shown.update(new)
+        for share in missed:
+            self._store.missed.pop(share, None)
+        return count
+
+    def _show_deletions(self, shares: Collection[bytes]) -> int:
+        """Show the network the orders by which gateways deleted what is asked for: their leases end by that."""
         index = self._store.index
-        found = (index.delete_order(share) for share in dict.fromkeys(shares) if index.get(share) is None)
+        found = (index.delete_order(share) for share in shares if index.get(share) is None)
         orders = [message for message in found if message is not None]
-        for at in range(0, len(orders), _MOST_VOUCHERS):
-            part = tuple(orders[at : at + _MOST_VOUCHERS])
+        for part in _reports(orders):
             self._reporter.send_document(SERVICE, "deleted", records.encode(Deletion(orders=part)))
         if orders:
             self._say(f"asked for {len(orders)} shares that their gateway had deleted: its orders are reported")
+        return len(orders)
+
+    def run_checks(self, stop: threading.Event) -> None:
+        """Carry out test reads until `stop` is set, in a thread of their own: others' slowness must not delay our proofs."""
+        self._reads = self._reads or queue.SimpleQueue()
+        while not stop.is_set():
+            with contextlib.suppress(queue.Empty):
+                number, reads = self._reads.get(timeout=self._poll_s)
+                self._try(partial(self._check_now, number, reads))
 
     def _check(self, number: int, reads: list[LeafRead]) -> None:
-        """Carry out the test reads of a round, after its own proofs are on their way: they have the shorter deadline."""
+        """See to the test reads of a round, after its own proofs are on their way: they have the shorter deadline."""
+        if self._reads is not None:
+            self._reads.put((number, reads))
+        else:
+            self._check_now(number, reads)
+
+    def _check_now(self, number: int, reads: list[LeafRead]) -> None:
         found = self.check_reads(number, reads)
-        if found is not None:
-            self._reporter.send_document(SERVICE, "check", found)
+        for body in found:
+            self._reporter.send_document(SERVICE, "check", body)
+        if found:
             self._say(f"round {number}: {len(reads)} test reads reported")
 
     def claim(self) -> int:
@@ -258,11 +298,11 @@ class Duties:
         self._claimed_s = time.monotonic()
         vouchers = Vouchers(self._store.index, self._store.committer)
         unreported = vouchers.unreported()
-        for at in range(0, len(unreported), _MOST_VOUCHERS):
-            part = unreported[at : at + _MOST_VOUCHERS]
-            claim = EgressClaim(vouchers=tuple(message for _, _, message in part))
-            self._reporter.send_document(SERVICE, "egress", records.encode(claim))
-            vouchers.reported(part)
+        at = 0
+        for part in _reports([message for _, _, message in unreported]):
+            self._reporter.send_document(SERVICE, "egress", records.encode(EgressClaim(vouchers=part)))
+            vouchers.reported(unreported[at : at + len(part)])
+            at += len(part)
         return len(unreported)
 
     def note(self, name: str, value: str) -> None:
@@ -279,16 +319,29 @@ class Duties:
             return True
         except Retryable as error:
             self._complain(f"the network cannot be served now: {error}")
-        except (FieldstoneError, KeyError, TypeError, ValueError, AttributeError) as error:
-            self._complain(f"{getattr(work, '__name__', 'a duty')} failed: {error}")
         except OSError as error:
             self._complain(f"the disk cannot be written: {error}")
+        except Exception as error:  # a thread that ends is a provider that never proves again
+            self._complain(f"{getattr(work, '__name__', 'a duty')} failed: {type(error).__name__} {error}")
         return False
 
     def _complain(self, problem: str) -> None:
         if problem != self._problem:
             _LOG.warning("%s", problem)
             self._problem = problem
+
+
+def _reports(orders: Sequence[bytes]) -> list[tuple[bytes, ...]]:
+    """Cut signed orders so that each part fits a report."""
+    parts: list[list[bytes]] = []
+    size = _MOST_ORDERS_BYTES
+    for message in orders:
+        size += len(message) + 5
+        if size > _MOST_ORDERS_BYTES:
+            parts.append([])
+            size = len(message) + 5
+        parts[-1].append(message)
+    return [tuple(part) for part in parts]
 
 
 def _parts(proofs: list[ChunkProof]) -> list[tuple[ChunkProof, ...]]:

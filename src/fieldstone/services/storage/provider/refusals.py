@@ -44,6 +44,12 @@ _ALL = (
     Reason("TOO_MANY", 429, "More than the provider answers at a time.", "Ask again after `retry-after` seconds."),
     # the share
     Reason("SHARE_UNKNOWN", 404, "The provider does not hold this share.", "Read it from another provider."),
+    Reason(
+        "SHARE_DELETED",
+        410,
+        "The share was deleted by its gateway's order, which is in `order` (base64url).",
+        "Release it, or read it from another provider.",
+    ),
     Reason("SHARE_CONFLICT", 409, "Other bytes are held under this id.", "Give the share a new id."),
     Reason("SHARE_BUSY", 503, "The share is being stored or deleted right now.", "Send it again in a moment."),
     Reason(

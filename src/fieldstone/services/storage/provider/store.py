@@ -46,6 +46,7 @@ _LOG = logging.getLogger("fieldstone.storage")
 _MOST_CHECKED = 100_000
 _FORGET_DELETED_MS = 7 * 86_400_000
 _FREE_MARGIN = 16 * 1_048_576
+_MOST_MISSED = 10_000
 _MOST_ENTERED = 10_000  # shares that wait for an index that cannot be written; a start would have to read them all
 
 
@@ -94,6 +95,7 @@ class Store:
         self._number = 0
         self._busy: set[bytes] = set()  # shares being stored or deleted: one at a time, or one could undo the other
         self._checked: OrderedDict[bytes, Checked] = OrderedDict()
+        self.missed: dict[bytes, None] = {}  # deleted shares that somebody wanted to read: `Duties` shows their orders
         self.committer = Committer(self.index)
         self.filler_bytes: Callable[[], int] = lambda: 0
         self.make_room: Callable[[int], None] = lambda wanted: None
@@ -186,10 +188,14 @@ class Store:
     # out
 
     def open(self, share: bytes) -> OpenShare:
-        """Open a share for reading. Raises Rejected: SHARE_UNKNOWN, SHARE_DAMAGED, STORE_UNAVAILABLE."""
+        """Open a share for reading. Raises Rejected: SHARE_UNKNOWN, SHARE_DELETED, SHARE_DAMAGED, STORE_UNAVAILABLE."""
         row = self.index.get(share)
         if row is None:
-            raise refuse("SHARE_UNKNOWN", share.hex())
+            if self.index.delete_order(share) is None:
+                raise refuse("SHARE_UNKNOWN", share.hex())
+            if len(self.missed) < _MOST_MISSED:
+                self.missed[share] = None
+            raise refuse("SHARE_DELETED", share.hex())
         if row.state != "held":
             raise refuse("SHARE_DAMAGED", share.hex(), row.state)
         try:
