@@ -60,6 +60,32 @@ async def test_a_clean_end_gives_back_what_was_not_used(tmp_path: Path) -> None:
     shared.close()
 
 
+async def test_a_customer_who_hangs_up_while_a_ceiling_is_written_costs_nothing(tmp_path: Path) -> None:
+    """Each time, a step of 16 MiB per provider was skipped, and paid for with the next order."""
+    shared = database(tmp_path)
+    book = VoucherBook(shared, step_bytes=1_000)
+    for _ in range(20):
+        ordering = asyncio.create_task(book.order({"a": 5, "b": 5}))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        ordering.cancel()
+        await asyncio.gather(ordering, return_exceptions=True)
+    assert max((await book.order({"a": 5, "b": 5})).values()) <= 21 * 5
+    shared.close()
+
+
+async def test_what_is_ordered_while_the_rest_is_given_back_is_not_ordered_again(tmp_path: Path) -> None:
+    shared = database(tmp_path)
+    book = VoucherBook(shared, step_bytes=1_000)
+    await book.order({"n": 300})
+    closing = asyncio.create_task(book.close())
+    await asyncio.sleep(0)
+    late = (await book.order({"n": 5}))["n"]
+    await closing
+    assert (await VoucherBook(shared).order({"n": 1}))["n"] > late
+    shared.close()
+
+
 @settings(max_examples=25)
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(1, 900)), max_size=30), st.sets(st.integers(0, 30)))
 def test_no_byte_is_ordered_twice_whoever_crashes(orders: list[tuple[int, int]], crashes: set[int]) -> None:

@@ -40,13 +40,13 @@ class VoucherBook:
     async def order(self, bytes_by_device: Mapping[str, int]) -> dict[str, int]:
         """Count bytes about to be ordered; return the new cumulative number per device. Raises Retryable.
 
-        Nothing is counted when the ceiling cannot be written down.
+        Nothing is counted when the ceiling cannot be written down. A caller that is cancelled does not undo a rise that
+        has begun: forgotten here, it would be paid for, a step per provider each time that a customer hangs up then.
         """
-        if self._lacking(bytes_by_device):
-            async with self._lock:
-                while lacking := self._lacking(bytes_by_device):  # others go on counting while we write
-                    await self._raise(lacking)
-                return self._count(bytes_by_device)
+        while self._lacking(bytes_by_device):  # others go on counting while we write
+            rising = asyncio.ensure_future(self._rise(bytes_by_device))
+            rising.add_done_callback(_heard)
+            await asyncio.shield(rising)
         return self._count(bytes_by_device)
 
     async def catch_up(self, device: str, newest: int) -> bool:
@@ -67,7 +67,9 @@ class VoucherBook:
     async def close(self) -> None:
         """Give back what was written down ahead and not used."""
         async with self._lock:
-            accounts = {device: (a.used, a.ceiling) for device, a in self._accounts.items() if a.used < a.ceiling}
+            # gone before the row is lowered: who orders meanwhile begins above it, not on what was given back
+            before, self._accounts = self._accounts, {}
+            accounts = {device: (a.used, a.ceiling) for device, a in before.items() if a.used < a.ceiling}
 
             def lower(connection: Connection) -> None:
                 for device, (used, ceiling) in accounts.items():
@@ -77,7 +79,6 @@ class VoucherBook:
 
             if accounts:
                 await self._database.write(lower)
-            self._accounts.clear()
 
     def _lacking(self, wanted: Mapping[str, int]) -> dict[str, int]:
         found = {}
@@ -95,6 +96,11 @@ class VoucherBook:
             assert account.used <= account.ceiling
             numbers[device] = account.used
         return numbers
+
+    async def _rise(self, bytes_by_device: Mapping[str, int]) -> None:
+        async with self._lock:  # one after the other: an older ceiling noted after a newer would be used twice
+            if lacking := self._lacking(bytes_by_device):
+                await self._raise(lacking)
 
     async def _raise(self, lacking: Mapping[str, int]) -> None:
         steps = {device: self._step_bytes + count for device, count in lacking.items()}
@@ -125,3 +131,9 @@ class VoucherBook:
             if ceiling - steps[device] != account.ceiling:  # a first time, or another process counted in between
                 account.used = ceiling - steps[device]
             account.ceiling = ceiling
+
+
+def _heard(rising: asyncio.Future[None]) -> None:
+    """Take note of how a rise ended that nobody may wait for any more."""
+    if not rising.cancelled():
+        rising.exception()
