@@ -57,10 +57,11 @@ class Committer:
 
     def submit(self, change: Change) -> Future[None]:
         """Make a change durable; the future fails with DISK_FULL or STORE_UNAVAILABLE, and then nothing has happened."""
-        if self._closed:
-            change.done.set_exception(refuse("STORE_UNAVAILABLE", "", "the provider is stopping"))
-        else:
-            self._queue.put(change)
+        with self._lock:  # nothing comes behind the word to stop: nobody would ever hear of it
+            if not self._closed:
+                self._queue.put(change)
+                return change.done
+        change.done.set_exception(refuse("STORE_UNAVAILABLE", "", "the provider is stopping"))
         return change.done
 
     def soon(self, key: Hashable, apply: Apply) -> None:
@@ -76,8 +77,9 @@ class Committer:
 
     def close(self) -> None:
         """Write what waits, then stop."""
-        self._closed = True
-        self._queue.put(_Word.STOP)
+        with self._lock:
+            self._closed = True
+            self._queue.put(_Word.STOP)
         self._thread.join()
 
     def _tell(self) -> None:
@@ -125,10 +127,11 @@ class Committer:
         puts: list[Apply] = [lambda writer, row=row: index_.put_row(writer, row) for row in entered]  # type: ignore[misc]
         try:
             self._write([*puts, *(change.apply for change in batch), *soon.values()])
-        except sqlite3.Error as error:
-            _LOG.error("the index cannot be written: %s", error)
+        except Exception as error:  # a committer that ends would leave everybody waiting for ever
+            _LOG.error("the index cannot be written: %s %s", type(error).__name__, error)
             with self._lock:
-                self._soon = {**soon, **self._soon}
+                if isinstance(error, sqlite3.Error):  # else one of them may be what failed, and would fail again
+                    self._soon = {**soon, **self._soon}
                 self._is_told = True
             code = "DISK_FULL" if "full" in str(error) else "STORE_UNAVAILABLE"
             for change in batch:

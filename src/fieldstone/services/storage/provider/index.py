@@ -144,11 +144,10 @@ class Index:
             yield from page
             page = self.after(page[-1].share, 1_000)
 
-    def not_held(self, most: int = 1_000) -> list[Row]:
-        """Return shares that are bad or lost."""
-        rows = self._connection().execute(
-            f"SELECT {_COLUMNS} FROM shares WHERE state != 'held' ORDER BY share LIMIT ?", (most,)
-        )
+    def not_held(self, most: int = 1_000, after: bytes = b"") -> list[Row]:
+        """Return the next shares that are bad or lost in order of their ids."""
+        query = f"SELECT {_COLUMNS} FROM shares WHERE state != 'held' AND share > ? ORDER BY share LIMIT ?"
+        rows = self._connection().execute(query, (after, most))
         return [Row(*row) for row in rows]
 
     def totals(self) -> Totals:
@@ -175,8 +174,9 @@ class Index:
 
         One statement: each costs a few system calls, and most of the time nothing is found.
         """
+        entered = self._entered.get(share)  # before the table: it may be written there, and forgotten here, in between
         found = self._connection().execute(_LOOK_UP, (share, order_digest)).fetchone()
-        row = self._entered.get(share) or (Row(*found[2:]) if found[2] is not None else None)
+        row = entered or (Row(*found[2:]) if found[2] is not None else None)
         return row, bool(found[0]), bool(found[1])
 
     def deleted_ms(self, share: bytes) -> int:
@@ -205,18 +205,26 @@ def put_row(writer: sqlite3.Connection, row: Row) -> None:
     writer.execute(f"INSERT OR REPLACE INTO shares ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?)", row)
 
 
-def set_state(writer: sqlite3.Connection, share: bytes, state: State, now_ms: int) -> None:
-    """Note what looking at a share's bytes gave."""
-    writer.execute("UPDATE shares SET state = ?, checked_ms = ? WHERE share = ?", (state, now_ms, share))
+def set_state(writer: sqlite3.Connection, row: Row, state: State, now_ms: int) -> bool:
+    """Note what looking at a share's bytes gave; say whether it was still as in `row`."""
+    known = (state, now_ms, row.share, row.state, row.checked_ms)
+    query = "UPDATE shares SET state = ?, checked_ms = ? WHERE share = ? AND state = ? AND checked_ms = ?"
+    return writer.execute(query, known).rowcount > 0
 
 
-def delete_row(writer: sqlite3.Connection, row: Row, order_digest: bytes, now_ms: int, message: bytes = b"") -> None:
-    """Remove a share and remember the orders that must not work again; the signed one (`message`) is evidence."""
+def delete_row(writer: sqlite3.Connection, row: Row, order_digest: bytes, now_ms: int, message: bytes = b"") -> State:
+    """Remove a share and remember the orders that must not work again; the signed one (`message`) is evidence.
+
+    Returns the state that it was in.
+    """
+    state: State = writer.execute("SELECT state FROM shares WHERE share = ?", (row.share,)).fetchone()[0]
+    now_ms = max(now_ms, row.stored_ms)  # whatever a clock does: a file that comes back is older than this
     if message:
         writer.execute("INSERT OR REPLACE INTO delete_orders VALUES (?, ?, ?)", (row.share, message, now_ms))
     writer.execute("DELETE FROM shares WHERE share = ?", (row.share,))
     used: Sequence[bytes] = (row.order_digest, order_digest)
     writer.executemany("INSERT OR REPLACE INTO deleted VALUES (?, ?, ?)", [(one, row.share, now_ms) for one in used])
+    return state
 
 
 def put_note(writer: sqlite3.Connection, name: str, value: str) -> None:

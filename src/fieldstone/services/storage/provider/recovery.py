@@ -43,11 +43,11 @@ def recover(root: Path, index: Index, now_ms: int, forget_deleted_ms: int) -> Re
         was_closed = index.note("clean") == "1"
         writer = index.writer()
         index_.put_note(writer, "clean", "0")
+        found = Recovered(swept) if was_closed else _compare(root, index, writer, swept, now_ms)
+        # after files were held against it: one that could not be removed then comes back otherwise
         writer.execute("DELETE FROM deleted WHERE deleted_ms < ?", (now_ms - forget_deleted_ms,))
         writer.execute("DELETE FROM delete_orders WHERE deleted_ms < ?", (now_ms - FORGET_ORDERS_MS,))
-        if was_closed:
-            return Recovered(swept)
-        return _compare(root, index, writer, swept, now_ms)
+        return found
     except (OSError, sqlite3.Error) as error:
         raise EnvironmentProblem(f"{root} cannot be recovered: {error}. Free space, check the disk") from error
 
@@ -65,14 +65,21 @@ def _compare(root: Path, index: Index, writer: sqlite3.Connection, swept: int, n
     writer.execute("BEGIN IMMEDIATE")
     try:
         for row in index.rows():
-            if files.pop(row.share, None) is None and row.state != "lost":
-                index_.set_state(writer, row.share, "lost", now_ms)
+            path = files.pop(row.share, None)
+            if path is None and row.state != "lost":
+                index_.set_state(writer, row, "lost", now_ms)
                 _LOG.error("share %s is in the index, but its file is gone", row.share.hex())
                 lost += 1
+            elif path is not None and row.state == "lost" and _fits(path, row):
+                index_.set_state(writer, row, "held", now_ms)  # its bytes are looked at before they are handed out
+                entered += 1
         for share, path in files.items():
             try:
                 row_of_file = _read(path, share)
-            except Damaged as problem:
+            except (
+                Damaged,
+                OSError,
+            ) as problem:  # one sector that cannot be read must not keep all others from being served
                 _set_aside(root, path)
                 _LOG.error("%s is no complete share (%s): moved to aside/", path.name, problem)
                 set_aside += 1
@@ -115,6 +122,15 @@ def _read(path: Path, share: bytes) -> Row:
     if meta.share != share:
         raise Damaged("it names another share")
     return Row(share, meta.gateway, meta.size_bytes, meta.leaf_bytes, meta.root, meta.stored_ms, meta.order, disk_bytes)
+
+
+def _fits(path: Path, row: Row) -> bool:
+    """Say whether a file is the share that was lost."""
+    try:
+        found = _read(path, row.share)
+    except (Damaged, OSError):
+        return False
+    return (found.root, found.size_bytes, found.disk_bytes) == (row.root, row.size_bytes, row.disk_bytes)
 
 
 def _set_aside(root: Path, path: Path) -> None:

@@ -6,6 +6,7 @@ so a restart goes on where the last process stopped.
 
 from __future__ import annotations
 
+import errno
 import logging
 import mmap
 import os
@@ -23,6 +24,8 @@ from fieldstone.services.storage.provider.store import Store
 _LOG = logging.getLogger("fieldstone.storage")
 _CURSOR, _FINISHED = "scrub_cursor", "scrub_finished_ms"
 _DIRECT = getattr(os, "O_DIRECT", 0)
+_UNREADABLE = frozenset({errno.EIO, errno.EUCLEAN, errno.EBADMSG})  # of this file; all else may pass
+_GONE_S, _AGAIN_S = 30.0, 900.0
 
 
 class Scrub:
@@ -43,11 +46,19 @@ class Scrub:
         self._count = count
         self._cursor = bytes.fromhex(store.index.note(_CURSOR) or "")
         self._buffer = mmap.mmap(-1, GROUP_BYTES)
+        self._again_s = time.monotonic()
+        self._doubted = b""
 
     def run(self, stop: threading.Event) -> None:
         """Scrub until `stop` is set."""
         while not stop.is_set():
             began = time.monotonic()
+            if not self._store.is_there():
+                _LOG.error("the folder of the shares is gone: is the disk still mounted?")
+                stop.wait(_GONE_S)
+                continue
+            if began - self._again_s >= _AGAIN_S:
+                self.look_again()
             size = self.step()
             if size is None:
                 stop.wait(self._pause_s)
@@ -71,20 +82,45 @@ class Scrub:
         self._note(None)
         return size
 
+    def look_again(self, most: int = 100) -> int:
+        """Look at shares that are bad or lost, some at a time; return how many are held again.
+
+        What kept them from being read may be over (a cable, a mount, a controller), and a pass may take weeks.
+        """
+        store, healed = self._store, 0
+        self._again_s = time.monotonic()
+        rows = store.index.not_held(most, after=self._doubted)
+        self._doubted = rows[-1].share if len(rows) == most else b""
+        for row in rows:
+            state, size = self.look(row)
+            self._count(size)
+            if state == "held":
+                _LOG.warning("share %s is whole again", row.share.hex())
+                store.mark(row.share, state)
+                healed += 1
+        return healed
+
     def look(self, row: Row) -> tuple[index_.State, int]:
-        """Read a share whole; return what state it is in and how many bytes were read."""
+        """Read a share whole; return what state it is in and how many bytes were read.
+
+        Raises OSError when that cannot be told: no descriptors, no memory, no disk.
+        """
         path = self._store.path(row.share)
         try:
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
+            if not self._store.is_there():
+                raise
             return ("lost" if self._store.index.get(row.share) else row.state), 0
         except OSError as error:
+            if error.errno not in _UNREADABLE:
+                raise
             _LOG.error("share %s cannot be opened: %s", row.share.hex(), error)
             return "bad", 0
-        plain = OpenShare(fd, row, Checked())
-        direct = OpenShare(_open_direct(fd, str(path)), row, Checked())
-        read = 0
+        plain, read = OpenShare(fd, row, Checked()), 0
+        direct = plain
         try:
+            direct = OpenShare(_open_direct(fd, str(path)), row, Checked())
             kept = plain.kept()
             for start in range(0, row.size_bytes, GROUP_BYTES):
                 direct.path(start // row.leaf_bytes, kept, self._buffer)
@@ -92,6 +128,8 @@ class Scrub:
         except (Damaged, OSError) as error:
             if self._store.index.get(row.share) is None:  # deleted meanwhile
                 return row.state, read
+            if isinstance(error, OSError) and error.errno not in _UNREADABLE:
+                raise
             _LOG.error("share %s: %s", row.share.hex(), error)
             return "bad", read
         finally:

@@ -24,7 +24,7 @@ import os
 import sqlite3
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -75,7 +75,6 @@ class Store:
         try:
             self.shares.mkdir(parents=True, exist_ok=True)
             self.tmp.mkdir(exist_ok=True)
-            _make_folders(self.shares)
             self._lock_file = os.open(root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise EnvironmentProblem(f"{root} cannot be used: {error.strerror}") from error
@@ -87,6 +86,15 @@ class Store:
                 f"{root} is in use by another process: give each provider its own folder"
             ) from None
         self.index = Index(root / "index.db")
+        try:
+            _make_folders(self.shares, may_be_empty=not self.index.after(b"", 1))
+            self._place = _place(self.shares)
+        except (OSError, sqlite3.Error) as error:
+            self._leave()
+            raise EnvironmentProblem(f"{root} cannot be used: {error}") from error
+        except EnvironmentProblem:
+            self._leave()
+            raise
         self.recovered: Recovered = recover(self.root, self.index, self.clock.now_ms(), _FORGET_DELETED_MS)
         totals = self.index.totals()
         self._mutex = threading.Lock()
@@ -109,6 +117,9 @@ class Store:
             index_.put_note(self.index.writer(), "clean", "1")
         except sqlite3.Error as error:
             _LOG.warning("the index could not be marked as closed: %s", error)
+        self._leave()
+
+    def _leave(self) -> None:
         self.index.close()
         os.close(self._lock_file)
 
@@ -164,7 +175,8 @@ class Store:
         subject = share.hex()
         self._claim(share)
         try:
-            held, was_deleted, is_used = self.index.look_up(share, order_digest)
+            with _refusing(subject):
+                held, was_deleted, is_used = self.index.look_up(share, order_digest)
             if is_used:
                 raise refuse("ORDER_USED", subject)
             if self.index.waiting >= _MOST_ENTERED:
@@ -175,7 +187,8 @@ class Store:
             leaf_bytes = held.leaf_bytes if held is not None else self.leaf_bytes
             reserved = size_bytes + sharefile.trailer_bytes(size_bytes, leaf_bytes) if writes else 0
             if reserved:
-                self._reserve(reserved, subject)
+                with _refusing(subject):
+                    self._reserve(reserved, subject)
         except BaseException:
             self.unclaim(share)
             raise
@@ -189,9 +202,11 @@ class Store:
 
     def open(self, share: bytes) -> OpenShare:
         """Open a share for reading. Raises Rejected: SHARE_UNKNOWN, SHARE_DELETED, SHARE_DAMAGED, STORE_UNAVAILABLE."""
-        row = self.index.get(share)
+        with _refusing(share.hex()):
+            row = self.index.get(share)
+            order = None if row is not None else self.index.delete_order(share)
         if row is None:
-            if self.index.delete_order(share) is None:
+            if order is None:
                 raise refuse("SHARE_UNKNOWN", share.hex())
             if len(self.missed) < _MOST_MISSED:
                 self.missed[share] = None
@@ -201,6 +216,8 @@ class Store:
         try:
             return OpenShare(os.open(self.file_name(share), os.O_RDONLY | os.O_CLOEXEC), row, self._note_of(share))
         except FileNotFoundError:
+            if not self.is_there():
+                raise refuse("STORE_UNAVAILABLE", share.hex(), "the disk is gone") from None
             self.mark(share, "lost")
             raise refuse("SHARE_DAMAGED", share.hex(), "its file is gone") from None
         except OSError as error:
@@ -237,7 +254,8 @@ class Store:
         done: Future[None] = Future()
         self._claim(share)
         try:
-            row, _, is_used = self.index.look_up(share, order_digest)
+            with _refusing(share.hex()):
+                row, _, is_used = self.index.look_up(share, order_digest)
             if row is None:
                 self.unclaim(share)
                 done.set_result(None)
@@ -250,8 +268,9 @@ class Store:
             self.unclaim(share)
             raise
         now_ms, gone = self.clock.now_ms(), row
+        state: list[index_.State] = []
         inner = self.committer.submit(
-            Change(lambda writer: index_.delete_row(writer, gone, order_digest, now_ms, message))
+            Change(lambda writer: state.append(index_.delete_row(writer, gone, order_digest, now_ms, message)))
         )
 
         def forgotten(result: Future[None]) -> None:
@@ -260,7 +279,7 @@ class Store:
                 self._drop(share)
                 with contextlib.suppress(OSError):  # if it stays: recovery finds it among the deleted
                     self.path(share).unlink(missing_ok=True)
-                if gone.state != "lost":
+                if state[-1] != "lost":
                     self.release(0, -gone.disk_bytes)
             self.unclaim(share)
             done.set_exception(error) if error else done.set_result(None)
@@ -274,17 +293,28 @@ class Store:
         """Note a share's state; what is no longer held is never served or proven again, unless it is stored anew.
 
         Waits until it is durable."""
-        row = self.index.get(share)
+        try:
+            row = self.index.get(share)
+        except sqlite3.Error:  # as when it cannot be written
+            return
         if row is None or row.state == state:
             return
         if state != "held":
             _LOG.error("share %s is %s: not served and not proven until it is stored anew", share.hex(), state)
-        if "lost" in (state, row.state):
-            self.release(0, -row.disk_bytes if state == "lost" else row.disk_bytes)
-        now_ms = self.clock.now_ms()
+        now_ms, done = self.clock.now_ms(), [False]
         self._drop(share)
         with contextlib.suppress(Rejected):  # the index cannot be written: the next look finds the same again
-            self.committer.submit(Change(lambda writer: index_.set_state(writer, share, state, now_ms))).result()
+            noted = Change(lambda writer: done.append(index_.set_state(writer, row, state, now_ms)))
+            self.committer.submit(noted).result()
+            if done[-1] and "lost" in (state, row.state):  # of those who found out at once, one counts
+                self.release(0, -row.disk_bytes if state == "lost" else row.disk_bytes)
+
+    def is_there(self) -> bool:
+        """Say whether the folder of the shares is still the one that was opened: a disk may be unplugged or unmounted."""
+        try:
+            return _place(self.shares) == self._place and (self.shares / "00").is_dir()
+        except OSError:
+            return False
 
     def totals(self) -> Totals:
         """Count shares and bytes."""
@@ -329,10 +359,34 @@ def _margin(disk: os.statvfs_result) -> int:
     return min(_FREE_MARGIN, disk.f_blocks * disk.f_frsize // 50)
 
 
-def _make_folders(shares: Path) -> None:
-    """Make the 256 folders at once, so that no share has to wait for its own."""
+def _place(folder: Path) -> tuple[int, int]:
+    found = os.stat(folder)
+    return found.st_dev, found.st_ino
+
+
+@contextlib.contextmanager
+def _refusing(subject: str) -> Iterator[None]:
+    """Turn a disk that cannot be read into a refusal: whoever asks is told, and asks elsewhere."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise refuse("STORE_UNAVAILABLE", subject, f"the index cannot be read: {error}") from None
+    except OSError as error:
+        raise disk_refusal(error, subject) from None
+
+
+def _make_folders(shares: Path, *, may_be_empty: bool) -> None:
+    """Make the 256 folders at once, so that no share has to wait for its own.
+
+    Raises EnvironmentProblem when there are none, although there should be: not the disk that the shares are on.
+    """
     names = [f"{number:02x}" for number in range(256)]
     missing = set(names) - set(os.listdir(shares))
+    if len(missing) == len(names) and not may_be_empty:
+        raise EnvironmentProblem(
+            f"the index knows shares, but {shares} is empty: is their disk mounted? If they are gone for good, remove "
+            f"{shares.parent / 'index.db'}: the network is then told so, share by share"
+        )
     for name in sorted(missing):
         (shares / name).mkdir(exist_ok=True)
     if missing:
