@@ -98,7 +98,7 @@ async def test_a_name_that_is_none_is_that_node_s_failure_only(host: str) -> Non
         assert problem.value.kind == "offline"
 
 
-@pytest.mark.parametrize("leaf_bytes", [1, 1_023, 2**20, 2**40])
+@pytest.mark.parametrize("leaf_bytes", [1, 1_023, 2**21, 2**40])
 async def test_a_receipt_for_leaves_that_nobody_pays_for_is_none(leaf_bytes: int) -> None:
     """In leaves of one byte, to compare it took a minute, in which the gateway served nobody."""
     hostile, key = DeviceKey.generate(), DeviceKey.generate()
