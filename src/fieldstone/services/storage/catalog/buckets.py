@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, Select, bindparam, delete, select, update
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from fieldstone.services.storage.catalog.accounts import touch
@@ -54,6 +54,8 @@ def _exists(name: str, yours: bool) -> CatalogFault:
 
 def find_bucket(connection: Connection, name: str) -> Bucket | None:
     """Return a bucket with its settings."""
+    if "\0" in name:  # PostgreSQL's texts hold none
+        return None
     row = connection.execute(_COLUMNS.where(buckets.c.name == name)).first()
     if row is None:
         return None
@@ -72,13 +74,18 @@ def find_bucket(connection: Connection, name: str) -> Bucket | None:
 def list_buckets(
     connection: Connection, owner: str, *, prefix: str = "", after: str = "", limit: int = 10_000
 ) -> list[tuple[str, int]]:
-    """Return (name, created in Unix ms) of an account's buckets by name."""
+    """Return (name, created in Unix ms) of an account's buckets by name, in the order of bytes on each database."""
+    if "\0" in prefix:
+        return []
+    name: ColumnElement[str] = buckets.c.name
+    if connection.dialect.name == "postgresql":
+        name = name.collate("C")  # the database's own order may pass over dots and dashes
     query = select(buckets.c.name, buckets.c.created_ms).where(buckets.c.owner == owner)
-    if prefix:
-        query = query.where(buckets.c.name.startswith(prefix, autoescape=True))
+    if prefix:  # LIKE would not mind the case on SQLite
+        query = query.where(func.substr(name, 1, len(prefix)) == prefix)
     if after:
-        query = query.where(buckets.c.name > after)
-    return [(row[0], row[1]) for row in connection.execute(query.order_by(buckets.c.name).limit(limit))]
+        query = query.where(name > after.partition("\0")[0])
+    return [(row[0], row[1]) for row in connection.execute(query.order_by(name).limit(limit))]
 
 
 def buckets_with(connection: Connection, setting: str) -> list[str]:

@@ -16,3 +16,7 @@ class CatalogFault(FieldstoneError):
         self.detail = detail
         self.fields = fields
         super().__init__(f"{code}: {detail}" if detail else code)
+
+
+class Replaced(CatalogFault):
+    """The row that a request had looked up is gone: overwritten or deleted. Looking again tells which."""

@@ -85,23 +85,26 @@ def list_versions(
     delimiter: bytes = b"",
     after: bytes = b"",
     after_version: str = "",
+    after_row: int | None = None,
     limit: int,
 ) -> Page:
     """Return a page of versions and delete markers (`Version` without content), newest first within a key.
 
-    With `after_version` the page starts behind that version of the key `after`, otherwise above the key.
+    With `after_version` (or the id of its row) the page starts behind that version of the key `after`, otherwise above
+    the key. Who deletes what a page lists asks for the next one behind a version that is gone: it begins with the key.
     """
-    behind = None
-    if after_version:
+    behind = after_row
+    if after_version and "\0" not in after_version:  # PostgreSQL's texts hold none
         query = select(versions.c.id).where(versions.c.bucket_id == bucket_id, versions.c.key == after)
         behind = connection.execute(query.where(versions.c.version_id == after_version)).scalar_one_or_none()
+    again = bool(after_version) and behind is None
 
     def batch(place: _Place, high: bytes | None, count: int) -> Sequence[Any]:
         query = select(*versions.c).where(versions.c.bucket_id == bucket_id)
         query = _bounded(query, versions, place, high, operator.lt).limit(count)
         return [Version(*row) for row in connection.execute(query.order_by(versions.c.key, versions.c.id.desc()))]
 
-    return _scan(batch, _Place(after, row=behind), prefix, delimiter, limit)
+    return _scan(batch, _Place(after, again, behind), prefix, delimiter, limit)
 
 
 def list_uploads(
@@ -114,18 +117,22 @@ def list_uploads(
     after_upload: str = "",
     limit: int,
 ) -> Page:
-    """Return a page of unfinished uploads (rows of `UPLOAD_COLUMNS`), oldest first within a key."""
+    """Return a page of unfinished uploads (rows of `UPLOAD_COLUMNS`), oldest first within a key.
+
+    Behind an upload that is gone meanwhile the page begins with its key, as that of `list_versions`.
+    """
     behind = None
-    if after_upload:
+    if after_upload and "\0" not in after_upload:
         query = select(uploads.c.id).where(uploads.c.upload_id == after_upload, uploads.c.bucket_id == bucket_id)
         behind = connection.execute(query).scalar_one_or_none()
+    again = bool(after_upload) and behind is None
 
     def batch(place: _Place, high: bytes | None, count: int) -> Sequence[Any]:
         query = select(*UPLOAD_COLUMNS).where(uploads.c.bucket_id == bucket_id, uploads.c.completed.is_(None))
         query = _bounded(query, uploads, place, high, operator.gt).limit(count)
         return connection.execute(query.order_by(uploads.c.key, uploads.c.id)).all()
 
-    return _scan(batch, _Place(after, row=behind), prefix, delimiter, limit)
+    return _scan(batch, _Place(after, again, behind), prefix, delimiter, limit)
 
 
 OBJECT_COLUMNS: tuple[Column[Any], ...] = (

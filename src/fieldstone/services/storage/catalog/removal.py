@@ -20,7 +20,9 @@ def delete_bucket(connection: Connection, pool: Uses, bucket_id: int) -> None:
     hold_bucket(connection, bucket_id, alone=True)
     if connection.execute(select(versions.c.id).where(versions.c.bucket_id == bucket_id).limit(1)).first():
         raise CatalogFault("BucketNotEmpty", "delete its objects, old versions and delete markers first")
-    for upload_row in connection.execute(select(uploads.c.id).where(uploads.c.bucket_id == bucket_id)).scalars().all():
+    # held: a part that is written meanwhile would come after its upload's other parts have gone
+    mine = select(uploads.c.id).where(uploads.c.bucket_id == bucket_id).with_for_update()
+    for upload_row in connection.execute(mine).scalars().all():
         drop_parts(connection, pool, upload_row)
     connection.execute(delete(uploads).where(uploads.c.bucket_id == bucket_id))
     connection.execute(delete(settings).where(settings.c.bucket_id == bucket_id))

@@ -215,10 +215,23 @@ def _resolve(future: asyncio.Future[Any], result: Any, problem: BaseException | 
         future.set_result(result)
 
 
-def lock_key(connection: Connection, bucket_id: int, key: bytes) -> None:
-    """Let one transaction at a time decide about a key. SQLite has one writer anyway."""
+def lock_key(connection: Connection, bucket_id: int, key: bytes, *, shared: bool = False) -> None:
+    """Let one transaction at a time decide about a key. SQLite has one writer anyway.
+
+    `shared`: as many as only want it to stay as it is. Who locks two takes them in `lock_keys`' order.
+    """
     if connection.dialect.name == "postgresql":
-        connection.execute(
-            text("SELECT pg_advisory_xact_lock(hashtextextended(encode(:key, 'hex'), :bucket))"),
-            {"key": key, "bucket": bucket_id},
-        )
+        connection.execute(_LOCK_SHARED if shared else _LOCK, {"key": key, "bucket": bucket_id})
+
+
+def lock_keys(connection: Connection, kept: tuple[int, bytes], changed: tuple[int, bytes]) -> None:
+    """Lock a key that is to stay as it is and one that is to change, each a bucket and a key: in one order for all, so
+    that copies to and fro do not wait for each other."""
+    for one in sorted({kept, changed}):
+        lock_key(connection, *one, shared=one != changed)
+
+
+_LOCK, _LOCK_SHARED = (
+    text(f"SELECT {name}(hashtextextended(encode(:key, 'hex'), :bucket))")
+    for name in ("pg_advisory_xact_lock", "pg_advisory_xact_lock_shared")
+)

@@ -278,6 +278,8 @@ def _hold(connection: Connection, upload: Upload, *, alone: bool = False) -> Non
 
 
 def _find(connection: Connection, bucket_id: int, key: bytes, upload_id: str) -> Any:
+    if "\0" in upload_id:  # PostgreSQL's texts hold none
+        return None
     query = select(uploads).where(uploads.c.upload_id == upload_id)
     return connection.execute(query.where(uploads.c.bucket_id == bucket_id, uploads.c.key == key)).first()
 

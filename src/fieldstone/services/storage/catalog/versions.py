@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, Select, bindparam, delete, ins
 
 from fieldstone.services.storage.catalog.buckets import hold_bucket
 from fieldstone.services.storage.catalog.content import Content, held
-from fieldstone.services.storage.catalog.faults import CatalogFault
+from fieldstone.services.storage.catalog.faults import Replaced
 from fieldstone.services.storage.catalog.locks import check_deletable
 from fieldstone.services.storage.catalog.rows import (
     NULL_VERSION,
@@ -27,7 +27,7 @@ from fieldstone.services.storage.catalog.rows import (
 from fieldstone.services.storage.catalog.schema import content as contents
 from fieldstone.services.storage.catalog.schema import version as versions
 from fieldstone.services.storage.catalog.statements import Statement
-from fieldstone.services.storage.catalog.store import Store, lock_key
+from fieldstone.services.storage.catalog.store import Store, lock_key, lock_keys
 from fieldstone.services.storage.pool import Stored
 
 _OLDER, _CURRENT, _CURRENT_MARKER = 0, 1, 2
@@ -203,23 +203,24 @@ def delete_version(
     return Deleted(version_id, found.marker)
 
 
-def hold_version(connection: Connection, row_id: int) -> None:
-    """Keep a version from being deleted until this transaction ends: its segments are about to be shared.
-
-    Raises CatalogFault NoSuchKey when it is gone already.
+def hold_source(connection: Connection, source: Version, bucket_id: int, key: bytes) -> None:
+    """Keep a version from being deleted until this transaction ends, which is to write a key: segments are about to be
+    shared. Raises CatalogFault NoSuchBucket; Replaced when the version is gone already.
     """
-    query = select(versions.c.id).where(versions.c.id == row_id).with_for_update(read=True)
-    if connection.execute(query).first() is None:
-        raise CatalogFault("NoSuchKey", "the source was deleted meanwhile")
+    hold_bucket(connection, bucket_id)
+    # who deletes the version locks its key; a lock of its row would be taken before the other key's, and others' after
+    lock_keys(connection, (source.bucket_id, source.key), (bucket_id, key))
+    if connection.execute(select(versions.c.id).where(versions.c.id == source.id)).first() is None:
+        raise Replaced("NoSuchKey", "the source was deleted meanwhile")
 
 
 def set_tags(connection: Connection, row_id: int, tags: dict[str, str] | None) -> None:
-    """Replace a version's tags. Raises CatalogFault NoSuchKey when the version is gone meanwhile."""
+    """Replace a version's tags. Raises Replaced when the version is gone meanwhile."""
     _update(connection, row_id, {"tags": pack(tags) if tags else None})
 
 
 def set_acl(connection: Connection, row_id: int, acl: bytes | None) -> None:
-    """Replace a version's ACL document. Raises CatalogFault NoSuchKey when the version is gone meanwhile."""
+    """Replace a version's ACL document. Raises Replaced when the version is gone meanwhile."""
     _update(connection, row_id, {"acl": acl})
 
 
@@ -259,7 +260,7 @@ def _set_state(connection: Connection, row_id: int, state: int) -> None:
 def _update(connection: Connection, row_id: int, values: dict[str, Any]) -> None:
     changed = connection.execute(update(versions).where(versions.c.id == row_id).values(values))
     if not changed.rowcount:
-        raise CatalogFault("NoSuchKey", "the object was deleted meanwhile")
+        raise Replaced("NoSuchKey", "the object was deleted meanwhile")
 
 
 def _row(bucket_id: int, key: bytes, version_id: str, state: int, new: NewVersion) -> dict[str, Any]:

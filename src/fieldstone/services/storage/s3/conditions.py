@@ -112,6 +112,6 @@ def delete_conditions(request: Request) -> tuple[str | None, int | None, int | N
         modified_ms = seconds * 1000 if seconds is not None else parse_iso_date(moment)
         if modified_ms is None:
             raise S3Error("InvalidArgument", "x-amz-if-match-last-modified-time is no date.")
-    if size is not None and not (size.isascii() and size.isdigit()):
+    if size is not None and not (size.isascii() and size.isdigit() and len(size) < 20):
         raise S3Error("InvalidArgument", "x-amz-if-match-size is no number of bytes.")
     return request.header("if-match"), modified_ms, int(size) if size is not None else None

@@ -15,6 +15,9 @@ _ISO = re.compile(
 )
 
 
+LAST_MS = 253_402_300_799_000  # the end of the year 9999; later dates have no form
+
+
 @lru_cache(maxsize=4096)
 def http_date(unix_s: int) -> str:
     """Render for `Last-Modified` and its kin (RFC 9110 5.6.7)."""
@@ -52,12 +55,17 @@ def parse_iso_date(value: str) -> int | None:
     if zone and zone != "Z":
         digits = zone[1:].replace(":", "")
         offset = (int(digits[:2]) * 60 + int(digits[2:])) * 60 * (-1 if zone[0] == "-" else 1)
-    return (calendar.timegm(when.utctimetuple()) - offset) * 1000 + int((fraction or "0").ljust(3, "0")[:3])
+    unix_ms = (calendar.timegm(when.utctimetuple()) - offset) * 1000 + int((fraction or "0").ljust(3, "0")[:3])
+    return unix_ms if unix_ms <= LAST_MS + 999 else None
+
+
+def parse_basic_date(value: str) -> int | None:
+    """Return Unix seconds of `20130524T000000Z`, None where it is none."""
+    return _parse_basic_date(value) if len(value) == 16 else None  # strangers' long texts are not to be remembered
 
 
 @lru_cache(maxsize=1024)
-def parse_basic_date(value: str) -> int | None:
-    """Return Unix seconds of `20130524T000000Z`, None where it is none."""
+def _parse_basic_date(value: str) -> int | None:
     match = _BASIC.fullmatch(value)
     if match is None:
         return None

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from urllib.parse import quote
 
 from fieldstone.services.storage.s3 import tagging, xml
-from fieldstone.services.storage.s3.dates import http_date, iso_date, parse_iso_date
+from fieldstone.services.storage.s3.dates import LAST_MS, http_date, iso_date, parse_iso_date
 from fieldstone.services.storage.s3.errors import S3Error
 
 DAY_MS = 86_400_000
@@ -96,7 +96,8 @@ def _rule(node: xml.Node) -> Rule:
     node.only(
         "ID", "Status", "Filter", "Prefix", "Expiration", "NoncurrentVersionExpiration", "AbortIncompleteMultipartUpload"
     )  # fmt: skip
-    where, legacy = node.child("Filter"), node.value("Prefix")
+    where = node.child("Filter")
+    legacy = None if node.child("Prefix") is None else _exact(node, "Prefix")
     if (where is None) == (legacy is None):
         raise S3Error("MalformedXML")
     days, date_ms, marker = _expiration(node.child("Expiration"))
@@ -126,7 +127,7 @@ def _rule(node: xml.Node) -> Rule:
 
 
 def _days(value: str, what: str) -> int:
-    if not value.isascii() or not value.isdigit() or not 1 <= int(value) <= MAX_DAYS:
+    if not (value.isascii() and value.isdigit() and len(value) < 11) or not 1 <= int(value) <= MAX_DAYS:
         raise S3Error("InvalidArgument", f"'{what}' for action must be a positive integer")
     return int(value)
 
@@ -168,7 +169,7 @@ def _noncurrent(node: xml.Node | None) -> tuple[int | None, int | None]:
         return None, None
     node.only("NoncurrentDays", "NewerNoncurrentVersions")
     newer = node.value("NewerNoncurrentVersions")
-    if newer is not None and not (newer.isascii() and newer.isdigit() and 1 <= int(newer) <= 100):
+    if newer is not None and not (newer.isascii() and newer.isdigit() and len(newer) < 4 and 1 <= int(newer) <= 100):
         raise S3Error("InvalidArgument", "NewerNoncurrentVersions must be between 1 and 100")
     return _days(node.required("NoncurrentDays"), "NoncurrentDays"), None if newer is None else int(newer)
 
@@ -180,8 +181,17 @@ def _filter(node: xml.Node) -> Filter:
     inner.only("Prefix", "Tag", "ObjectSizeGreaterThan", "ObjectSizeLessThan")
     larger, smaller = inner.value("ObjectSizeGreaterThan"), inner.value("ObjectSizeLessThan")
     bounds = [None if v is None else xml.integer(v, code="InvalidArgument") for v in (larger, smaller)]
-    tags = tagging.check([(tag.required("Key"), tag.required("Value")) for tag in inner.all("Tag")], most=1000)
-    return Filter(inner.value("Prefix") or "", tags, bounds[0], bounds[1])
+    tags = tagging.check([(_exact(tag, "Key"), _exact(tag, "Value")) for tag in inner.all("Tag")], most=1000)
+    prefix = inner.child("Prefix")
+    return Filter(prefix.text if prefix is not None else "", tags, bounds[0], bounds[1])
+
+
+def _exact(node: xml.Node, name: str) -> str:
+    """Return a text with the blanks around it: without them a rule would end what it was not written for."""
+    found = node.child(name)
+    if found is None:
+        raise S3Error("MalformedXML")
+    return found.text
 
 
 def write(rules: Sequence[Rule]) -> bytes:
@@ -274,4 +284,5 @@ def expiration_header(rules: Sequence[Rule], facts: Facts) -> str | None:
     if found is None:
         return None
     due_ms, rule = found
+    due_ms = min(due_ms, LAST_MS)
     return f'expiry-date="{http_date(due_ms // 1000)}", rule-id="{quote(rule.name)}"'

@@ -55,9 +55,11 @@ def object_headers(request: Request) -> ObjectHeaders:
             value = stored_encoding(value)
         if value:
             content[name] = value
-    return ObjectHeaders(
-        content, user_metadata(request), storage_class(request), request.header("x-amz-website-redirect-location")
-    )
+    redirect = request.header("x-amz-website-redirect-location")
+    for value in (*content.values(), redirect or ""):
+        if _CONTROL.search(value):
+            raise S3Error("InvalidArgument", "A header to be stored holds a control character.")
+    return ObjectHeaders(content, user_metadata(request), storage_class(request), redirect)
 
 
 def stored_encoding(value: str) -> str:

@@ -6,6 +6,7 @@ who may bypass it and says so in the request; a legal hold stands until it is ta
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -74,10 +75,9 @@ def parse_configuration(document: bytes) -> DefaultRetention | None:
 
 
 def _period(value: str, most: int) -> int:
-    try:
-        number = int(value)
-    except ValueError:
-        raise S3Error("MalformedXML") from None
+    if not re.fullmatch(r"[+-]?\d{1,10}", value, re.ASCII):
+        raise S3Error("MalformedXML")
+    number = int(value)
     if number <= 0:
         raise S3Error("InvalidRetentionPeriod", "Default retention period must be a positive integer value.")
     if number > most:

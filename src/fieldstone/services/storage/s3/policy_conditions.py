@@ -55,13 +55,14 @@ def _compare(
 
 def _number(value: str) -> Decimal | None:
     try:
-        return Decimal(value)
+        number = Decimal(value)
     except InvalidOperation:
         return None
+    return number if number.is_finite() else None  # what is no number cannot be compared
 
 
 def _moment(value: str) -> int | None:
-    if value.isascii() and value.isdigit():
+    if value.isascii() and value.isdigit() and len(value) < 19:
         return int(value) * 1000
     return parse_iso_date(value)
 
@@ -106,6 +107,23 @@ _NEGATED = {
     "NumericNotEquals": "NumericEquals",
     "DateNotEquals": "DateEquals",
 }
+# What requests here can answer (`server.context`).
+_EVALUATED = re.compile(
+    r"aws:(sourceip|securetransport|currenttime|epochtime|requestedregion|resourceaccount|viaawsservice"
+    r"|principalisawsservice|useragent|referer|username|userid|principalaccount|principalarn|principaltype)"
+    r"|s3:(resourceaccount|authtype|signatureversion|signatureage|objectcreationoperation|if-match|if-none-match|prefix"
+    r"|delimiter|max-keys|versionid|x-amz-.+|requestobjecttagkeys|(requestobjecttag|existingobjecttag)/.+)",
+    re.DOTALL,
+)
+# What Amazon's callers may have and ours never do: no organisations, private networks, sessions, access points.
+_NEVER_THERE = re.compile(
+    r"aws:(principalorgid|principalorgpaths|principaltag/.+|principalservicename|principalservicenameslist|sourcearn"
+    r"|sourceaccount|sourceowner|sourceorgid|sourceorgpaths|sourcevpc|sourcevpce|sourcevpcarn|vpcsourceip|calledvia"
+    r"|calledviafirst|calledvialast|multifactorauthpresent|multifactorauthage|tokenissuetime|federatedprovider"
+    r"|sourceidentity|rolesessionname|ec2instancesourcevpc|ec2instancesourceprivateipv4)"
+    r"|s3:(dataaccesspointarn|dataaccesspointaccount|accesspointnetworkorigin)",
+    re.DOTALL,
+)
 _KEYS = re.compile(r"(?i:aws|s3):[A-Za-z0-9/._-]+(/.+)?", re.DOTALL)
 
 
@@ -137,6 +155,14 @@ def parse(node: object) -> tuple[Condition, ...]:
             quantifier_ = next(q for q in ("", "ForAnyValue", "ForAllValues") if q == quantifier)
             found.append(Condition(name, key.lower(), texts, if_exists, quantifier_))  # type: ignore[arg-type]
     return tuple(found)
+
+
+def check_keys(conditions: Sequence[Condition]) -> None:
+    """Refuse to store a condition that nobody here can answer: a denial that hangs on it would never come. Errors:
+    MalformedPolicy."""
+    for condition in conditions:
+        if not _EVALUATED.fullmatch(condition.key) and not _NEVER_THERE.fullmatch(condition.key):
+            raise S3Error("MalformedPolicy", "Policy has an invalid condition key", detail={"Detail": condition.key})
 
 
 def _check_values(operator: str, values: tuple[str, ...]) -> None:

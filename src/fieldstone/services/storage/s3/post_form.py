@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from fieldstone.services.storage.s3.dates import parse_basic_date, parse_iso_date
 from fieldstone.services.storage.s3.errors import S3Error
-from fieldstone.services.storage.s3.sigv4 import ALGORITHM, UNSIGNED, Identity, Lookup, signing_key
+from fieldstone.services.storage.s3.sigv4 import ALGORITHM, REGION, UNSIGNED, Identity, Lookup, signing_key
 
 MAX_FIELDS_BYTES = 20 * 1024
 MAX_FIELDS = 100
@@ -162,7 +162,8 @@ class FormReader:
         if name in self._fields or len(self._fields) >= MAX_FIELDS:
             raise S3Error("MalformedPOSTRequest", f"The field {name} was sent more than once, or there are too many.")
         if name == "file":
-            file_name = message.get_filename() or ""
+            # RFC 2231 lets a name come in any character set, also as halves of surrogate pairs, which no key can hold
+            file_name = (message.get_filename() or "").encode(errors="replace").decode()
             file_type = message["content-type"]
             self.form = Form(self._fields, file_name.replace("\\", "/").rpartition("/")[2], file_type)
             self._state = "file"
@@ -225,7 +226,7 @@ def _check_v4(fields: Mapping[str, str], text: str, lookup: Lookup, now_s: float
         raise S3Error("InvalidArgument", f"x-amz-algorithm only supports {ALGORITHM}")
     parts = _field(fields, "x-amz-credential").rsplit("/", 4)
     sent_s = parse_basic_date(_field(fields, "x-amz-date"))
-    if len(parts) != 5 or parts[3:] != ["s3", "aws4_request"]:
+    if len(parts) != 5 or parts[3:] != ["s3", "aws4_request"] or not REGION.fullmatch(parts[2]):
         raise S3Error("InvalidArgument", "x-amz-credential is malformed.")
     if sent_s is None or not fields["x-amz-date"].startswith(parts[1]):
         raise S3Error("InvalidArgument", "x-amz-date is malformed or differs from the credential's date.")
@@ -295,7 +296,7 @@ def _conditions(condition: object) -> list[tuple[str, Any, Any]]:
     if operator == "content-length-range":
         try:
             low, high = int(name), int(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise _invalid("Invalid content-length-range.") from None
         if low < 0 or high < low:
             raise _invalid("Invalid content-length-range.")

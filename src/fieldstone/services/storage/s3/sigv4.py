@@ -44,6 +44,7 @@ _HEADER = re.compile(
     r"\s*Signature=(?P<signature>[^,\s]+)\s*",
     re.ASCII,
 )
+REGION = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _PLAIN_PATH = re.compile(rb"[A-Za-z0-9/_.~-]*")
 _SPACES = re.compile(rb"[ \t]+")
 _MUST_SIGN = (b"x-amz-", b"content-md5")
@@ -329,6 +330,8 @@ def _scope(credential: str, code: str) -> tuple[str, str, str]:
     access_key, date, region, service, terminator = parts
     if not re.fullmatch(r"\d{8}", date, re.ASCII):
         raise S3Error(code, "Invalid credential date; expecting yyyyMMdd.")
+    if not REGION.fullmatch(region):  # whatever it is: it is remembered before the signature is checked
+        raise S3Error(code, "The Credential is malformed; the region is none.")
     if service != "s3":
         raise S3Error(
             code, f"The Credential is malformed; incorrect service '{service}'. This endpoint belongs to 's3'."

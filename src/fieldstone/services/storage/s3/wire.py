@@ -21,6 +21,7 @@ _ADOPTED = (
     "x-amz-website-redirect-location", "x-amz-request-payer", "x-amz-expected-bucket-owner",
 )  # fmt: skip
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 5.1: the names that a header can have
 _FORBIDDEN_VALUE = re.compile(rb"[\x00\r\n]")
 
 # A second copy of one of these makes two readers disagree about who asks, for what, or where the body ends.
@@ -97,15 +98,25 @@ class Request:
         """Take the `x-amz-*` parameters of a verified presigned URL for the headers they stand for.
 
         SDKs move headers into the URL when they presign. A header that is really there wins. Checksums stay behind:
-        some SDKs presign the checksum of an empty body.
+        some SDKs presign the checksum of an empty body. Errors: InvalidRequest for what no header could carry: escapes
+        bring line ends past the HTTP server.
         """
         for name, value in self.query:
             if name.startswith(_ADOPTED) or name in ("content-md5", "content-type"):
+                check_header(name.encode(), value.encode())
                 self.headers.setdefault(name.encode(), value.encode())
 
     def parameter(self, name: str) -> str | None:
         """Return the first value of a query parameter, None where absent."""
         return next((v for n, v in self.query if n == name), None)
+
+
+def check_header(name: bytes, value: bytes) -> None:
+    """Refuse a header that would be several, or none, when it is answered again. Errors: InvalidRequest."""
+    if not _TOKEN.fullmatch(name):
+        raise S3Error("InvalidRequest", f"{name.decode('latin-1')!r} is no name of a header.")
+    if _FORBIDDEN_VALUE.search(value):
+        raise S3Error("InvalidRequest", f"The header {name.decode('latin-1')} holds a control character.")
 
 
 def raw_pairs(raw_query: bytes) -> list[tuple[bytes, bytes]]:

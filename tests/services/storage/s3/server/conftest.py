@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ import pytest
 from botocore.client import BaseClient
 from botocore.config import Config
 from botocore.exceptions import ClientError
+
+from tests.services.storage.s3.server.near import Near, opened
 
 ROOT = Path(__file__).parents[5]
 
@@ -83,6 +85,13 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     made.start()
     yield made
     assert made.stop() == 0
+
+
+@pytest.fixture
+async def near(tmp_path: Path) -> AsyncIterator[Near]:
+    """A gateway in this process with the bucket `bkt` of the account main."""
+    async with opened(str(tmp_path / "gateway.db"), tmp_path) as (made,):
+        yield made
 
 
 @pytest.fixture

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from fieldstone.services.storage.catalog.rows import Version
-from fieldstone.services.storage.s3 import acl, policy, public_access, tagging
+from fieldstone.services.storage.s3 import acl, policy, public_access
 from fieldstone.services.storage.s3.acl import Acl
-from fieldstone.services.storage.s3.addressing import copy_source
 from fieldstone.services.storage.s3.customer_keys import check_secure
-from fieldstone.services.storage.s3.dates import iso_date
 from fieldstone.services.storage.s3.errors import S3Error
 from fieldstone.services.storage.s3.public_access import PublicAccessBlock
 from fieldstone.services.storage.s3.server import decision
+from fieldstone.services.storage.s3.server.context import arn_of, context_of
 from fieldstone.services.storage.s3.server.exchange import Call
 from fieldstone.services.storage.s3.server.gateway import BucketView
 
@@ -65,7 +64,7 @@ async def authorise(call: Call, operation: str) -> None:
         raise S3Error("AccessDenied")
     if operation in _BY_OBJECT or operation in _ASKED_BY_HANDLER:
         return
-    if not allowed(call, operation, call.target.key):
+    if not allowed(call, operation, call.target.key, versioned=call.names_version):
         raise S3Error("AccessDenied")
 
 
@@ -73,12 +72,11 @@ def authorise_object(call: Call, operation: str, version: Version | None) -> Non
     """Check an operation on an object that was looked up; what is not there passes for the bucket's owner and whom the
     policy lets. Errors: AccessDenied."""
     found = object_acl(version) if version is not None and not version.marker else None
-    versioned = b"versionId=" in call.request.raw_query or (version is not None and not version.is_current)
+    versioned = call.names_version or (version is not None and not version.is_current)
     tags = version.tag_map() if version is not None and version.tags else {}
     if found is None:
         # nothing to protect: whether its absence may be known is the caller's next question
-        if _denied(call, operation, versioned):
-            raise S3Error("AccessDenied")
+        refuse_denied(call, operation, versioned=versioned)
         return
     if not allowed(call, operation, call.target.key, object_acl=found, versioned=versioned, tags=tags):
         raise S3Error("AccessDenied")
@@ -107,9 +105,7 @@ def allowed(
     if mine and found.policy is None and account is not None and account == found.owner:
         return True  # the common case: nothing to build a question for
     caller = decision.Caller(
-        account,
-        f"arn:aws:iam::{account}:user/{call.account.name}" if call.account else None,
-        _context(call, tags or {}) if found.policy is not None else {},
+        account, arn_of(call.account), context_of(call, tags or {}) if found.policy is not None else {}
     )
     return decision.allowed(caller, operation, found, key, object_acl=object_acl, versioned=versioned, action=action)
 
@@ -125,87 +121,23 @@ def require_bypass(call: Call, key: str | None) -> None:
         raise S3Error("AccessDenied")
 
 
-def _denied(call: Call, operation: str, versioned: bool) -> bool:
+def refuse_denied(
+    call: Call, operation: str, *, versioned: bool = False, tags: Mapping[str, str] | None = None
+) -> None:
+    """Refuse what the bucket's policy denies, whoever else lets it. Errors: AccessDenied."""
     found = policy_of(call.bucket)
     if found is None:
-        return False
+        return
     plain, with_version, _, _ = decision.ACTIONS[operation]
-    account = call.account.id if call.account else None
     question = policy.Question(
         with_version if versioned and with_version else plain,
         policy.resource_arn(call.bucket.row.name, call.target.key),
-        account,
-        None,
-        _context(call, {}),
+        call.account.id if call.account else None,
+        arn_of(call.account),
+        context_of(call, tags or {}),
     )
-    return policy.decide(found, question) == "deny"
-
-
-_QUERY_KEYS = {
-    "prefix": "s3:prefix",
-    "delimiter": "s3:delimiter",
-    "max-keys": "s3:max-keys",
-    "versionId": "s3:versionid",
-}
-
-
-def _context(call: Call, tags: Mapping[str, str]) -> dict[str, Sequence[str]]:
-    """Return what conditions of a policy may ask about: keys in lower case."""
-    request = call.request
-    found: dict[str, Sequence[str]] = {
-        "aws:sourceip": [call.remote],
-        "aws:securetransport": ["true" if call.secure else "false"],
-        "aws:currenttime": [iso_date(call.now_ms)],
-        "aws:epochtime": [str(call.now_ms // 1000)],
-        "s3:authtype": [_AUTH.get(call.identity.kind, "REST-HEADER")],
-        "s3:signatureversion": ["AWS" if call.identity.kind.startswith("v2") else "AWS4-HMAC-SHA256"],
-        "s3:x-amz-content-sha256": [call.identity.payload],
-    }
-    for header, name in (("user-agent", "aws:useragent"), ("referer", "aws:referer")):
-        value = request.header(header)
-        if value is not None:
-            found[name] = [value]
-    if call.account is not None:
-        found["aws:username"] = [call.account.name]
-        found["aws:userid"] = [call.account.id]
-        found["aws:principalaccount"] = [call.account.id]
-        found["aws:principaltype"] = ["Account"]
-    for parameter, name in _QUERY_KEYS.items():
-        value = request.parameter(parameter) if request.raw_query else None
-        if value is not None:
-            found[name] = [value]
-    for raw in request.headers:
-        if raw.startswith(b"x-amz-") and not raw.startswith(b"x-amz-meta-") and b"customer-key" not in raw:
-            found.setdefault("s3:" + raw.decode("latin-1"), [request.header(raw.decode("latin-1")) or ""])
-    source = request.header("x-amz-copy-source")
-    if source is not None:
-        found["s3:x-amz-copy-source"] = _spellings(source)
-    stated = request.header("x-amz-tagging")
-    pairs = tagging.parse_header(stated) if stated is not None else call.stated_tags
-    if pairs is not None:
-        found |= _by_name("s3:requestobjecttag/", pairs)
-        found["s3:requestobjecttagkeys"] = list(pairs)
-    return found | _by_name("s3:existingobjecttag/", tags)
-
-
-def _spellings(source: str) -> list[str]:
-    """Return a copy's source as policies may spell it, however the request does: a rule must not hang on a slash."""
-    try:
-        bucket, key, _ = copy_source(source)
-    except S3Error:
-        return [source]
-    return [f"{bucket}/{key}", f"/{bucket}/{key}"]
-
-
-def _by_name(prefix: str, tags: Mapping[str, str]) -> dict[str, list[str]]:
-    """Return tags as condition keys, where case does not count: names that differ in it share a key."""
-    found: dict[str, list[str]] = {}
-    for name, value in tags.items():
-        found.setdefault(prefix + name.lower(), []).append(value)
-    return found
-
-
-_AUTH = {"v4-presigned": "REST-QUERY-STRING", "v2-presigned": "REST-QUERY-STRING", "post": "POST"}
+    if policy.decide(found, question) == "deny":
+        raise S3Error("AccessDenied")
 
 
 async def acl_for_write(call: Call) -> bytes | None:
@@ -214,6 +146,8 @@ async def acl_for_write(call: Call) -> bytes | None:
     Errors: AccessControlListNotSupported, AccessDenied (public, while that is blocked), InvalidArgument, InvalidRequest.
     """
     found = await acl_of_headers(call, call.account_id)
+    if found is not None:
+        refuse_denied(call, "PutObjectAcl")  # a write must not do what its own operation is forbidden to
     return None if found is None or owner_of_write(call) != call.account_id else acl.write(found)
 
 

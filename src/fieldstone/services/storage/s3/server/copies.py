@@ -1,4 +1,4 @@
-"""CopyObject and UploadPartCopy: no byte moves, the copy's extents name the same segments.
+"""CopyObject: no byte moves, the copy's extents name the same segments.
 
 What was uploaded in parts is read once on its way to a whole: a copy has a plain ETag, the MD5 of its bytes, which
 cannot be had from the parts' and which clients compare (rclone, s3cmd). With opaque ETags nobody does, so nothing is read.
@@ -7,106 +7,74 @@ cannot be had from the parts' and which clients compare (rclone, s3cmd). With op
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from contextlib import aclosing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import msgspec
 from sqlalchemy import Connection
 
 from fieldstone.services.storage.catalog.content import Content
 from fieldstone.services.storage.catalog.rows import Attributes, NewVersion, Version, Written
-from fieldstone.services.storage.catalog.uploads import find_upload, put_part
-from fieldstone.services.storage.catalog.versions import Check, hold_version, look_up, put_version
-from fieldstone.services.storage.s3 import checksums, tagging
-from fieldstone.services.storage.s3.addressing import copy_source
+from fieldstone.services.storage.catalog.versions import Check, hold_source, put_version
+from fieldstone.services.storage.s3 import checksums
 from fieldstone.services.storage.s3.bodies import BodyDecoder, BodyFacts, BodyPlan
-from fieldstone.services.storage.s3.conditions import check_copy_source
-from fieldstone.services.storage.s3.customer_keys import (
-    COPY_SOURCE_PREFIX,
-    STORED_NAME,
-    CustomerKey,
-    key_for_reading,
-    stated_key,
-)
+from fieldstone.services.storage.s3.customer_keys import STORED_NAME, CustomerKey, stated_key
 from fieldstone.services.storage.s3.dates import iso_date
 from fieldstone.services.storage.s3.errors import S3Error
 from fieldstone.services.storage.s3.metadata import directive, object_headers, response_headers
-from fieldstone.services.storage.s3.ranges import copy_range
-from fieldstone.services.storage.s3.server.access import acl_for_write, authorise_object, may_list, owner_of_write
-from fieldstone.services.storage.s3.server.exchange import Answer, Call, Headers
-from fieldstone.services.storage.s3.server.multipart import part_key, part_number
+from fieldstone.services.storage.s3.server.access import acl_for_write, owner_of_write, refuse_denied
+from fieldstone.services.storage.s3.server.copy_sources import (
+    check_size,
+    encrypted_anew,
+    find_source,
+    settled,
+    source_key,
+    source_version,
+)
+from fieldstone.services.storage.s3.server.exchange import Answer, Call
 from fieldstone.services.storage.s3.server.patience import patiently
-from fieldstone.services.storage.s3.server.reads import proof_of, stream
-from fieldstone.services.storage.s3.server.reception import digest_of, store_source
+from fieldstone.services.storage.s3.server.reads import stream
+from fieldstone.services.storage.s3.server.reception import digest_of
 from fieldstone.services.storage.s3.server.writes import (
     check_early,
-    encryption_headers,
     etag_of,
     lock_of,
     proof_header,
     stated_attributes,
+    stated_tags,
     write_check,
     written_headers,
 )
 from fieldstone.services.storage.s3.sigv4 import UNSIGNED
 
-LARGEST_COPY_BYTES = 5 << 30
 
+@dataclass(frozen=True)
+class _Plan:
+    """What to copy and what to make of it. The keys are the customer's: to read with, to write with."""
 
-async def find_source(call: Call) -> tuple[Call, Version]:
-    """Return the source of a copy, as a call on its bucket, and the version; the requester may read it.
-
-    Errors: NoSuchBucket, NoSuchKey, NoSuchVersion, AccessDenied, InvalidRequest (a delete marker), PreconditionFailed.
-    """
-    bucket, key, version_id = copy_source(call.header("x-amz-copy-source") or "")
-    view = await call.gateway.bucket(bucket)
-    if (call.header("x-amz-source-expected-bucket-owner") or view.row.owner) != view.row.owner:
-        raise S3Error("AccessDenied")
-    source = replace(call, target=replace(call.target, bucket=bucket, key=key), view=view)
-    encoded = key.encode()
-    found = await look_up(call.gateway.store, view.row.id, encoded, version_id, content=True)
-    authorise_object(source, "GetObject", found)
-    if found is None:
-        if not may_list(source):
-            raise S3Error("AccessDenied")
-        raise S3Error("NoSuchKey" if version_id is None else "NoSuchVersion", detail={"Key": key})
-    if found.marker:
-        if version_id is not None:
-            raise S3Error(
-                "InvalidRequest", "The source of a copy request may not specifically refer to a delete marker."
-            )
-        raise S3Error("NoSuchKey", detail={"Key": key})
-    check_copy_source(call.request, found.etag, found.modified_ms)
-    return source, found
-
-
-def source_key(call: Call, found: Version) -> CustomerKey | None:
-    """Return the customer's key that the source is read with. Errors: those of `stated_key` and `key_for_reading`."""
-    key = stated_key(call.request, COPY_SOURCE_PREFIX)
-    key_for_reading(proof_of(found), key)
-    return key
-
-
-async def _encrypted_anew(
-    call: Call, source: Call, content: Content, old: CustomerKey | None, new: CustomerKey | None
-) -> tuple[Content, BodyFacts]:
-    """Store bytes again, from under one customer's key to under another: such copies cannot share segments."""
-    decoder = BodyDecoder(BodyPlan(content.size_bytes, UNSIGNED), want_md5=call.gateway.options.etag == "md5")
-    async with aclosing(stream(source, content, 0, content.size_bytes, old)) as blocks:  # type: ignore[type-var]
-        return await store_source(call, decoder, blocks, content.size_bytes, new)
+    source: Call
+    found: Version
+    attributes: Attributes
+    check: Check | None
+    old_key: CustomerKey | None
+    new_key: CustomerKey | None
 
 
 async def copy_object(call: Call) -> Answer:
     """CopyObject."""
+    plans = [await _planned(call)]  # what is wrong with the request is said before patience begins
+
+    async def copied() -> Answer:
+        return await _copied(call, plans.pop() if plans else await _planned(call))
+
+    return await patiently(call, settled(copied))
+
+
+async def _planned(call: Call) -> _Plan:
     request = call.request
     source, found = await find_source(call)
     old_key, new_key = source_key(call, found), stated_key(request)
-    if found.size_bytes > LARGEST_COPY_BYTES:
-        raise S3Error(
-            "InvalidRequest",
-            "The specified copy source is larger than the maximum allowable size for a copy source: 5368709120",
-        )
+    check_size(found.size_bytes)
     replace_metadata = directive(request, "x-amz-metadata-directive") == "REPLACE"
     same = (source.bucket_id, source.key) == (call.bucket_id, call.key)
     if same and found.is_current and not replace_metadata and not _changes_something(call):
@@ -115,46 +83,37 @@ async def copy_object(call: Call) -> Answer:
             "This copy request is illegal because it is trying to copy an object to itself without changing the"
             " object's metadata, storage class, website redirect location or encryption attributes.",
         )
-    attributes = await _attributes(call, found, replace_metadata)
+    attributes = await _attributes(call, source, found, replace_metadata)
     check = write_check(request)
     await check_early(call, check)
-    return await patiently(call, _copied(call, source, found, attributes, check, (old_key, new_key)))
+    return _Plan(source, found, attributes, check, old_key, new_key)
 
 
-async def _copied(
-    call: Call,
-    source: Call,
-    found: Version,
-    attributes: Attributes,
-    check: Check | None,
-    keys: tuple[CustomerKey | None, CustomerKey | None],
-) -> Answer:
-    """Do the copy. `keys`: the customer's, to read with and to write with."""
-    gateway = call.gateway
-    old_key, new_key = keys
+async def _copied(call: Call, plan: _Plan) -> Answer:
+    gateway, source, found = call.gateway, plan.source, plan.found
     content, etag, parts = found.content(), found.etag, tuple(found.parts())
-    if old_key is not None or new_key is not None:
-        checksum = await _checksum(source, found, content, old_key)
-        content, facts = await _encrypted_anew(call, source, content, old_key, new_key)
-        etag, parts = etag_of(call, facts, new_key), ()
+    if plan.old_key is not None or plan.new_key is not None:
+        checksum = await _checksum(source, found, content, plan.old_key)
+        content, facts = await encrypted_anew(call, source, content, plan.old_key, plan.new_key)
+        etag, parts = etag_of(call, facts, plan.new_key), ()
     elif "-" in etag and gateway.options.etag == "md5":
         facts = await _read_through(source, found, content)
         etag, checksum, parts = facts.etag, f"{facts.algorithm}:FULL_OBJECT:{facts.checksum}", ()
     else:
         checksum = await _checksum(source, found, content, None)
         parts = () if "-" in etag else parts
-    new = NewVersion(attributes, content, etag, gateway.now_ms(), checksum, parts)
+    new = NewVersion(plan.attributes, content, etag, gateway.now_ms(), checksum, parts)
     bucket_id, key = call.bucket_id, call.key
 
     def write(connection: Connection) -> Written:
-        hold_version(connection, found.id)
-        return put_version(connection, gateway.pool, bucket_id, key, new, check)
+        hold_source(connection, found, bucket_id, key)
+        return put_version(connection, gateway.pool, bucket_id, key, new, plan.check)
 
     written = await gateway.store.write(write)
     fields = [("LastModified", iso_date(written.modified_ms)), ("ETag", f'"{written.etag}"'), *_named(checksum)]
     answer = Answer.document("CopyObjectResult", fields)
-    answer.headers += [h for h in written_headers(call, written, attributes.tags) if h[0] != b"etag"]
-    answer.headers += _source_version(source, found)
+    answer.headers += [h for h in written_headers(call, written, plan.attributes.tags) if h[0] != b"etag"]
+    answer.headers += source_version(source, found)
     return answer
 
 
@@ -181,13 +140,7 @@ def _changes_something(call: Call) -> bool:
     return any(name in call.request.headers for name in names) or stated_key(call.request) is not None
 
 
-def _source_version(source: Call, found: Version) -> Headers:
-    if not source.bucket.row.versioning:
-        return []
-    return [(b"x-amz-copy-source-version-id", found.version_id.encode())]
-
-
-async def _attributes(call: Call, found: Version, replace_metadata: bool) -> Attributes:
+async def _attributes(call: Call, source: Call, found: Version, replace_metadata: bool) -> Attributes:
     request = call.request
     if replace_metadata:
         attributes = await stated_attributes(call)
@@ -212,10 +165,11 @@ async def _attributes(call: Call, found: Version, replace_metadata: bool) -> Att
             legal_hold=hold,
         )
     if directive(request, "x-amz-tagging-directive") == "REPLACE":
-        value = request.header("x-amz-tagging")
-        tags = tagging.parse_header(value) if value is not None else None
+        tags = stated_tags(call)
     else:
         tags = found.tag_map()
+        if tags:
+            refuse_denied(source, "GetObjectTagging", versioned=source.names_version, tags=tags)
     return msgspec.structs.replace(attributes, tags=tags or None)
 
 
@@ -236,44 +190,3 @@ def _named(checksum: str) -> list[tuple[str, str]]:
         return []
     algorithm, kind, value = checksum.split(":")
     return [(f"Checksum{algorithm}", value), ("ChecksumType", kind)]
-
-
-async def upload_part_copy(call: Call) -> Answer:
-    """UploadPartCopy."""
-    gateway = call.gateway
-    number = part_number(call)
-    upload_id = call.request.parameter("uploadId") or ""
-    bucket_id, key = call.bucket_id, call.key
-    upload = await gateway.store.read(lambda c: find_upload(c, bucket_id, key, upload_id))
-    source, found = await find_source(call)
-    old_key, new_key = source_key(call, found), part_key(call, upload)
-    start, end = copy_range(call.header("x-amz-copy-source-range"), found.size_bytes)
-    content = found.content().slice(start, end)
-    # A part or a whole keeps its MD5. That of another range would mean to read it all: its ETag names what was copied.
-    whole = (start, end) == (0, found.size_bytes)
-    etag, checksum = found.etag if whole and "-" not in found.etag else found.part_etag(start, end), ""
-    if upload.checksum_algorithm:
-        algorithm = checksums.algorithm_named(upload.checksum_algorithm)
-        if whole and found.checksum.startswith(f"{algorithm}:FULL_OBJECT:"):
-            checksum = found.checksum.split(":")[2]
-        else:
-            checksum = await digest_of(algorithm, stream(source, content, 0, content.size_bytes, old_key))
-    if old_key is not None or new_key is not None:
-        content, facts = await _encrypted_anew(call, source, content, old_key, new_key)
-        etag = etag_of(call, facts, new_key)
-    elif not etag:
-        etag = hashlib.md5(f"{found.id}:{found.etag}:{start}-{end}".encode(), usedforsecurity=False).hexdigest()
-    now_ms = gateway.now_ms()
-
-    def write(connection: Connection) -> None:
-        hold_version(connection, found.id)
-        put_part(connection, gateway.pool, upload, number, etag, checksum, content, now_ms)
-
-    await gateway.store.write(write)
-    fields = [("LastModified", iso_date(now_ms)), ("ETag", f'"{etag}"')]
-    if checksum:
-        fields.append((f"Checksum{upload.checksum_algorithm}", checksum))
-    answer = Answer.document("CopyPartResult", fields)
-    answer.headers += encryption_headers(new_key)
-    answer.headers += _source_version(source, found)
-    return answer

@@ -104,6 +104,7 @@ ACTIONS: dict[str, tuple[str, str, str, Permission | None]] = {
     "UploadPart": ("s3:PutObject", "", "bucket", "WRITE"),
     "UploadPartCopy": ("s3:PutObject", "", "bucket", "WRITE"),
 }
+_LOCKING = frozenset({"PutObjectRetention", "PutObjectLegalHold"})
 _OWNER_KEEPS = frozenset({"s3:GetBucketPolicy", "s3:PutBucketPolicy", "s3:DeleteBucketPolicy"})
 
 
@@ -162,7 +163,13 @@ def allowed(
     if enforced or action is not None:
         return False
     if permission is None:
-        # Whoever wrote an object keeps its tags and locks readable and writable, as its owner.
-        return object_acl is not None and caller.account is not None and caller.account == object_acl.owner
+        # Whoever wrote an object keeps its tags as its owner, and may read its locks. To set one would make the bucket's
+        # owner keep, and pay for, bytes for ever.
+        return (
+            operation not in _LOCKING
+            and object_acl is not None
+            and caller.account is not None
+            and caller.account == object_acl.owner
+        )
     found = bucket.acl if where == "bucket" else object_acl
     return found is not None and acls.allows(found, caller.account, permission, ignore_public=bucket.block.ignore_acls)

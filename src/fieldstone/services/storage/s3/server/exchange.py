@@ -165,6 +165,11 @@ class Call:
         """The requester's canonical id; anonymous writers' objects belong to the bucket's owner, as nobody else could."""
         return self.account.id if self.account else self.bucket.row.owner
 
+    @property
+    def names_version(self) -> bool:
+        """Whether the request names a version, which takes permissions of its own."""
+        return bool(self.request.raw_query) and self.request.parameter("versionId") is not None
+
     def version_parameter(self) -> str | None:
         """Return the version asked for. Errors: InvalidArgument for an empty one."""
         value = self.request.parameter("versionId")

@@ -18,11 +18,11 @@ from fieldstone.services.storage.s3.checksums import HEADER_PREFIX, Algorithm, a
 from fieldstone.services.storage.s3.customer_keys import CustomerKey, stated_key
 from fieldstone.services.storage.s3.errors import S3Error
 from fieldstone.services.storage.s3.post_form import Form, FormReader
-from fieldstone.services.storage.s3.server.access import allowed, check_keys
+from fieldstone.services.storage.s3.server.access import allowed, check_keys, refuse_denied
 from fieldstone.services.storage.s3.server.exchange import XML_TYPE, Answer, Call
 from fieldstone.services.storage.s3.server.reception import store_source
 from fieldstone.services.storage.s3.server.writes import etag_of, stated_attributes, written_headers
-from fieldstone.services.storage.s3.wire import Request, percent_encode
+from fieldstone.services.storage.s3.wire import Request, check_header, percent_encode
 
 _BLOCK_BYTES = 256 << 10
 # fields that stand for headers of a PUT
@@ -54,6 +54,7 @@ async def post_object(call: Call) -> Answer:
     )
     if "tagging" in form.fields:
         signed.stated_tags = tagging.parse(form.fields["tagging"].encode())
+        refuse_denied(signed, "PutObjectTagging")
     if not allowed(signed, "PostObject", key):
         raise S3Error("AccessDenied")
     encryption.check("PutObject", signed.request)
@@ -89,7 +90,8 @@ def _as_put(request: Request, form: Form) -> Request:
     if acl is not None:
         headers.append((b"x-amz-acl", acl.encode()))
     for name, value in form.fields.items():
-        if name.startswith(_AS_HEADERS) and "\r" not in value and "\n" not in value:
+        if name.startswith(_AS_HEADERS):
+            check_header(name.encode(), value.encode())
             headers.append((name.encode(), value.encode()))
     return Request("PUT", request.raw_path, b"", headers)
 

@@ -7,6 +7,7 @@ a change through this one is seen at once.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager
@@ -114,13 +115,15 @@ class Gateway:
         self._generations = (-1, -1)
         self._looked_s = 0.0
         self._reloaded_s = 0.0
+        self._reloading: asyncio.Future[None] | None = None
 
     def now_ms(self) -> int:
         return self.clock.now_ms()
 
     async def refresh(self, *, at_once: bool = False) -> None:
         """Forget what other processes changed."""
-        if not self.store.is_sqlite and not at_once:
+        loaded = self._generations != (-1, -1)
+        if not self.store.is_sqlite and not at_once and loaded:
             now_s = time.monotonic()
             if now_s - self._looked_s < LOOK_AGAIN_S:
                 return
@@ -138,19 +141,28 @@ class Gateway:
 
     async def refresh_for_unknown_key(self) -> None:
         """Look again, at most every second, before a key is refused that another gateway may just have made."""
+        if self.store.is_sqlite:
+            return
         now_s = time.monotonic()
-        if not self.store.is_sqlite and now_s - self._reloaded_s >= LOOK_AGAIN_S:
+        if self._reloading is None and now_s - self._reloaded_s >= LOOK_AGAIN_S:
             self._reloaded_s = now_s
-            await self.refresh(at_once=True)
+            self._reloading = asyncio.ensure_future(self.refresh(at_once=True))
+            self._reloading.add_done_callback(self._reloaded)
+        if self._reloading is not None:  # all who ask meanwhile wait for the same answer
+            await asyncio.shield(self._reloading)
+
+    def _reloaded(self, _: asyncio.Future[None]) -> None:
+        self._reloading = None
 
     async def bucket(self, name: str) -> BucketView:
         """Return a bucket. Errors: NoSuchBucket."""
-        found = self._buckets.get(name)
+        known = self._buckets  # while we read, a change may put another in its place: ours is not remembered then
+        found = known.get(name)
         if found is None:
             row = await self.store.read(lambda c: find_bucket(c, name))
             if row is None:
                 raise S3Error("NoSuchBucket", detail={"BucketName": name})
-            found = self._buckets[name] = BucketView(row)
+            found = known[name] = BucketView(row)
         return found
 
     async def change(self, call: Callable[[Connection], T]) -> T:
@@ -166,20 +178,24 @@ class Gateway:
 
     async def account(self, account_id: str) -> Account | None:
         """Return the account of a canonical id."""
-        found = self._accounts.get(account_id)
+        known = self._accounts
+        found = known.get(account_id)
         if found is None:
             found = await self.store.read(lambda c: find_account(c, account_id))
             if found is not None:
-                self._accounts[account_id] = found
+                known[account_id] = found
         return found
 
     async def account_names(self) -> tuple[dict[str, str], dict[str, str]]:
         """Return canonical id → display name and email → canonical id of all accounts."""
         found = self._names
         if found is None:
+            known = self._accounts
             accounts = await self.store.read(list_accounts)
             names = {account.id: account.name for account in accounts}
-            found = self._names = names, {account.email: account.id for account in accounts if account.email}
+            found = names, {account.email: account.id for account in accounts if account.email}
+            if known is self._accounts:  # nothing changed while we read
+                self._names = found
         return found
 
     def signing_credential(self, access_key: str) -> sigv4.Credential | None:

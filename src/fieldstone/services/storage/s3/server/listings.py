@@ -6,7 +6,7 @@ import base64
 import binascii
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypedDict
 from urllib.parse import unquote_plus
 
 from fieldstone.services.storage.catalog.listing import list_objects, list_uploads, list_versions
@@ -31,6 +31,11 @@ def _limit(call: Call, name: str) -> int:
             detail={"ArgumentName": name, "ArgumentValue": value},
         )
     return int(value)
+
+
+class _Bounds(TypedDict):
+    prefix: bytes
+    delimiter: bytes
 
 
 class _Question:
@@ -63,7 +68,7 @@ class _Question:
         same = unquote_plus(self.prefix) == self.prefix and not _NOT_XML.search(self.prefix)
         return self.prefix if same else self.name(self.prefix)
 
-    def bounds(self) -> dict[str, bytes]:
+    def bounds(self) -> _Bounds:
         return {"prefix": self.prefix.encode(), "delimiter": self.delimiter.encode()}
 
 

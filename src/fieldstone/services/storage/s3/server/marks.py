@@ -13,6 +13,7 @@ from fieldstone.services.storage.catalog.versions import find_version, set_acl, 
 from fieldstone.services.storage.s3 import acl, object_lock, tagging
 from fieldstone.services.storage.s3.errors import S3Error
 from fieldstone.services.storage.s3.server.access import object_acl, ownership_of, require_bypass
+from fieldstone.services.storage.s3.server.copy_sources import settled
 from fieldstone.services.storage.s3.server.document import read_document
 from fieldstone.services.storage.s3.server.exchange import XML_TYPE, Answer, Call
 from fieldstone.services.storage.s3.server.reads import find_for
@@ -35,16 +36,18 @@ async def get_tagging(call: Call) -> Answer:
 async def put_tagging(call: Call) -> Answer:
     """PutObjectTagging."""
     tags = call.stated_tags = tagging.parse(await read_document(call))  # a policy may ask what they will be
-    version = await find_for(call)
-    await call.gateway.store.write(lambda c: set_tags(c, version.id, tags))
-    return _answer(call, version)
+    return _answer(call, await settled(lambda: _tagged(call, tags)))
 
 
 async def delete_tagging(call: Call) -> Answer:
     """DeleteObjectTagging."""
+    return _answer(call, await settled(lambda: _tagged(call, None)), status=204)
+
+
+async def _tagged(call: Call, tags: dict[str, str] | None) -> Version:
     version = await find_for(call)
-    await call.gateway.store.write(lambda c: set_tags(c, version.id, None))
-    return _answer(call, version, status=204)
+    await call.gateway.store.write(lambda c: set_tags(c, version.id, tags))
+    return version
 
 
 async def get_acl(call: Call) -> Answer:
@@ -58,10 +61,17 @@ async def get_acl(call: Call) -> Answer:
 
 async def put_acl(call: Call) -> Answer:
     """PutObjectAcl."""
-    version = await find_for(call)
-    wanted = await wanted_acl(call, version.owner)
-    await call.gateway.store.write(lambda c: set_acl(c, version.id, acl.write(wanted)))
-    return _answer(call, version)
+    owner = (await find_for(call)).owner
+    document = acl.write(await wanted_acl(call, owner))
+
+    async def listed() -> Version:
+        version = await find_for(call)
+        if version.owner != owner:
+            raise S3Error("OperationAborted")  # the list that was asked for names another owner
+        await call.gateway.store.write(lambda c: set_acl(c, version.id, document))
+        return version
+
+    return _answer(call, await settled(listed))
 
 
 def _require_lock(call: Call) -> None:

@@ -26,7 +26,7 @@ from fieldstone.services.storage.s3.customer_keys import CustomerKey, key_for_pa
 from fieldstone.services.storage.s3.dates import iso_date
 from fieldstone.services.storage.s3.documents import CompletedPart
 from fieldstone.services.storage.s3.errors import S3Error
-from fieldstone.services.storage.s3.server.access import allowed
+from fieldstone.services.storage.s3.server.access import allowed, refuse_denied
 from fieldstone.services.storage.s3.server.document import read_document
 from fieldstone.services.storage.s3.server.exchange import Answer, Call
 from fieldstone.services.storage.s3.server.reads import checksum_headers, expiration_headers
@@ -54,7 +54,9 @@ async def find_upload_for(call: Call) -> Upload:
 
 def _check_initiator(call: Call, upload: Upload) -> None:
     mine = call.account is not None and call.account.id == upload.initiator
-    if not mine and not allowed(call, call.target.operation, call.target.key):
+    if mine:
+        refuse_denied(call, call.target.operation)
+    elif not allowed(call, call.target.operation, call.target.key):
         raise S3Error("AccessDenied")
 
 

@@ -12,6 +12,7 @@ from fieldstone.services.storage.s3.server import (
     listings,
     marks,
     multipart,
+    part_copies,
     reads,
     removals,
     settings,
@@ -51,7 +52,7 @@ _HANDLERS: dict[str, Handler] = {
     # multipart
     "CreateMultipartUpload": multipart.create_multipart_upload,
     "UploadPart": multipart.upload_part,
-    "UploadPartCopy": copies.upload_part_copy,
+    "UploadPartCopy": part_copies.upload_part_copy,
     "ListParts": multipart.list_parts_of,
     "CompleteMultipartUpload": multipart.complete_multipart_upload,
     "AbortMultipartUpload": multipart.abort_multipart_upload,

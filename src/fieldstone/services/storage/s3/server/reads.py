@@ -21,7 +21,7 @@ from fieldstone.services.storage.s3.customer_keys import (
 from fieldstone.services.storage.s3.dates import http_date, iso_date
 from fieldstone.services.storage.s3.errors import S3Error
 from fieldstone.services.storage.s3.metadata import overrides
-from fieldstone.services.storage.s3.server.access import authorise_object, may_list
+from fieldstone.services.storage.s3.server.access import allowed, authorise_object, may_list
 from fieldstone.services.storage.s3.server.exchange import Answer, Call, Headers
 
 # below this the bytes are gathered and sent with the head in one write
@@ -38,9 +38,9 @@ async def find_for(call: Call, operation: str = "", *, content: bool = False) ->
     bucket_id, key = call.bucket_id, call.key
     found = await look_up(call.gateway.store, bucket_id, key, version_id, content=content)
     authorise_object(call, operation or call.target.operation, found)
+    if found is None or found.marker:
+        check_absence_known(call, operation or call.target.operation)
     if found is None:
-        if not may_list(call):
-            raise S3Error("AccessDenied")
         if version_id is not None:
             raise S3Error("NoSuchVersion", detail={"Key": call.target.key or "", "VersionId": version_id})
         raise S3Error("NoSuchKey", detail={"Key": call.target.key or ""})
@@ -54,6 +54,14 @@ async def find_for(call: Call, operation: str = "", *, content: bool = False) ->
             headers={**headers, "Allow": "DELETE", "Last-Modified": http_date(found.modified_ms // 1000)},
         )
     return found
+
+
+def check_absence_known(call: Call, operation: str) -> None:
+    """Refuse to say that there is nothing, or a delete marker, to who may not list; a version's marker may be known to who
+    may read versions. Errors: AccessDenied."""
+    by_version = call.names_version and allowed(call, operation, call.target.key, versioned=True)
+    if not by_version and not may_list(call):
+        raise S3Error("AccessDenied")
 
 
 def key_of(call: Call, version: Version) -> CustomerKey | None:
@@ -178,7 +186,7 @@ def _part(range_header: str | None, value: str, version: Version) -> tuple[int, 
     """Return which bytes a part has, and its checksum as the whole's is stored."""
     if range_header is not None:
         raise S3Error("InvalidRequest", "Cannot specify both Range header and partNumber query parameter")
-    if not (value.isascii() and value.isdigit()) or not 1 <= int(value) <= 10_000:
+    if not (value.isascii() and value.isdigit() and len(value) < 10) or not 1 <= int(value) <= 10_000:
         raise S3Error(
             "InvalidArgument",
             "Part number must be an integer between 1 and 10000, inclusive",
@@ -259,6 +267,7 @@ async def get_object_attributes(call: Call) -> Answer:
             detail={"ArgumentName": "x-amz-object-attributes", "ArgumentValue": ",".join(sorted(wanted))},
         )
     version = await find_for(call, content=True)
+    authorise_object(call, "GetObject", version)  # S3 asks for both permissions
     key_of(call, version)
     conditions.check_read(call.request, version.etag, version.modified_ms)
     checksum: xml.Content = None

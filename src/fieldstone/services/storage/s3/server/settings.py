@@ -22,6 +22,7 @@ from fieldstone.services.storage.s3 import (
 )
 from fieldstone.services.storage.s3.acl import Acl
 from fieldstone.services.storage.s3.errors import S3Error
+from fieldstone.services.storage.s3.policy_conditions import check_keys
 from fieldstone.services.storage.s3.server.access import (
     acl_of_headers,
     block_of,
@@ -54,7 +55,9 @@ def writer(name: str, normal: Callable[[bytes], bytes], *, status: int = 200) ->
     """Return a handler that checks a document and stores its normal form."""
 
     async def write(call: Call) -> Answer:
-        await _store(call, name, normal(await read_document(call)))
+        body = normal(await read_document(call))
+        normal(body)  # what could not be read again would end every request that asks for it
+        await _store(call, name, body)
         return Answer(status)
 
     return write
@@ -102,6 +105,8 @@ async def put_policy(call: Call) -> Answer:
     """PutBucketPolicy."""
     document = await read_document(call)
     found = policy.parse(document, call.bucket.row.name)
+    for statement in found.statements:
+        check_keys(statement.conditions)
     if block_of(call.bucket).block_policy and policy.is_public(found):
         raise S3Error("AccessDenied")
     await _store(call, "policy", document)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import structlog
 
@@ -15,7 +15,6 @@ from fieldstone.services.storage.catalog.rows import Bucket, Version
 from fieldstone.services.storage.catalog.uploads import abort_upload, find_upload, forget_completed
 from fieldstone.services.storage.catalog.versions import delete_current, delete_version
 from fieldstone.services.storage.s3 import lifecycle
-from fieldstone.services.storage.s3.errors import S3Error
 from fieldstone.services.storage.s3.lifecycle import DAY_MS, Facts, Rule
 from fieldstone.services.storage.s3.server.gateway import Gateway
 
@@ -45,72 +44,77 @@ async def sweep(gateway: Gateway, *, day_ms: int = DAY_MS) -> int:
     for name in await gateway.store.read(lambda c: buckets_with(c, "lifecycle")):
         try:
             view = await gateway.bucket(name)
-        except S3Error:
-            continue  # deleted meanwhile
-        rules = view.setting("lifecycle", lifecycle.parse) or ()
-        if rules:
+            rules = view.setting("lifecycle", lifecycle.parse) or ()
             ended += await _sweep_versions(gateway, view.row, rules, now_ms, day_ms)
             ended += await _sweep_uploads(gateway, view.row, rules, now_ms, day_ms)
+        except FieldstoneError as error:
+            # deleted meanwhile, or rules that cannot be read: the other buckets' do not wait for it
+            _log.warning("lifecycle_waits", bucket=name, why=str(error))
     return ended
 
 
 async def _sweep_versions(gateway: Gateway, bucket: Bucket, rules: Sequence[Rule], now_ms: int, day_ms: int) -> int:
     ended = 0
-    key, behind = b"", ""
-    # the versions of the page's last key come with the next page: a key is judged as a whole
-    held: list[Version] = []
+    walk = Walk()
+    key, row = b"", None
     while True:
         page = await gateway.store.read(
-            lambda c, key=key, behind=behind: list_versions(  # type: ignore[misc]
-                c, bucket.id, after=key, after_version=behind, limit=_PAGE
-            )
+            lambda c, key=key, row=row: list_versions(c, bucket.id, after=key, after_row=row, limit=_PAGE)  # type: ignore[misc]
         )
-        rows: list[Version] = [*held, *page.entries]
-        if page.truncated and rows:
-            last = rows[-1].key
-            held = [row for row in rows if row.key == last]
-            rows = rows[: len(rows) - len(held)]
-            key, behind = page.next_key, page.next_entry.version_id
-        for group in _by_key(rows):
-            ended += await _sweep_key(gateway, bucket, group, rules, now_ms, day_ms)
+        # On a thread: a thousand rules on a page of versions take seconds, and requests are not to wait for them.
+        due = await asyncio.to_thread(_due, walk.facts(page.entries, more=page.truncated), rules, now_ms, day_ms)
+        for version in due:
+            ended += await _end(gateway, bucket, version, now_ms)
         if not page.truncated:
             return ended
+        key, row = page.next_key, page.next_entry.id
 
 
-def _by_key(rows: list[Version]) -> list[list[Version]]:
-    groups: list[list[Version]] = []
-    for row in rows:
-        if groups and groups[-1][0].key == row.key:
-            groups[-1].append(row)
-        else:
-            groups.append([row])
-    return groups
+def _due(facts: Iterable[tuple[Version, Facts]], rules: Sequence[Rule], now_ms: int, day_ms: int) -> list[Version]:
+    return [
+        version
+        for version, known in facts
+        if any(lifecycle.expired(rule, known, now_ms, day_ms=day_ms) for rule in rules)
+    ]
 
 
-def facts_of(group: Sequence[Version], index: int) -> Facts:
-    """Return what the rules ask about a version of a key; `group` holds all of its versions, newest first."""
-    version = group[index]
-    return Facts(
-        version.key.decode(),
-        version.modified_ms,
-        version.size_bytes,
-        version.tag_map() if version.tags else {},
-        version.marker,
-        group[index - 1].modified_ms if index else None,
-        max(index - 1, 0),
-        len(group) == 1,
-    )
+class Walk:
+    """What the rules ask about each version, as a bucket's versions come by in the order of listings: keys, newest first.
 
+    Of what came before it keeps one row, however many versions a key has.
+    """
 
-async def _sweep_key(
-    gateway: Gateway, bucket: Bucket, group: Sequence[Version], rules: Sequence[Rule], now_ms: int, day_ms: int
-) -> int:
-    ended = 0
-    for index, version in enumerate(group):
-        facts = facts_of(group, index)
-        if any(lifecycle.expired(rule, facts, now_ms, day_ms=day_ms) for rule in rules):
-            ended += await _end(gateway, bucket, version, now_ms)
-    return ended
+    def __init__(self) -> None:
+        self._newer: Version | None = None  # the one before, of the same key
+        self._index = 0
+        self._waiting: Version | None = None  # whether it stands alone is known with the next one
+
+    def facts(self, rows: Sequence[Version], *, more: bool) -> Iterator[tuple[Version, Facts]]:
+        """Yield versions with their facts. `more`: further rows follow, so the last one waits for them."""
+        for row in rows:
+            if self._waiting is not None:
+                yield self._known(self._waiting, row)
+            self._waiting = row
+        if self._waiting is not None and not more:
+            yield self._known(self._waiting, None)
+            self._waiting = None
+
+    def _known(self, version: Version, following: Version | None) -> tuple[Version, Facts]:
+        newer = self._newer
+        if newer is None or newer.key != version.key:
+            newer, self._index = None, 0
+        facts = Facts(
+            version.key.decode(),
+            version.modified_ms,
+            version.size_bytes,
+            version.tag_map() if version.tags else {},
+            version.marker,
+            newer.modified_ms if newer is not None else None,
+            max(self._index - 1, 0),
+            newer is None and (following is None or following.key != version.key),
+        )
+        self._newer, self._index = version, self._index + 1
+        return version, facts
 
 
 async def _end(gateway: Gateway, bucket: Bucket, version: Version, now_ms: int) -> int:

@@ -13,7 +13,7 @@ from fieldstone.services.storage.s3.conditions import check_write
 from fieldstone.services.storage.s3.customer_keys import STORED_NAME, CustomerKey, stated_key
 from fieldstone.services.storage.s3.errors import S3Error
 from fieldstone.services.storage.s3.metadata import object_headers, response_headers
-from fieldstone.services.storage.s3.server.access import acl_for_write, allowed, owner_of_write
+from fieldstone.services.storage.s3.server.access import acl_for_write, allowed, owner_of_write, refuse_denied
 from fieldstone.services.storage.s3.server.exchange import Answer, Call, Headers
 from fieldstone.services.storage.s3.server.reads import checksum_headers, expiration_headers
 from fieldstone.services.storage.s3.server.reception import take_in
@@ -28,18 +28,28 @@ async def stated_attributes(call: Call) -> Attributes:
     """
     request = call.request
     stated = object_headers(request)
-    tags = request.header("x-amz-tagging")
+    tags = stated_tags(call)
     mode, until_ms, hold = lock_of(call)
     return Attributes(
         owner=owner_of_write(call),
         headers=(*response_headers(stated).items(), *proof_header(stated_key(request))),
         storage_class=stated.storage_class,
-        tags=(tagging.parse_header(tags) or None) if tags is not None else None,
+        tags=tags or None,
         acl=await acl_for_write(call),
         retain_mode=mode,
         retain_until_ms=until_ms,
         legal_hold=hold,
     )
+
+
+def stated_tags(call: Call) -> dict[str, str]:
+    """Return the tags of the request's header. Errors: InvalidTag, InvalidArgument; AccessDenied where a policy forbids to
+    set tags, or a write could do what PutObjectTagging must not."""
+    value = call.request.header("x-amz-tagging")
+    if value is None:
+        return {}
+    refuse_denied(call, "PutObjectTagging")
+    return tagging.parse_header(value)
 
 
 def proof_header(key: CustomerKey | None) -> tuple[tuple[str, str], ...]:
