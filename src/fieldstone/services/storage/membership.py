@@ -28,6 +28,7 @@ from fieldstone.identity.wallet import Wallet
 from fieldstone.services.storage.permanence import CoverReporter
 from fieldstone.services.storage.pool import Directory, LeaseReporter, Pool, Repair, RepairRules, Sweeper, Watch
 from fieldstone.services.storage.pool.live_checker import LiveChecker
+from fieldstone.services.storage.pool.repair import MOST
 from fieldstone.services.storage.pool.secret_reader import SecretReader
 from fieldstone.services.storage.pool.watch import Absence
 from fieldstone.services.storage.rules.v1 import default_params, with_overrides
@@ -86,7 +87,7 @@ class Upkeep:
         self._key = key
         self._folder = folder
         self._pace = pace or Pace()
-        self._absences: Mapping[str, Absence] = {}
+        self._absences: dict[str, Absence] = {}  # changed in place: a repair under way sees what is new
 
     async def keep(self) -> None:
         """Run until cancelled."""
@@ -94,13 +95,19 @@ class Upkeep:
         sweeper, watch, repair = Sweeper(parts), Watch(parts), Repair(parts, pace.repair)
 
         async def watch_once() -> None:
-            self._absences = await watch.once()
+            known = await watch.once()
+            self._absences.clear()
+            self._absences.update(known)
 
         async def repair_once() -> None:
-            for done in await repair.once(self._absences):
-                event = _log.warning if done.problem else _log.info
-                event("segment_repaired", segment=done.segment.hex(), before=done.healthy_before,
-                      after=done.healthy_after, cost_micro_usd=done.cost_micro_usd, problem=done.problem)  # fmt: skip
+            is_over = False
+            while not is_over:  # a pass that was full is followed by the next at once, while it helps
+                repaired = await repair.once(self._absences)
+                for done in repaired:
+                    event = _log.warning if done.problem else _log.info
+                    event("segment_repaired", segment=done.segment.hex(), before=done.healthy_before,
+                          after=done.healthy_after, cost_micro_usd=done.cost_micro_usd, problem=done.problem)  # fmt: skip
+                is_over = len(repaired) < MOST or all(done.problem for done in repaired)
 
         loops = [
             _again("watch", watch_once, pace.watch_s),

@@ -26,9 +26,10 @@ if TYPE_CHECKING:
     from fieldstone.services.storage.pool.directory import Directory, Node
     from fieldstone.services.storage.pool.lease import LeaseReporter
     from fieldstone.services.storage.pool.pool import Pool
-    from fieldstone.services.storage.pool.repair import Repair, RepairRules
+    from fieldstone.services.storage.pool.repair import Repair
     from fieldstone.services.storage.pool.sweep import Sweeper
     from fieldstone.services.storage.pool.tables import create_tables
+    from fieldstone.services.storage.pool.triage import RepairRules
     from fieldstone.services.storage.pool.watch import Watch
 
 _HOME = {
@@ -37,7 +38,7 @@ _HOME = {
     "Node": "directory",
     "Pool": "pool",
     "Repair": "repair",
-    "RepairRules": "repair",
+    "RepairRules": "triage",
     "Sweeper": "sweep",
     "Watch": "watch",
     "create_tables": "tables",

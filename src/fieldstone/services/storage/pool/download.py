@@ -177,6 +177,7 @@ class Download:
         self._on_problem = on_problem
         self.segment = segment
         self.problems: list[str] = []
+        self.whole_bytes = 0  # that came in whole shares, right or wrong
 
     async def fill(self, window: Window, start: int, end: int) -> dict[int, tuple[int, int]]:
         """Bring bytes `start` … `end` of the segment into the window.
@@ -236,8 +237,11 @@ class Download:
 
     async def whole_share(self, share: Share) -> memoryview | NodeProblem | None:
         """Return all bytes of a share; None when they are not what its receipt committed to; or why none came."""
-        node = self._directory.get(share.device)
-        assert node is not None
+        try:
+            node = self._node(share)
+        except NodeProblem as problem:
+            self.problems.append(str(problem))
+            return problem
         room = memoryview(np.empty(share.size_bytes, np.uint8))  # type: ignore[arg-type]
         try:
             order = await self._vouchers.order({node.did: share.size_bytes})
@@ -246,6 +250,7 @@ class Download:
             self.problems.append(str(problem))
             await self._on_problem(share, problem)
             return problem
+        self.whole_bytes += share.size_bytes
         tree = await asyncio.to_thread(fast_tree.Tree.build, room, share.leaf_bytes)
         return room if tree.commitment == share.root else None
 
@@ -324,9 +329,8 @@ class Download:
         }
 
     async def _follow(self, feed: Feed, start: int, end: int, egress_bytes: int) -> None:
-        node = self._directory.get(feed.share.device)
-        assert node is not None
         try:
+            node = self._node(feed.share)
             await self._get(node, feed.share, start, end, egress_bytes, feed, limited=False)
         except NodeProblem as problem:
             self.problems.append(str(problem))
@@ -338,14 +342,20 @@ class Download:
             self.problems.append(str(self._nodes.timed_out(node, f"no byte for {LEAST_TIME_S:.0f} s")))
 
     async def _fetch(self, window: Window, share: Share, start: int, end: int, egress_bytes: int) -> None:
-        node = self._directory.get(share.device)
-        assert node is not None
         try:
+            node = self._node(share)
             await self._get(node, share, start, end, egress_bytes, Scatter(window, share.number, start, end))
         except NodeProblem as problem:
             self.problems.append(str(problem))
             await self._on_problem(share, problem)
             raise
+
+    def _node(self, share: Share) -> Node:
+        """Return who holds a share. Raises NodeProblem when it has left the list since we chose it."""
+        node = self._directory.get(share.device)
+        if node is None:
+            raise NodeProblem(Node(did=share.device, url="not listed any more"), "offline", "it cannot be asked")
+        return node
 
     async def _get(
         self, node: Node, share: Share, start: int, end: int, egress_bytes: int, sink: Sink, *, limited: bool = True

@@ -78,7 +78,8 @@ class Parts:
         found = []
         for node in self.directory:
             health = self.nodes.health(node.did)
-            if health.failures_in_row >= FAILURES_UNTIL_AVOIDED and now_ms - health.last_failure_ms < AVOIDED_MS:
+            rested_ms = now_ms - health.last_failure_ms
+            if health.failures_in_row >= FAILURES_UNTIL_AVOIDED and 0 <= rested_ms < AVOIDED_MS:
                 continue
             vetting = bool(node.joined_ms) and now_ms - node.joined_ms < self.vetting_ms
             found.append(Candidate(node, self.scores(node), vetting))
@@ -114,13 +115,16 @@ class Parts:
         return Download(self.nodes, self.directory, self.vouchers, segment, noted)
 
     async def note_fault(self, segment: Segment, share: Share, state: str, kind: str, facts: dict[str, object]) -> None:
-        """Note that a held share is `corrupt` or `lost`, with the evidence; it is not read any more."""
+        """Note that a held share is `corrupt` or `lost`, with the evidence; it is not read any more.
+
+        Where only k are held it stays so: nobody signs that a share is lost, and who sits on our line could say it of all.
+        """
         now_ms = self.clock.now_ms()
         facts = {**facts, "segment": segment.id.hex(), "number": share.number, "root": (share.root or b"").hex()}
         detail = json.dumps(facts, sort_keys=True, separators=(",", ":"))
 
         def note(connection: Connection) -> None:
-            if segments.mark(connection, share.id, state, now_ms):
+            if segments.mark(connection, share.id, state, now_ms, keep=segment.layout.k):
                 segments.note_incident(connection, share.device, share.id, kind, detail, now_ms)
 
         self.forget(segment.id)

@@ -10,12 +10,13 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 
 from fieldstone.errors import Retryable
 from fieldstone.services.storage.codes import cipher
+from fieldstone.services.storage.codes.fast_tree import LEAF_BYTES
 from fieldstone.services.storage.codes.stripes import Layout
-from fieldstone.services.storage.pool.profile import LEAF_BYTES, SegmentRef
+from fieldstone.services.storage.pool.profile import SegmentRef
 from fieldstone.services.storage.pool.tables import incident, segment, share
 
 
@@ -188,9 +189,17 @@ def load(connection: Connection, segment_id: bytes) -> Segment | None:
     return Segment(row.id, row.size_bytes, layout, row.wrapped_key, shares)
 
 
-def mark(connection: Connection, share_id: bytes, state: str, now_ms: int) -> bool:
-    """Set a held share's state: `corrupt` or `lost`; repair regenerates it. False when it is not held any more."""
+def mark(connection: Connection, share_id: bytes, state: str, now_ms: int, *, keep: int = 0) -> bool:
+    """Set a held share's state: `corrupt` or `lost`; repair regenerates it. False when it is not held any more, or when
+    fewer than `keep` others of its segment are: what others say must not make an object unreadable."""
     held = (share.c.id == share_id) & (share.c.state == "held")
+    if keep:
+        # locked: two who give up a share each at once would both count the other's
+        mine = select(share.c.segment_id).where(held).scalar_subquery()
+        here = connection.execute(select(segment.c.id).where(segment.c.id == mine).with_for_update()).scalar()
+        others = (share.c.segment_id == here) & (share.c.state == "held") & (share.c.id != share_id)
+        if connection.execute(select(func.count()).select_from(share).where(others)).scalar_one() < keep:
+            return False
     return connection.execute(share.update().where(held).values(state=state, changed_ms=now_ms)).rowcount == 1
 
 

@@ -95,7 +95,11 @@ class Sweeper:
         return len(gone)
 
     def _is_over(self) -> ColumnElement[bool]:
-        return (segment.c.state == "dropped") & (segment.c.dropped_ms < self._parts.clock.now_ms() - self._dropped_ms)
+        now_ms, dropped_ms = self._parts.clock.now_ms(), segment.c.dropped_ms
+        # a day ahead of now: dropped while the clock was wrong
+        return (segment.c.state == "dropped") & (
+            (dropped_ms < now_ms - self._dropped_ms) | (dropped_ms > now_ms + PENDING_MS)
+        )
 
     def _unused(self, connection: Connection) -> Sequence[bytes]:
         """Return a page of segments whose time is over and that have shares which are not being deleted yet."""

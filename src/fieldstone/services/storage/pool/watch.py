@@ -111,7 +111,8 @@ class Watch:
             elif is_up:
                 absence = Absence(is_going=is_going)
             else:
-                absence = Absence(now_ms if since_ms is None else since_ms, lost_ms, is_going)
+                # not later than now: noted while the clock was ahead, it would count as a short absence for years
+                absence = Absence(_earliest(since_ms, now_ms), lost_ms, is_going)
             known[device] = absence
             before = self._written.get(device, (0, 0, 0))
             now = counted.get(device, before)
