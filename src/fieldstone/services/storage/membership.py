@@ -29,6 +29,7 @@ from fieldstone.services.storage.permanence import CoverReporter
 from fieldstone.services.storage.pool import Directory, LeaseReporter, Pool, Repair, RepairRules, Sweeper, Watch
 from fieldstone.services.storage.pool.live_checker import LiveChecker
 from fieldstone.services.storage.pool.repair import MOST
+from fieldstone.services.storage.pool.round_duty import RoundDuty
 from fieldstone.services.storage.pool.secret_reader import SecretReader
 from fieldstone.services.storage.pool.watch import Absence
 from fieldstone.services.storage.rules.v1 import default_params, with_overrides
@@ -142,9 +143,10 @@ class Upkeep:
         secrets = SecretReader(
             self._pool.parts, chain, params, door.get, lambda kind, body: agent.send_document(SERVICE, kind, body)
         )
-        live = LiveChecker(
+        rounds = RoundDuty(
             self._pool.parts, params, door.get, lambda kind, body: agent.send_document(SERVICE, kind, body)
         )
+        live = LiveChecker(rounds, params)
         stop = threading.Event()
         sending = threading.Thread(target=agent.run, args=(stop,), name="storage-agent", daemon=True)
         sending.start()

@@ -19,6 +19,7 @@ from fieldstone.services.storage.live_draw import PHASES, challenge_seed
 from fieldstone.services.storage.pool import Directory, LeaseReporter, Node, Pool, Profile, Repair, Sweeper, Watch
 from fieldstone.services.storage.pool.live_checker import LiveChecker
 from fieldstone.services.storage.pool.nodes import NodeProblem
+from fieldstone.services.storage.pool.round_duty import RoundDuty
 from fieldstone.services.storage.pool.tables import node, share
 from fieldstone.services.storage.provider.door import Door, live_purpose
 from fieldstone.services.storage.provider.orders import Listed
@@ -75,9 +76,9 @@ async def test_shares_go_there_and_come_back_and_are_proved_and_deleted(net: tup
     assert holder is not None
 
     seed = os.urandom(32)
-    answer = await pool.parts.nodes.challenge(holder, msgspec.msgpack.encode([seed, [[share.id, 3_071]]]))
+    answer = await pool.parts.nodes.challenge(holder, msgspec.msgpack.encode([seed, [[share.id, 3_072]]]))
     [proof] = records.open_signed(answer, records.ProofSet, holder.did, live_purpose(seed)).proofs
-    assert verify(Claim(share.root or b"", share.size_bytes, share.leaf_bytes, 3_071, proof.chunk, proof.siblings))
+    assert verify(Claim(share.root or b"", share.size_bytes, share.leaf_bytes, 3_072, proof.chunk, proof.siblings))
     assert msgspec.json.decode(await pool.parts.nodes.capacity(holder))["shares"] == 2
 
     with writing(pool.parts.database.engine) as connection:
@@ -117,9 +118,10 @@ async def test_providers_are_asked_at_the_same_moment_and_sign_for_it(net: tuple
 
     def checker() -> LiveChecker:
         params = with_overrides(default_params(), {"live_every_rounds": 1})
-        return LiveChecker(
+        rounds = RoundDuty(
             pool.parts, params, lambda path: latest, lambda kind, body: sent.append((kind, body)), sleep=at_once
         )
+        return LiveChecker(rounds, params)
 
     assert await (one := checker()).once() is True
     assert await one.once() is None

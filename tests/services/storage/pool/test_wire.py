@@ -84,6 +84,7 @@ async def test_answers(answer: bytes, status: int, body: bytes) -> None:
         (b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhello", "3 bytes more than it announced"),
         (b"HTTP/1.1 200 OK\r\nnonsense\r\n\r\n", "as a header"),
         (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n", "chunked body that is none"),
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 300, "chunked body that is none"),
         (b"HTTP/1.1 200 OK\r\n" + b"x" * 17_000, "of headers"),
     ],
 )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+MOST_CHUNKS = 256  # of a short answer: it is decoded anew with every packet, in which a byte a chunk would keep us busy
+
 
 def dechunked(raw: bytes, most_bytes: int) -> bytes | None:
     """Return the body of a chunked answer, None while its end is missing. Raises ValueError."""
     body, at = bytearray(), 0
-    while True:
+    for _ in range(MOST_CHUNKS):
         line_end = raw.find(b"\r\n", at)
         if line_end < 0:
             return None
@@ -20,3 +22,4 @@ def dechunked(raw: bytes, most_bytes: int) -> bytes | None:
             return None
         body += raw[start : start + size]
         at = start + size + 2
+    raise ValueError("too many chunks")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import Any, NamedTuple
 
@@ -31,7 +31,6 @@ from fieldstone.services.storage.live_draw import (
 )
 from fieldstone.services.storage.pool.directory import Node, prefix_of, region_of
 from fieldstone.services.storage.pool.nodes import NodeProblem
-from fieldstone.services.storage.pool.parts import Parts
 from fieldstone.services.storage.pool.round_duty import RoundDuty, paid_devices
 from fieldstone.services.storage.pool.tables import share
 
@@ -74,19 +73,11 @@ class _Answered(NamedTuple):
 
 
 class LiveChecker:
-    """Run `once` every few seconds. `get` asks the network, `send` hands a report over durably (both may block)."""
+    """Run `once` every few seconds. `rounds` tells what is asked, and takes the report."""
 
-    def __init__(
-        self,
-        parts: Parts,
-        params: Mapping[str, Any],
-        get: Callable[[str], Any],
-        send: Callable[[str, bytes], object],
-        *,
-        sleep: Callable[[float], Any] = asyncio.sleep,
-    ) -> None:
-        self._parts = parts
-        self._rounds = RoundDuty(parts, params, get, send, sleep=sleep)
+    def __init__(self, rounds: RoundDuty, params: Mapping[str, Any]) -> None:
+        """`params`: the network's storage rules."""
+        self._rounds, self._parts = rounds, rounds.parts
         self._every = int(params["live_every_rounds"])
         self._count = int(params["live_questions"])
 
