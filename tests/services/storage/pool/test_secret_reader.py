@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select
 
-from fieldstone.errors import UsageError
+from fieldstone.errors import Retryable, UsageError
 from fieldstone.identity.keys import DeviceKey
 from fieldstone.services.storage import records
 from fieldstone.services.storage.codes.cipher import CHUNK_BYTES, TAG_BYTES
@@ -189,6 +189,42 @@ async def test_what_does_not_come_is_said(net: MakeNet, tmp_path: Path, switch: 
             states = dict(connection.execute(select(share.c.id, share.c.state)).all())
         lost = {check.share for check in said.checks} if switch == "forget" else set()
         assert {name for name, state in states.items() if state == "lost"} == lost  # repair need not wait for an epoch
+
+
+async def test_a_database_that_hiccups_costs_one_read_not_the_round(
+    net: MakeNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with net(8) as n:
+        await leased(n)
+        network = Network(n)
+        reader = network.reader(tmp_path / "chain.json")
+        network.next_round()
+        await reader.once()
+        order, failed = n.pool.parts.vouchers.order, 0
+
+        async def hiccup(wanted: dict[str, int]) -> dict[str, int]:
+            nonlocal failed
+            if not failed:
+                failed += 1
+                raise Retryable("the disk is full")
+            return await order(wanted)
+
+        monkeypatch.setattr(n.pool.parts.vouchers, "order", hiccup)
+        network.next_round()
+        assert await reader.once()
+        said = records.decode(network.sent[-1][1], records.CheckSet)
+        assert failed == 1 and {check.outcome for check in said.checks} == {"ok"}
+
+
+@pytest.mark.parametrize("text", ["", "{", "{}", '{"last": 5}', '{"last": "zz", "first": 1, "length": 1}'])
+async def test_a_chain_that_was_cut_off_is_replaced(net: MakeNet, tmp_path: Path, text: str) -> None:
+    async with net(8) as n:
+        network = Network(n)
+        (tmp_path / "chain.json").write_text(text)
+        reader = network.reader(tmp_path / "chain.json")
+        network.next_round()
+        assert await reader.once() is None
+        assert [kind for kind, _ in network.sent] == ["chain"]
 
 
 @pytest.mark.parametrize("number", [0, 3, 5])

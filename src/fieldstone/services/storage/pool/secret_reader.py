@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import random
 import time
 from collections import Counter
@@ -112,19 +113,29 @@ class SecretReader:
         """Return the chain in force; make and publish one for the rounds to come when there is none, or it ends."""
         links = self._links
         if links is None and self._file.exists():
-            kept = json.loads(self._file.read_text())
-            links = self._links = Links(bytes.fromhex(kept["last"]), int(kept["first"]), int(kept["length"]))
+            links = self._links = self._kept()
         if links is None or number >= links.first + links.length:
             last, first = random.SystemRandom().randbytes(32), number + 1
             links = Links(last, first, LENGTH)
             chain = records.encode(records.ReaderChain(tip=links.tip, first=first, length=LENGTH))
             fresh = self._file.with_suffix(".new")
             fresh.touch(0o600)
-            fresh.write_text(json.dumps({"last": last.hex(), "first": first, "length": LENGTH}))
+            with fresh.open("w") as file:
+                file.write(json.dumps({"last": last.hex(), "first": first, "length": LENGTH}))
+                file.flush()
+                os.fsync(file.fileno())
             self._publish("chain", chain)  # before it is kept: a crash in between only publishes another one
             fresh.replace(self._file)
             self._links = links
         return links
+
+    def _kept(self) -> Links | None:
+        try:
+            kept = json.loads(self._file.read_text())
+            return Links(bytes.fromhex(kept["last"]), int(kept["first"]), int(kept["length"]))
+        except (ValueError, KeyError, TypeError) as problem:  # cut off by a failing disk: another chain, and we go on
+            _LOG.warning("%s is no chain of secrets, a new one is made: %s", self._file, problem)
+            return None
 
     def _draw(self, connection: Connection, secret: bytes, seed: bytes, issued_ms: int) -> list[Wanted]:
         """Work out what the round draws among the shares that the network knows we pay for."""
@@ -160,13 +171,18 @@ class SecretReader:
         return found
 
     async def _at_some_time(self, one: Wanted, left_s: float) -> records.RetrievalCheck | None:
-        """Read a leaf at some moment; None when we gave the share up meanwhile: then nobody need serve it."""
+        """Read a leaf at some moment; None when we gave the share up meanwhile: then nobody need serve it. None also when
+        our own database did not answer: that says nothing of the provider, and must not end the other reads."""
         pause_s = random.uniform(0, left_s)
         await self._sleep(pause_s)
         await self._beside(one.device, left_s - pause_s)
-        if not await self._parts.database.read(lambda c: _is_ours(c, one.share)):
+        try:
+            if not await self._parts.database.read(lambda c: _is_ours(c, one.share)):
+                return None
+            return await self._measured(one)
+        except Retryable as problem:
+            _LOG.warning("a test read was left out: %s", problem)
             return None
-        return await self._measured(one)
 
     async def _twice(self, one: Wanted, left_s: float) -> records.RetrievalCheck | None:
         """Read the only leaf of a share twice, as of others two leaves are read; return the worse."""
