@@ -45,8 +45,8 @@ class BondedAsking(Asking):
 @pytest.fixture
 def network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Network]:
     entry = SimpleNamespace(name="asking", load=BondedAsking)
-    found = fieldstone.services.entry_points
-    monkeypatch.setattr(fieldstone.services, "entry_points", lambda group: [*found(group=group), entry])
+    found = fieldstone.services._installed()
+    monkeypatch.setattr(fieldstone.services, "_installed", lambda: {**found, entry.name: entry})
     listed = ", ".join(f'"{one.address}"' for one in VERIFIERS)
     services = '[services.asking]\nbond_per_unit = "10"\n'
     made = Network(tmp_path, stations=1, settlement=f"verifiers = [{listed}]\nthreshold = 2\n{services}")

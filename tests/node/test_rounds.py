@@ -29,8 +29,8 @@ from .conftest import START_MS, Network
 @pytest.fixture
 def network(tmp_path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Network]:
     entry = SimpleNamespace(name="asking", load=Asking)
-    found = fieldstone.services.entry_points
-    monkeypatch.setattr(fieldstone.services, "entry_points", lambda group: [*found(group=group), entry])
+    found = fieldstone.services._installed()
+    monkeypatch.setattr(fieldstone.services, "_installed", lambda: {**found, entry.name: entry})
     made = Network(tmp_path, settlement="[services.sensing]\nshare_ppm = 500000\n[services.asking]\nshare_ppm = 500000")
     with made.live:
         yield made
