@@ -79,15 +79,20 @@ class App:
             raise refuse("BAD_METHOD", method)
         if path == "/v1/challenge" and method == "POST":
             headers = _headers(scope)
+            length = _length(headers)
+            if length is None:  # what comes in pieces ends with lines of any length and number, all kept in memory
+                raise refuse("LENGTH_NEEDED")
+            if length > LARGEST_CHALLENGE:
+                raise refuse("BAD_CHALLENGE", "", f"more than {LARGEST_CHALLENGE} bytes")
             return await door.challenge(headers.get(b"authorization"), await body.whole(LARGEST_CHALLENGE))
         if method != "GET":
             raise refuse("BAD_METHOD" if path in ("/v1/challenge", "/v1/capacity") else "NO_SUCH_ADDRESS", path[:80])
         if path == "/v1/capacity":
-            return door.capacity()
+            return await door.capacity()
         if path == "/healthz":
             return Answer(200, b'{"status":"ok"}')
         if path == "/metrics":
-            return Answer(200, await door.run(door.metrics.text), "text/plain; version=0.0.4; charset=utf-8")
+            return await door.counts()
         raise refuse("NO_SUCH_ADDRESS", path[:80])
 
     async def _send(self, answer: Answer, send: Send) -> None:

@@ -112,7 +112,8 @@ class Door:
         self.taking = Taking(store, key, metrics, self.buffers, self.threads, most_pieces)
         self._challenging = asyncio.Semaphore(2)
         self._challenge_wait = 0
-        self._capacity: tuple[float, Answer] = (-1.0, Answer(500))
+        self._told: dict[str, tuple[float, Answer]] = {}  # what anybody may ask for, made once a second at most
+        self._telling = asyncio.Lock()
 
     async def run(self, work: Callable[..., T], *args: Any) -> T:
         """Do work that touches the disk in a thread."""
@@ -240,12 +241,28 @@ class Door:
         signed = cose.sign(self.key, record, live_purpose(challenge.seed))
         return Answer(200, signed, "application/cose", ((records.LIVE_HEADER, receipt),))
 
-    def capacity(self) -> Answer:
-        """Say what is free and used, as JSON and signed. Looked at once a second at most."""
-        at_s, answer = self._capacity
-        if 0 <= time.monotonic() - at_s < 1.0:
+    async def capacity(self) -> Answer:
+        """Say what is free and used, as JSON and signed."""
+        return await self._tell("capacity", self._capacity)
+
+    async def counts(self) -> Answer:
+        """Say what Prometheus asks for."""
+        return await self._tell("counts", self._counts)
+
+    async def _tell(self, what: str, make: Callable[[], Answer]) -> Answer:
+        """Answer whoever asks, one look at a time: nobody needs an order for it, and a look costs."""
+        async with self._telling:
+            at_s, answer = self._told.get(what, (-1e9, Answer(500)))
+            if time.monotonic() - at_s >= 1.0:
+                answer = await self.run(make)
+                self._told[what] = time.monotonic(), answer
             return answer
-        totals = self.store.totals()
+
+    def _counts(self) -> Answer:
+        return Answer(200, self.metrics.text(), "text/plain; version=0.0.4; charset=utf-8")
+
+    def _capacity(self) -> Answer:
+        totals = self.store.totals_lately()
         statement = CapacityStatement(
             provider=self.provider, at_ms=self.store.clock.now_ms(), capacity_bytes=self.store.capacity_bytes,
             used_bytes=self.store.used_bytes, free_bytes=self.store.free_bytes(), shares=totals.shares,
@@ -254,9 +271,7 @@ class Door:
         signed = cose.sign(self.key, msgspec.msgpack.encode(statement), CAPACITY)
         facts: dict[str, Any] = {name: getattr(statement, name) for name in statement.__struct_fields__}
         facts["signed"] = base64.urlsafe_b64encode(signed).decode("ascii").rstrip("=")
-        answer = Answer(200, msgspec.json.encode(facts))
-        self._capacity = time.monotonic(), answer
-        return answer
+        return Answer(200, msgspec.json.encode(facts))
 
     def problem(self, error: Rejected) -> Answer:
         """Turn a refusal into an answer; one of a voucher says where to count on from, one of a deleted share who ordered it."""

@@ -208,7 +208,7 @@ class Duties:
         leaves = self._leaving is not None and self._leaving.exists()
         capacity = 0 if leaves else self._store.capacity_bytes
         announcement = records.encode(Announcement(url=self._url, capacity_bytes=capacity, is_leaving=leaves))
-        if leaves and not self._is_empty and self._store.totals().shares == 0:
+        if leaves and not self._is_empty and not self._store.index.after(b"", 1):
             self._is_empty = True
             self._say("every share has been moved: this provider can be stopped")
         if self._store.index.note("announced") == announcement.hex():

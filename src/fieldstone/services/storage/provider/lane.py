@@ -7,7 +7,8 @@ which costs less and pushes nothing else out. Only requests that are complete, p
 headers go this way; everything else, and everything over TLS, is handed to httptools unchanged. Both ways ask the same
 `Door`.
 
-Slow clients: a request's head has 15 s, a body the Door's patience, an answer 30 s without progress.
+Slow clients: a request's head has 15 s and 64 KiB, a body the Door's patience, an answer 30 s without progress. Threads are
+only for sockets that take something now: who does not read keeps no thread. Too many connections: `crowd`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ import asyncio
 import contextlib
 import http
 import os
-import re
 import socket
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,48 +25,24 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from fieldstone.errors import Rejected
+from fieldstone.services.storage.provider.crowd import Crowd
 from fieldstone.services.storage.provider.door import Answer, Asked, Door, FileRange, stored
 from fieldstone.services.storage.provider.lane_body import LaneBody
+from fieldstone.services.storage.provider.lane_head import read_head
 from fieldstone.services.storage.provider.reading import LEAST_DIRECT_BYTES
-from fieldstone.services.storage.provider.sending import SEND_PATIENCE_S, send_file, send_first, send_head
+from fieldstone.services.storage.provider.sending import SEND_PATIENCE_S, is_writable, send_file, send_first, send_head
 from fieldstone.services.storage.provider.taking import Coming, Gone
 
 HEAD_PATIENCE_S = 15.0
 
 _PUT, _GET = b"PUT /v1/shares/", b"GET /v1/shares/"
-_VERSION = b" HTTP/1.1"
 _LONGEST_HEAD = 8_192
+_LONGEST_UNREAD_HEAD = 65_536
 _MOST_DROPPED_BYTES = 16_777_216  # of a refused body: closing at once would destroy the answer on its way (RST)
-_UNPRINTABLE = re.compile(rb"[^ -~]")
-_HARMLESS = frozenset({b"host", b"user-agent", b"accept", b"accept-encoding", b"content-type"})
 _STATUS_LINE = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in http.HTTPStatus}
 
 
-def read_head(head: bytes) -> tuple[str, bytes | None, int | None] | None:
-    """Read a request's head (request line after `PUT /v1/shares/`): name, authorization, length. None: not plain."""
-    line, *lines = head.split(b"\r\n")
-    if not line.endswith(_VERSION):
-        return None
-    seen: dict[bytes, bytes] = {}
-    for text in lines:
-        name, colon, value = text.partition(b":")
-        name, value = name.lower(), value.strip(b" \t")
-        if not colon or name in seen or _UNPRINTABLE.search(value):
-            return None
-        seen[name] = value
-    order, length = seen.pop(b"authorization", None), seen.pop(b"content-length", None)
-    if seen.pop(b"connection", b"keep-alive").lower() != b"keep-alive" or b"host" not in seen:
-        return None
-    if not seen.keys() <= _HARMLESS or (length is not None and (not length.isdigit() or len(length) > 12)):
-        return None
-    try:
-        share = line[: -len(_VERSION)].decode("ascii")
-    except UnicodeDecodeError:
-        return None
-    return share, order, None if length is None else int(length)
-
-
-def lane(door: Door) -> type[asyncio.Protocol]:
+def lane(door: Door, crowd: Crowd) -> type[asyncio.Protocol]:
     """Return the protocol class for uvicorn's `http=`."""
     senders = ThreadPoolExecutor(8, thread_name_prefix="send")
 
@@ -78,21 +54,37 @@ def lane(door: Door) -> type[asyncio.Protocol]:
             self._closing = False
             self._backlog = b""
             self._head_timer: asyncio.TimerHandle | None = None
+            self._unanswered = self._most_unanswered = 0  # bytes that came since the timer began, and how many may
 
         # what the transport and httptools call
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
-            descriptor = os.dup(transport.get_extra_info("socket").fileno())
+            try:
+                descriptor = os.dup(transport.get_extra_info("socket").fileno())
+            except OSError:  # no descriptors: better one connection less than one that cannot be served
+                self.socket = socket.socket()
+                transport.abort()
+                return
             self.socket = socket.socket(fileno=descriptor)  # the loop's own stands for one that it alone may use
             self._start_head_timer()
+            crowd.came(self)
 
         def connection_lost(self, exc: Exception | None) -> None:
+            crowd.left(self)
             self._stop_head_timer()
             self._unset_keepalive_if_required()
             if not self._busy:
                 self.socket.close()
             super().connection_lost(exc)
+
+        @property
+        def is_busy(self) -> bool:
+            return self._busy
+
+        def leave(self) -> None:
+            """Close at once: there are too many of us."""
+            self.transport.abort()
 
         def data_received(self, data: bytes) -> None:
             if self._busy:  # a pipelined request: wait for its turn
@@ -110,7 +102,10 @@ def lane(door: Door) -> type[asyncio.Protocol]:
                         return
                     self._put(*head, LaneBody(self, rest, head[2] or 0))  # it stops the reading before more comes
                     return
+            self._unanswered += len(data)
             super().data_received(data)
+            if self._head_timer is not None and self._unanswered > self._most_unanswered:
+                self.transport.abort()  # a head without end, or a refused body: it would all be kept in memory
 
         def on_message_begin(self) -> None:
             self._partial = True
@@ -130,7 +125,7 @@ def lane(door: Door) -> type[asyncio.Protocol]:
         def on_response_complete(self) -> None:
             super().on_response_complete()
             if self._partial and self._head_timer is None:  # refused: the rest of its body is dropped, for a while
-                self._start_head_timer()
+                self._start_head_timer(_MOST_DROPPED_BYTES)
 
         def shutdown(self) -> None:
             if self._busy:
@@ -189,6 +184,7 @@ def lane(door: Door) -> type[asyncio.Protocol]:
                 self._take(coming, body)
 
         def _take(self, coming: Coming, body: LaneBody) -> None:
+            crowd.known(self, coming.order.record.gateway)
             self._when_done(door.taking.receive(coming, body), self._taken, body)
 
         def _taken(self, future: Future[bytes], body: LaneBody) -> None:
@@ -216,6 +212,7 @@ def lane(door: Door) -> type[asyncio.Protocol]:
             """Answer a read in this turn of the loop, where nothing has to be waited for."""
             try:
                 asked = door.ask(name, order)
+                crowd.known(self, asked.order.record.gateway)
                 if asked.needs_check:
                     self._start(self._check(asked))
                     return
@@ -249,7 +246,8 @@ def lane(door: Door) -> type[asyncio.Protocol]:
             file = answer.file
             assert file is not None
             head = self._head(answer, file.end - file.start)
-            if file.end - file.start < LEAST_DIRECT_BYTES and file.opened.is_cached(file.start):
+            is_short = file.end - file.start < LEAST_DIRECT_BYTES
+            if is_short and is_writable(self.socket) and file.opened.is_cached(file.start):
                 try:
                     offset = send_head(self.socket, head, file, 0)
                 except BlockingIOError:  # nothing of the head went out
@@ -262,7 +260,23 @@ def lane(door: Door) -> type[asyncio.Protocol]:
                 self._in_thread(file, send_first, door, self.socket, head, file)
 
         def _in_thread(self, file: FileRange, work: Callable[..., int], *arguments: Any) -> None:
-            self._when_done(senders.submit(work, *arguments), self._sent, file)
+            if is_writable(self.socket):
+                self._when_done(senders.submit(work, *arguments), self._sent, file)
+            else:
+                self._start(self._when_writable(file, work, *arguments))
+
+        async def _when_writable(self, file: FileRange, work: Callable[..., int], *arguments: Any) -> None:
+            """Answer who has not read what came before: no thread waits for that."""
+            try:
+                await _writable(self.loop, self.socket)
+            except (OSError, TimeoutError):
+                self._finish(file, None)
+            except BaseException:
+                file.opened.close()
+                self._leave()
+                raise
+            else:
+                self._when_done(senders.submit(work, *arguments), self._sent, file)
 
         def _sent(self, future: Future[int], file: FileRange) -> None:
             self._finish(file, None if future.exception() else future.result())
@@ -339,7 +353,8 @@ def lane(door: Door) -> type[asyncio.Protocol]:
                 backlog, self._backlog = self._backlog, b""
                 self.data_received(backlog)
 
-        def _start_head_timer(self) -> None:
+        def _start_head_timer(self, most_bytes: int = _LONGEST_UNREAD_HEAD) -> None:
+            self._unanswered, self._most_unanswered = 0, most_bytes
             self._head_timer = self.loop.call_later(HEAD_PATIENCE_S, self.timeout_keep_alive_handler)
 
         def _stop_head_timer(self) -> None:

@@ -63,7 +63,7 @@ class _Gauges(Collector):
         yield from ()
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        totals = self._store.totals()
+        totals = self._store.totals_lately()
         values = {
             "capacity_bytes": self._store.capacity_bytes,
             "used_bytes": self._store.used_bytes,

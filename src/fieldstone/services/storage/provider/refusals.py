@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import sqlite3
+from collections.abc import Iterator
 
 from fieldstone.errors import Rejected
 from fieldstone.reasons import Reason
@@ -72,3 +75,14 @@ def refuse(code: str, subject: str = "", detail: str = "") -> Rejected:
 def disk_refusal(error: OSError, subject: str = "") -> Rejected:
     """Turn the operating system's error into DISK_FULL or STORE_UNAVAILABLE."""
     return refuse("DISK_FULL" if error.errno in _FULL else "STORE_UNAVAILABLE", subject, error.strerror or repr(error))
+
+
+@contextlib.contextmanager
+def refusing(subject: str) -> Iterator[None]:
+    """Turn a disk that cannot be read into a refusal: whoever asks is told, and asks elsewhere."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise refuse("STORE_UNAVAILABLE", subject, f"the index cannot be read: {error}") from None
+    except OSError as error:
+        raise disk_refusal(error, subject) from None

@@ -70,7 +70,7 @@ def send_head(
         except BlockingIOError:
             if not (began or wait_ms):
                 raise
-            if not _poll(connection, int(SEND_PATIENCE_S * 1_000)):
+            if not _poll(connection, int(SEND_PATIENCE_S * 1_000) if wait_ms else _POLL_MS):
                 raise TimeoutError from None
     return send_file(connection, file, file.start, _POLL_MS if wait_ms else 0)
 
@@ -88,6 +88,11 @@ def send_file(connection: socket.socket, file: FileRange, offset: int, wait_ms: 
             raise OSError(errno.EIO, "the file ended early")
         offset += sent
     return offset
+
+
+def is_writable(connection: socket.socket) -> bool:
+    """Say whether a socket takes something now. Raises OSError when it is closed."""
+    return _poll(connection, 0)
 
 
 def _poll(connection: socket.socket, wait_ms: int) -> bool:

@@ -17,11 +17,12 @@ from uvicorn.server import ServerState
 
 from fieldstone.errors import EnvironmentProblem, UsageError
 from fieldstone.services.storage.provider.app import App
+from fieldstone.services.storage.provider.crowd import Crowd, most_connections
 from fieldstone.services.storage.provider.door import Door
 from fieldstone.services.storage.provider.lane import lane
 
-MOST_CONNECTIONS = 1_000
 _BACKLOG = 512
+_LEAVING = 256  # connections that were closed a moment ago and are still counted
 
 
 class _State(ServerState):
@@ -89,7 +90,8 @@ class Server:
     async def run(self) -> None:
         """Serve."""
         door = self._make_door()
-        http: Any = lane(door) if self._use_lane else "httptools"
+        most = most_connections()
+        http: Any = lane(door, Crowd(most)) if self._use_lane else "httptools"
         config = uvicorn.Config(
             App(door),
             http=http,
@@ -100,7 +102,7 @@ class Server:
             server_header=False,
             timeout_graceful_shutdown=10,
             timeout_keep_alive=75,
-            limit_concurrency=MOST_CONNECTIONS,
+            limit_concurrency=most + _LEAVING if self._use_lane else most,
             backlog=_BACKLOG,
         )
         self._uvicorn = _Doors(config)

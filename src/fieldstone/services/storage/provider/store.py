@@ -23,8 +23,9 @@ import logging
 import os
 import sqlite3
 import threading
+import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -34,18 +35,18 @@ from fieldstone.services.storage.codes.fast_tree import LEAF_BYTES
 from fieldstone.services.storage.provider import index as index_
 from fieldstone.services.storage.provider import sharefile
 from fieldstone.services.storage.provider.commit import Change, Committer
-from fieldstone.services.storage.provider.incoming import Incoming, sync_folder
+from fieldstone.services.storage.provider.folder import make_folders, margin, place
+from fieldstone.services.storage.provider.incoming import Incoming
 from fieldstone.services.storage.provider.index import Index, Totals
 from fieldstone.services.storage.provider.reading import Checked, OpenShare
 from fieldstone.services.storage.provider.recovery import Recovered, recover
-from fieldstone.services.storage.provider.refusals import disk_refusal, refuse
+from fieldstone.services.storage.provider.refusals import disk_refusal, refuse, refusing
 from fieldstone.services.storage.provider.sharefile import Damaged
 from fieldstone.services.storage.records import ChunkProof
 
 _LOG = logging.getLogger("fieldstone.storage")
 _MOST_CHECKED = 100_000
 _FORGET_DELETED_MS = 7 * 86_400_000
-_FREE_MARGIN = 16 * 1_048_576
 _MOST_MISSED = 10_000
 _MOST_ENTERED = 10_000  # shares that wait for an index that cannot be written; a start would have to read them all
 
@@ -87,8 +88,8 @@ class Store:
             ) from None
         self.index = Index(root / "index.db")
         try:
-            _make_folders(self.shares, may_be_empty=not self.index.after(b"", 1))
-            self._place = _place(self.shares)
+            make_folders(self.shares, may_be_empty=not self.index.after(b"", 1))
+            self._place = place(self.shares)
         except (OSError, sqlite3.Error) as error:
             self._leave()
             raise EnvironmentProblem(f"{root} cannot be used: {error}") from error
@@ -96,9 +97,10 @@ class Store:
             self._leave()
             raise
         self.recovered: Recovered = recover(self.root, self.index, self.clock.now_ms(), _FORGET_DELETED_MS)
-        totals = self.index.totals()
+        self._counted = self.index.totals()
+        self._count_again_s, self._counting = 0.0, threading.Lock()
         self._mutex = threading.Lock()
-        self._used = totals.used_bytes
+        self._used = self._counted.used_bytes
         self._reserved = 0
         self._number = 0
         self._busy: set[bytes] = set()  # shares being stored or deleted: one at a time, or one could undo the other
@@ -145,7 +147,7 @@ class Store:
 
     def _on_disk(self) -> int:
         disk = os.statvfs(self.root)
-        return disk.f_bavail * disk.f_frsize - _margin(disk) - self._reserved
+        return disk.f_bavail * disk.f_frsize - margin(disk) - self._reserved
 
     def _reserve(self, wanted: int, subject: str) -> None:
         with self._mutex:
@@ -175,7 +177,7 @@ class Store:
         subject = share.hex()
         self._claim(share)
         try:
-            with _refusing(subject):
+            with refusing(subject):
                 held, was_deleted, is_used = self.index.look_up(share, order_digest)
             if is_used:
                 raise refuse("ORDER_USED", subject)
@@ -187,7 +189,7 @@ class Store:
             leaf_bytes = held.leaf_bytes if held is not None else self.leaf_bytes
             reserved = size_bytes + sharefile.trailer_bytes(size_bytes, leaf_bytes) if writes else 0
             if reserved:
-                with _refusing(subject):
+                with refusing(subject):
                     self._reserve(reserved, subject)
         except BaseException:
             self.unclaim(share)
@@ -202,7 +204,7 @@ class Store:
 
     def open(self, share: bytes) -> OpenShare:
         """Open a share for reading. Raises Rejected: SHARE_UNKNOWN, SHARE_DELETED, SHARE_DAMAGED, STORE_UNAVAILABLE."""
-        with _refusing(share.hex()):
+        with refusing(share.hex()):
             row = self.index.get(share)
             order = None if row is not None else self.index.delete_order(share)
         if row is None:
@@ -254,7 +256,7 @@ class Store:
         done: Future[None] = Future()
         self._claim(share)
         try:
-            with _refusing(share.hex()):
+            with refusing(share.hex()):
                 row, _, is_used = self.index.look_up(share, order_digest)
             if row is None:
                 self.unclaim(share)
@@ -312,13 +314,23 @@ class Store:
     def is_there(self) -> bool:
         """Say whether the folder of the shares is still the one that was opened: a disk may be unplugged or unmounted."""
         try:
-            return _place(self.shares) == self._place and (self.shares / "00").is_dir()
+            return place(self.shares) == self._place and (self.shares / "00").is_dir()
         except OSError:
             return False
 
     def totals(self) -> Totals:
-        """Count shares and bytes."""
+        """Count shares and bytes: reads the whole index."""
         return self.index.totals()
+
+    def totals_lately(self) -> Totals:
+        """Return the totals of a moment ago; counting takes a fiftieth of the time at most. May touch the disk."""
+        with self._counting:
+            if time.monotonic() >= self._count_again_s:
+                began_s = time.monotonic()
+                self._counted = self.index.totals()
+                now_s = time.monotonic()
+                self._count_again_s = now_s + max(0.5, 50 * (now_s - began_s))
+            return self._counted
 
     def _claim(self, share: bytes) -> None:
         with self._mutex:
@@ -352,42 +364,3 @@ class Store:
     def _drop(self, share: bytes) -> None:
         with self._mutex:
             self._checked.pop(share, None)
-
-
-def _margin(disk: os.statvfs_result) -> int:
-    """Leave something for the index and for others: 16 MiB, on small disks 2 %."""
-    return min(_FREE_MARGIN, disk.f_blocks * disk.f_frsize // 50)
-
-
-def _place(folder: Path) -> tuple[int, int]:
-    found = os.stat(folder)
-    return found.st_dev, found.st_ino
-
-
-@contextlib.contextmanager
-def _refusing(subject: str) -> Iterator[None]:
-    """Turn a disk that cannot be read into a refusal: whoever asks is told, and asks elsewhere."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise refuse("STORE_UNAVAILABLE", subject, f"the index cannot be read: {error}") from None
-    except OSError as error:
-        raise disk_refusal(error, subject) from None
-
-
-def _make_folders(shares: Path, *, may_be_empty: bool) -> None:
-    """Make the 256 folders at once, so that no share has to wait for its own.
-
-    Raises EnvironmentProblem when there are none, although there should be: not the disk that the shares are on.
-    """
-    names = [f"{number:02x}" for number in range(256)]
-    missing = set(names) - set(os.listdir(shares))
-    if len(missing) == len(names) and not may_be_empty:
-        raise EnvironmentProblem(
-            f"the index knows shares, but {shares} is empty: is their disk mounted? If they are gone for good, remove "
-            f"{shares.parent / 'index.db'}: the network is then told so, share by share"
-        )
-    for name in sorted(missing):
-        (shares / name).mkdir(exist_ok=True)
-    if missing:
-        sync_folder(str(shares))
