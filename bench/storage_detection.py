@@ -168,7 +168,7 @@ def speed() -> None:
         "\n## Verification, one core\n\n| leaf | shares | proofs | bytes of 459 proofs in a day's rounds | stage 1, CPU s | proofs per CPU s |"
         "\n|---|---|---|---|---|---|"
     )
-    for leaf_bytes in (1_024, 4_096, 16_384):
+    for leaf_bytes in (1_024, 4_096, 16_384, 65_536):
         world = World(1, leaf_bytes=leaf_bytes, share_bytes=3_200_000, overrides={"questions_per_day": 24_000})
         world.add("p", Honest())
         world.store(6)

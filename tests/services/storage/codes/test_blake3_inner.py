@@ -17,16 +17,16 @@ from fieldstone.services.storage.codes.blake3_inner import CHUNK_BYTES, chunk_va
 VECTORS = json.loads((Path(__file__).parents[3] / "vectors" / "storage_blake3.json").read_text())["values"]
 
 
-def hashed(data: bytes) -> bytes:
-    """BLAKE3 of `data`, all its nodes computed by us."""
+def hashed(data: bytes, key: bytes = b"") -> bytes:
+    """BLAKE3 of `data`, all its nodes computed by us. `key`: in keyed mode."""
     count = max(1, -(-len(data) // CHUNK_BYTES))
     words = np.frombuffer(data.ljust(count * CHUNK_BYTES, b"\0"), "<u4").reshape(count, -1)
     lengths = np.full(count, CHUNK_BYTES)
     lengths[-1] = len(data) - (count - 1) * CHUNK_BYTES
-    values = chunk_values(words, lengths, np.arange(count), count == 1)
+    values = chunk_values(words, lengths, np.arange(count), count == 1, key)
     while (width := len(values)) > 1:
         even = width // 2 * 2
-        values = np.concatenate((parent_values(values[0:even:2], values[1:even:2], width == 2), values[even:]))
+        values = np.concatenate((parent_values(values[0:even:2], values[1:even:2], width == 2, key), values[even:]))
     return values.tobytes()
 
 
@@ -37,12 +37,13 @@ def test_published_vectors(case: dict) -> None:
 
 
 @settings(max_examples=30, deadline=None)
-@given(length=st.integers(0, 16_385), seed=st.integers(0, 99))
-@example(length=16_385, seed=0)
-@example(length=15_361, seed=0)
-def test_every_length_of_a_leaf_hashes_as_the_package_does(length: int, seed: int) -> None:
+@given(length=st.integers(0, 65_536), seed=st.integers(0, 99), key=st.binary(min_size=32, max_size=32))
+@example(length=65_536, seed=0, key=bytes(32))
+@example(length=15_361, seed=0, key=bytes(32))
+def test_every_length_of_a_leaf_hashes_as_the_package_does(length: int, seed: int, key: bytes) -> None:
     data = random.Random(seed).randbytes(length)
     assert hashed(data) == blake3(data).digest()
+    assert hashed(data, key) == blake3(data, key=key).digest()
 
 
 def test_lanes_do_not_disturb_each_other() -> None:

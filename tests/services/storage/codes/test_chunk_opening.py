@@ -16,7 +16,7 @@ from fieldstone.services.storage.codes import chunk_opening
 from fieldstone.services.storage.codes.chunk_opening import Claim, chunk_of, inner_siblings, starts_of, verify_all
 from fieldstone.services.storage.codes.fast_tree import Tree, commitment_of, leaf_hash
 
-LEAF = 16_384
+LEAF = 65_536
 KERNEL = "fieldstone.services.storage.codes.blake3_kernel"
 
 
@@ -43,7 +43,7 @@ def opened(data: bytes, leaf_bytes: int, byte: int) -> tuple[Claim, bytes]:
 
 
 @settings(max_examples=60, deadline=None)
-@given(size=st.integers(0, 70_000), leaf_bytes=st.sampled_from([77, 1_024, 4_096, LEAF]), seed=st.integers(0, 2**30))
+@given(size=st.integers(0, 200_000), leaf_bytes=st.sampled_from([77, 1_024, 16_384, LEAF]), seed=st.integers(0, 2**30))
 @example(size=0, leaf_bytes=LEAF, seed=0)
 @example(size=1, leaf_bytes=LEAF, seed=0)
 @example(size=LEAF + 1, leaf_bytes=LEAF, seed=LEAF)
@@ -53,8 +53,8 @@ def test_every_byte_is_proved_by_its_chunk(size: int, leaf_bytes: int, seed: int
     assert verify_all([claim for claim, _ in claims]) == [leaf for _, leaf in claims]
 
 
-@pytest.mark.parametrize("leaf_bytes", [77, 1_024, 4_096, LEAF])
-@pytest.mark.parametrize("size", [1, 1_022, 1_023, 1_024, 2_047, LEAF - 1, LEAF, LEAF + 1, 3 * LEAF + 5_000])
+@pytest.mark.parametrize("leaf_bytes", [77, 1_024, 16_384, LEAF])
+@pytest.mark.parametrize("size", [1, 1_023, 1_024, 1_025, 2_048, LEAF - 1, LEAF, LEAF + 1, 3 * LEAF + 5_000])
 def test_chunks_part_a_share_without_gap_or_overlap(size: int, leaf_bytes: int) -> None:
     """Every byte is in one chunk, so a byte drawn evenly hits what was dropped with the probability of its bytes."""
     places, at = [], 0
@@ -69,17 +69,16 @@ def test_chunks_part_a_share_without_gap_or_overlap(size: int, leaf_bytes: int) 
     assert {(p.leaf, p.number) for p in places} >= {(p.leaf, p.chunks - 1) for p in places if leaf_bytes % 1_024 == 0}
 
 
-def test_the_default_leaf_has_seventeen_chunks_and_five_siblings() -> None:
-    """0x00 ‖ 16,384 bytes are 16 chunks and a byte: chunk 0 has 1,023 bytes of the leaf, the last a single one."""
-    data = random.Random(0).randbytes(LEAF)
-    sizes = {start: chunk_of(LEAF, LEAF, start) for start in (0, 1_023, LEAF - 1_025, LEAF - 1)}
-    assert [(p.number, p.chunks, p.end - p.start) for p in sizes.values()] == [
-        (0, 17, 1_023),
-        (1, 17, 1_024),
-        (15, 17, 1_024),
-        (16, 17, 1),
+def test_the_default_leaf_has_sixty_four_chunks_and_six_siblings() -> None:
+    data = random.Random(0).randbytes(LEAF + 1)
+    sizes = {start: chunk_of(len(data), LEAF, start) for start in (0, 1_024, LEAF - 1, LEAF)}
+    assert [(p.leaf, p.number, p.chunks, p.end - p.start) for p in sizes.values()] == [
+        (0, 0, 64, 1_024),
+        (0, 1, 64, 1_024),
+        (0, 63, 64, 1_024),
+        (1, 0, 1, 1),
     ]
-    assert [len(inner_siblings([data], [start])[0]) // 32 for start in sizes] == [5, 5, 5, 1]
+    assert [len(inner_siblings([data[:LEAF]], [start])[0]) // 32 for start in (0, 1_024, LEAF - 1)] == [6, 6, 6]
 
 
 @pytest.mark.usefixtures("verification")
@@ -157,9 +156,9 @@ def test_nodes_and_hashes_of_one_level_cannot_pose_on_another() -> None:
 
 @pytest.mark.usefixtures("verification")
 def test_a_proof_for_one_leaf_size_is_none_for_another() -> None:
-    """The same bytes and the same chunk under trees of 1, 4 and 16 KiB leaves: each proof holds for its own only."""
-    data = random.Random(5).randbytes(40_000)
-    claims = [opened(data, leaf_bytes, 0)[0] for leaf_bytes in (1_024, 4_096, LEAF)]
+    """The same bytes and the same chunk under trees of 1, 16 and 64 KiB leaves: each proof holds for its own only."""
+    data = random.Random(5).randbytes(140_000)
+    claims = [opened(data, leaf_bytes, 0)[0] for leaf_bytes in (1_024, 16_384, LEAF)]
     assert len({bytes(claim.chunk) for claim in claims}) == 1
     for claim in claims:
         for other in claims:
@@ -184,8 +183,8 @@ def test_both_verifications_agree_on_many(monkeypatch: pytest.MonkeyPatch) -> No
     rng = random.Random(6)
     claims = []
     for number in range(150):
-        size = rng.choice([1, 900, 1_023, 1_024, 5_000, 20_000, LEAF, 50_000])
-        claim, _ = opened(rng.randbytes(size), rng.choice([77, 1_024, 4_096, LEAF]), rng.randrange(size))
+        size = rng.choice([1, 900, 1_024, 1_025, 5_000, 20_000, LEAF, 150_000])
+        claim, _ = opened(rng.randbytes(size), rng.choice([77, 1_024, 16_384, LEAF]), rng.randrange(size))
         if number % 3 == 0:
             claim = claim._replace(siblings=bytes(claim.siblings)[: 32 * rng.randrange(4)] + bytes(32))
         claims.append(claim._replace(chunk=memoryview(bytes(claim.chunk))))
@@ -199,7 +198,7 @@ def test_both_verifications_agree_on_many(monkeypatch: pytest.MonkeyPatch) -> No
 def test_siblings_are_the_same_compiled_and_not(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("numba")
     rng = random.Random(7)
-    leaves = [rng.randbytes(rng.choice([1, 1_023, 2_047, 5_000, LEAF])) for _ in range(40)]
+    leaves = [rng.randbytes(rng.choice([1, 1_024, 2_047, 5_000, LEAF])) for _ in range(40)]
     bytes_ = [rng.randrange(len(leaf)) for leaf in leaves]
     assert chunk_opening.load_compiled()
     compiled = inner_siblings(leaves, bytes_)

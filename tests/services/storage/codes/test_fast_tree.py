@@ -23,14 +23,18 @@ LEAF = 64
 
 
 def plain_commitment(data: bytes, leaf_bytes: int) -> bytes:
-    """Reference 3.1 word by word, as slowly as it reads."""
+    """The module's own words, as slowly as they read."""
     parts = [data[i : i + leaf_bytes] for i in range(0, len(data), leaf_bytes)] or [b""]
-    level = [blake3(b"\0" + part).digest() for part in parts]
+
+    def keyed(pair: bytes) -> bytes:
+        return blake3(pair, key=b"Fieldstone storage: a tree node.").digest()
+
+    level = [blake3(part, key=b"Fieldstone storage: a share leaf").digest() for part in parts]
     while len(level) > 1:
         pairs = [level[i : i + 2] for i in range(0, len(level), 2)]
-        level = [blake3(b"\1" + b"".join(pair)).digest() if len(pair) == 2 else pair[0] for pair in pairs]
-    shape = b"\2" + bytes([1]) + leaf_bytes.to_bytes(4, "little") + len(data).to_bytes(8, "little")
-    return blake3(shape + level[0]).digest()
+        level = [keyed(b"".join(pair)) if len(pair) == 2 else pair[0] for pair in pairs]
+    shape = bytes([2, 0, 0, 0]) + leaf_bytes.to_bytes(4, "little") + len(data).to_bytes(8, "little")
+    return blake3(shape + level[0], key=b"Fieldstone storage: a commitment").digest()
 
 
 def climbed(node: bytes, index: int, width: int, path: tuple[bytes, ...]) -> bytes:

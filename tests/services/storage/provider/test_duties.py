@@ -76,7 +76,7 @@ def test_a_round_is_answered_once_and_honestly(store: Store) -> None:
     assert duties.answer() is None  # nothing asked yet
     network.round = {"number": 7, "issued_ms": 1, "seed": "ab" * 32}
     network.asked = [
-        [share_id(1).hex(), 4_095],
+        [share_id(1).hex(), 4_096],
         [share_id(2).hex(), 0],
         [share_id(1).hex(), 16_384 * 9],
         [share_id(1).hex(), 9],
@@ -87,7 +87,7 @@ def test_a_round_is_answered_once_and_honestly(store: Store) -> None:
     ((service, kind, body),) = reports.sent
     answer = records.decode(body, ProofSet)
     assert (service, kind, answer.number) == ("storage", "proof", 7)
-    assert [(proof.share, proof.start) for proof in answer.proofs] == [(share_id(1), 4_095), (share_id(1), 16_384 * 9)]
+    assert [(proof.share, proof.start) for proof in answer.proofs] == [(share_id(1), 4_096), (share_id(1), 16_384 * 9)]
     for proof in answer.proofs:
         assert verify(Claim(row.root, row.size_bytes, row.leaf_bytes, proof.start, proof.chunk, proof.siblings))
     assert Duties(store, DEVICE, network.get, reports).answer() is None  # also after a restart

@@ -272,7 +272,7 @@ def test_live_challenges_prove_chunks_for_one_seed(provider: Running) -> None:
     receipt = records.open_signed(gateway.put(SHARE, data).body, ShareReceipt, gateway.provider, RECEIPT)
     seed = b"s" * 32
     body = msgspec.msgpack.encode(
-        [seed, [[SHARE, 3_071], [share_id(99), 0], [SHARE, 30 * 16_384], [SHARE, 31 * 16_384]]]
+        [seed, [[SHARE, 3_072], [share_id(99), 0], [SHARE, 30 * 16_384], [SHARE, 31 * 16_384]]]
     )
     order = gateway.order("get", challenge_subject(body))
     got = gateway.ask("POST", "/v1/challenge", order, body)
@@ -281,7 +281,7 @@ def test_live_challenges_prove_chunks_for_one_seed(provider: Running) -> None:
     assert verify(provider.key.public, envelope.signed_bytes(live_purpose(seed)), envelope.signature)
     assert not verify(provider.key.public, envelope.signed_bytes(live_purpose(b"t" * 32)), envelope.signature)
     proofs = records.decode(envelope.payload, ProofSet).proofs
-    assert [(p.share, p.start) for p in proofs] == [(SHARE, 3_071), (SHARE, 30 * 16_384)]
+    assert [(p.share, p.start) for p in proofs] == [(SHARE, 3_072), (SHARE, 30 * 16_384)]
     for p in proofs:
         claim = Claim(receipt.root, receipt.size_bytes, receipt.leaf_bytes, p.start, p.chunk, p.siblings)
         assert chunk_opening.verify(claim)

@@ -10,15 +10,17 @@ import importlib
 from collections.abc import Callable
 from typing import Any, cast
 
-from fieldstone.services.storage.codes.blake3_inner import CHUNK_END, CHUNK_START, PARENT, ROOT, ROUNDS, START
+from fieldstone.services.storage.codes.blake3_inner import CHUNK_END, CHUNK_START, KEYED, PARENT, ROOT, ROUNDS, START
 from fieldstone.services.storage.codes.compiled import compiled
-from fieldstone.services.storage.codes.fast_tree import VERSION
+from fieldstone.services.storage.codes.fast_tree import LEAF_KEY, NODE_KEY, SHARE_KEY, VERSION
 
 np: Any = importlib.import_module("numpy")
 u32: Any = np.uint32
 
-_A, _B, _C, _D, _E, _F, _G, _H = START
-_WHOLE = CHUNK_START | CHUNK_END | ROOT  # of an input of one block
+_A, _B, _C, _D = START[:4]
+_WHOLE = CHUNK_START | CHUNK_END | ROOT | KEYED  # of an input of one block
+_KEYS = np.frombuffer(LEAF_KEY + NODE_KEY + SHARE_KEY, "<u4").reshape(3, 8).copy()
+_LEAF, _NODE, _SHARE = range(3)
 
 
 @compiled("UniTuple(u4, 4)(u4, u4, u4, u4, u4, u4)")
@@ -66,10 +68,10 @@ def _compress(value: Any, words: Any, at: Any, counter: Any, size: Any, flags: A
     value[4], value[5], value[6], value[7] = b0 ^ d0, b1 ^ d1, b2 ^ d2, b3 ^ d3
 
 
-@compiled("void(u4[::1])")
-def _restart(value: Any) -> None:
-    value[0], value[1], value[2], value[3] = _A, _B, _C, _D
-    value[4], value[5], value[6], value[7] = _E, _F, _G, _H
+@compiled("void(u4[::1], i8)")
+def _begin(value: Any, domain: Any) -> None:
+    for i in range(8):
+        value[i] = _KEYS[domain, i]
 
 
 @compiled("void(u4[::1], u4[::1], u4[::1], i8, i8)")
@@ -81,41 +83,26 @@ def _pair(block: Any, value: Any, siblings: Any, at: Any, is_right: Any) -> None
         block[other + i] = siblings[at + i]
 
 
-@compiled("void(u4[::1], u4[::1], u4[::1])")
-def _node(value: Any, block: Any, tail: Any) -> None:
-    """Hash 0x01 and the 64 bytes of `block`, which is shifted by a byte for that."""
-    tail[0] = block[15] >> 24
-    for i in range(15, 0, -1):
-        block[i] = u32(block[i] << 8) | u32(block[i - 1] >> 24)
-    block[0] = u32(block[0] << 8) | u32(1)
-    _restart(value)
-    _compress(value, block, 0, 0, 64, CHUNK_START)
-    _compress(value, tail, 0, 0, 1, CHUNK_END | ROOT)
-
-
 @compiled("void(u4[::1], u4[::1], i8, i8)")
 def _commit(value: Any, block: Any, size_bytes: Any, leaf_bytes: Any) -> None:
-    """Hash 0x02, the version u8, leaf size u32, share length u64 and the top: 46 bytes."""
-    block[0] = 2 | VERSION << 8 | (leaf_bytes & 0xFFFF) << 16
-    block[1] = leaf_bytes >> 16 | (size_bytes & 0xFFFF) << 16
-    block[2] = size_bytes >> 16 & 0xFFFFFFFF
-    block[3] = size_bytes >> 48 | (value[0] & 0xFFFF) << 16
-    for i in range(7):
-        block[4 + i] = value[i] >> 16 | (value[i + 1] & 0xFFFF) << 16
-    block[11] = value[7] >> 16
+    """Hash version u32, leaf size u32, share length u64 and the top: 48 bytes."""
+    block[0], block[1] = VERSION, leaf_bytes
+    block[2], block[3] = size_bytes & 0xFFFFFFFF, size_bytes >> 32
+    for i in range(8):
+        block[4 + i] = value[i]
     for i in range(12, 16):
         block[i] = 0
-    _restart(value)
-    _compress(value, block, 0, 0, 46, _WHOLE)
+    _begin(value, _SHARE)
+    _compress(value, block, 0, 0, 48, _WHOLE)
 
 
 @compiled("void(u4[::1], u4[::1], i8, i8, i8, i8)")
 def _chunk(value: Any, messages: Any, at: Any, length: Any, number: Any, whole: Any) -> None:
     """Put the chaining value of a chunk of `length` bytes into `value`. `whole`: ROOT when it is the whole input."""
     last = max(length - 1, 0) // 64
-    _restart(value)
+    _begin(value, _LEAF)
     for block in range(last + 1):
-        flags = (CHUNK_START if block == 0 else 0) | (CHUNK_END | whole if block == last else 0)
+        flags = KEYED | (CHUNK_START if block == 0 else 0) | (CHUNK_END | whole if block == last else 0)
         _compress(value, messages, at + 16 * block, number, min(length - 64 * block, 64), flags)
 
 
@@ -126,12 +113,12 @@ def _chunks(messages: Any, lengths: Any, numbers: Any, found: Any) -> None:
 
 def _parents(pairs: Any, found: Any) -> None:
     for i in range(len(found)):
-        _restart(found[i])
-        _compress(found[i], pairs, 16 * i, 0, 64, PARENT)
+        _begin(found[i], _LEAF)
+        _compress(found[i], pairs, 16 * i, 0, 64, PARENT | KEYED)
 
 
 def _verify(messages: Any, shapes: Any, siblings: Any, commitments: Any, leaves: Any, holds: Any) -> None:
-    value, block, tail = np.empty(8, np.uint32), np.empty(16, np.uint32), np.zeros(16, np.uint32)
+    value, block = np.empty(8, np.uint32), np.empty(16, np.uint32)
     at = 0
     for i in range(len(shapes)):
         size_bytes, leaf_bytes, length, given = shapes[i, 0], shapes[i, 1], shapes[i, 2], shapes[i, 3]
@@ -142,8 +129,8 @@ def _verify(messages: Any, shapes: Any, siblings: Any, commitments: Any, leaves:
             if place & 1 or place + 1 < width:
                 if used < given:
                     _pair(block, value, siblings, at + 8 * used, place & 1)
-                    _restart(value)
-                    _compress(value, block, 0, 0, 64, PARENT | (ROOT if width == 2 else 0))
+                    _begin(value, _LEAF)
+                    _compress(value, block, 0, 0, 64, PARENT | KEYED | (ROOT if width == 2 else 0))
                 used += 1
             place, width = place >> 1, (width + 1) >> 1
         for word in range(8):
@@ -153,7 +140,8 @@ def _verify(messages: Any, shapes: Any, siblings: Any, commitments: Any, leaves:
             if place & 1 or place + 1 < width:
                 if used < given:
                     _pair(block, value, siblings, at + 8 * used, place & 1)
-                    _node(value, block, tail)
+                    _begin(value, _NODE)
+                    _compress(value, block, 0, 0, 64, _WHOLE)
                 used += 1
             place, width = place >> 1, (width + 1) >> 1
         _commit(value, block, size_bytes, leaf_bytes)
@@ -165,7 +153,7 @@ def _verify(messages: Any, shapes: Any, siblings: Any, commitments: Any, leaves:
 
 chunks = cast(Callable[..., None], compiled("void(u4[::1], i8[::1], i8[::1], u4[:,::1])")(_chunks))
 parents = cast(Callable[..., None], compiled("void(u4[::1], u4[:,::1])")(_parents))
-"""Inner chaining values, none the whole input's: as in `blake3_inner`, written into the last argument."""
+"""Inner chaining values of leaves, none a whole leaf's: as in `blake3_inner`, written into the last argument."""
 
 verify = cast(
     Callable[..., None], compiled("void(u4[::1], i8[:,::1], u4[::1], u4[:,::1], u4[:,::1], b1[::1])")(_verify)

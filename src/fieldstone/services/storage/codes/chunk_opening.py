@@ -1,14 +1,13 @@
 """Proof that a share's bytes are held, one KiB of it: a chunk of a leaf, and the way from it to the commitment.
 
-The audit tree (`fast_tree`) stands over leaves of up to 16 KiB, which is what hashing likes. BLAKE3 is a tree itself: a
-leaf is hashed as the input 0x00 ‖ data in chunks of 1,024 bytes. So a proof needs not the leaf but
+The audit tree (`fast_tree`) stands over leaves of 64 KiB, which is what hashing likes. BLAKE3 is a tree itself, over chunks
+of 1,024 bytes. So a proof needs not the leaf but
 
-    chunk       the leaf's bytes in one chunk of that input
-    siblings    chaining values beside the chunk's way to the leaf's hash (BLAKE3's own tree: five in a leaf of 16 KiB),
+    chunk       the leaf's bytes in one of its chunks, the last of which may be short
+    siblings    chaining values beside the chunk's way to the leaf's hash (BLAKE3's own tree: six in a leaf of 64 KiB),
                 then hashes beside the leaf's way to the top (`fast_tree`), from below, 32 bytes each
 
-Because of the byte in front, a leaf's first chunk holds its bytes 0 … 1,022, the next 1,023 … 2,046, and of a leaf whose
-length is a multiple of 1,024 the last one holds a single byte. A chunk is named by its first byte's place in the share.
+A chunk is named by its first byte's place in the share.
 
 Nothing can pose as a chunk that is none: the verifier takes length, counter and flags of each node from (share length,
 leaf size, place) alone, never from the prover; how many siblings there are follows too. Whoever kept chaining values and
@@ -30,7 +29,7 @@ from numpy.typing import NDArray
 from fieldstone.errors import UsageError
 from fieldstone.services.storage.codes.blake3_inner import CHUNK_BYTES, Words, chunk_values, parent_values
 from fieldstone.services.storage.codes.buffer import Buffer
-from fieldstone.services.storage.codes.fast_tree import HASH_BYTES, commitment_of, node_hash
+from fieldstone.services.storage.codes.fast_tree import HASH_BYTES, LEAF_KEY, commitment_of, node_hash
 
 _MOST_BYTES = (1 << 62) - 1  # of a share: `records`
 _MOST_SIBLINGS = 128  # more than any way has
@@ -67,11 +66,11 @@ def chunk_of(size_bytes: int, leaf_bytes: int, byte: int) -> Chunk:
         raise UsageError(f"byte {byte} is not in a share of {size_bytes} bytes in leaves of {leaf_bytes}")
     leaf = byte // leaf_bytes
     low = leaf * leaf_bytes
-    number = (byte - low + 1) // CHUNK_BYTES
-    high = low + leaf_bytes if low + leaf_bytes < size_bytes else size_bytes
-    start, end = low + number * CHUNK_BYTES - 1 if number else low, low + (number + 1) * CHUNK_BYTES - 1
-    chunks = (high - low) // CHUNK_BYTES + 1
-    return Chunk(leaf, -(-size_bytes // leaf_bytes) or 1, number, chunks, start, end if end < high else high)
+    number = (byte - low) // CHUNK_BYTES
+    high = min(low + leaf_bytes, size_bytes)
+    start = low + number * CHUNK_BYTES
+    chunks, leaves = -(-(high - low) // CHUNK_BYTES) or 1, -(-size_bytes // leaf_bytes) or 1
+    return Chunk(leaf, leaves, number, chunks, start, min(start + CHUNK_BYTES, high))
 
 
 def _is_byte(size_bytes: int, leaf_bytes: int, byte: int) -> bool:
@@ -80,8 +79,7 @@ def _is_byte(size_bytes: int, leaf_bytes: int, byte: int) -> bool:
 
 def starts_of(bytes_: NDArray[np.int64], leaf_bytes: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the first bytes of the chunks that hold these bytes of shares with leaves of these sizes."""
-    inside = bytes_ % leaf_bytes
-    starts: NDArray[np.int64] = bytes_ - inside + np.maximum((inside + 1) // CHUNK_BYTES * CHUNK_BYTES - 1, 0)
+    starts: NDArray[np.int64] = bytes_ - bytes_ % leaf_bytes % CHUNK_BYTES
     return starts
 
 
@@ -90,7 +88,7 @@ def inner_siblings(leaves: Sequence[Buffer], bytes_: Sequence[int]) -> list[byte
     found: list[bytes] = [b""] * len(leaves)
     by_chunks: dict[int, list[int]] = defaultdict(list)
     for place, leaf in enumerate(leaves):
-        by_chunks[len(leaf) // CHUNK_BYTES + 1].append(place)
+        by_chunks[-(-len(leaf) // CHUNK_BYTES) or 1].append(place)
     for chunks, places in by_chunks.items():
         values = _values([leaves[place] for place in places], chunks).reshape(len(places), chunks, 8)
         index = [chunk_of(len(leaves[place]), max(1, len(leaves[place])), bytes_[place]).number for place in places]
@@ -111,14 +109,14 @@ def _values(leaves: Sequence[Buffer], chunks: int) -> Words:
     """Return the chaining values of the chunks of leaves that have so many of them each."""
     room = bytearray(len(leaves) * chunks * CHUNK_BYTES)
     for place, leaf in enumerate(leaves):
-        at = place * chunks * CHUNK_BYTES + 1
+        at = place * chunks * CHUNK_BYTES
         room[at : at + len(leaf)] = leaf
     lengths = np.full((len(leaves), chunks), CHUNK_BYTES, np.int64)
-    lengths[:, -1] = [len(leaf) + 1 - (chunks - 1) * CHUNK_BYTES for leaf in leaves]
+    lengths[:, -1] = [len(leaf) - (chunks - 1) * CHUNK_BYTES for leaf in leaves]
     messages, numbers = np.frombuffer(room, "<u4"), np.tile(np.arange(chunks), len(leaves))
     kernel = _kernel(0)
     if kernel is None:
-        return chunk_values(messages.reshape(-1, CHUNK_BYTES // 4), lengths.reshape(-1), numbers, False)
+        return chunk_values(messages.reshape(-1, CHUNK_BYTES // 4), lengths.reshape(-1), numbers, False, LEAF_KEY)
     found = np.empty((len(numbers), 8), np.uint32)
     kernel.chunks(messages, lengths.reshape(-1), numbers, found)
     return found
@@ -128,7 +126,7 @@ def _above(pairs: Words) -> Words:
     """Return the chaining values over pairs that are not whole leaves (`inner_siblings` needs no leaf's hash)."""
     kernel = _kernel(0)
     if kernel is None:
-        return parent_values(pairs[:, :8], pairs[:, 8:], False)
+        return parent_values(pairs[:, :8], pairs[:, 8:], False, LEAF_KEY)
     found = np.empty((len(pairs), 8), np.uint32)
     kernel.parents(np.ascontiguousarray(pairs).reshape(-1), found)
     return found
@@ -196,9 +194,6 @@ class _Lot:
         shapes = []
         for claim, place in zip(claims, places, strict=True):
             length = len(claim.chunk)
-            if place.number == 0:
-                parts.append(b"\0")
-                length += 1
             parts.append(claim.chunk)
             if length < CHUNK_BYTES:
                 parts.append(bytes(CHUNK_BYTES - length))
@@ -225,7 +220,7 @@ class _Lot:
         length, given, index, width = self._shapes[:, 2], self._shapes[:, 3], self._shapes[:, 4], self._shapes[:, 5]
         first = np.cumsum(given) - given
         used = np.zeros_like(given)
-        values = chunk_values(self._messages.reshape(-1, CHUNK_BYTES // 4), length, index, width == 1)
+        values = chunk_values(self._messages.reshape(-1, CHUNK_BYTES // 4), length, index, width == 1, LEAF_KEY)
         while (width > 1).any():
             joined = (width > 1) & ((index & 1 == 1) | (index + 1 < width))
             rows = np.flatnonzero(joined & (used < given))  # too short: counted as used beyond what was given
@@ -233,7 +228,7 @@ class _Lot:
                 is_right = (index[rows] & 1 == 1)[:, None]
                 other = siblings[first[rows] + used[rows]]
                 left, right = np.where(is_right, other, values[rows]), np.where(is_right, values[rows], other)
-                values[rows] = parent_values(left, right, width[rows] == 2)
+                values[rows] = parent_values(left, right, width[rows] == 2, LEAF_KEY)
             used += joined
             index, width = index >> 1, (width + 1) >> 1
         hashes = values.tobytes()

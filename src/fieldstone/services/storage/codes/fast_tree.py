@@ -1,12 +1,13 @@
-"""The audit tree of a share: BLAKE3 over leaves of 1, 4 or 16 KiB, so that a few hundred bytes tie a leaf to its share.
+"""The audit tree of a share: BLAKE3 over leaves of 64 KiB, so that a few hundred bytes tie a KiB to its share.
 
-    leaf       = blake3(0x00 ‖ data)                 the last leaf may be short and is never padded
-    node       = blake3(0x01 ‖ left ‖ right)         an odd node moves up unchanged
-    commitment = blake3(0x02 ‖ version u8 ‖ leaf size u32 ‖ share length u64 ‖ top)     integers little-endian
+    leaf       = BLAKE3(data)                        the last leaf may be short and is never padded
+    node       = BLAKE3(left ‖ right)                an odd node moves up unchanged
+    commitment = BLAKE3(version u32 ‖ leaf size u32 ‖ share length u64 ‖ top)     integers little-endian
 
-Leaves, nodes and commitments are hashed in separate domains and the length is bound into the commitment, so no inner
-node can pose as a leaf and no short tree as a long one. The length of a path follows from (length, index) alone. Proofs go
-on below: `chunk_opening`.
+each in BLAKE3's keyed mode under a public key of its own: the three are separate domains and the length is bound into the
+commitment, so no inner node can pose as a leaf and no short tree as a long one. A byte in front would separate them too,
+but then every leaf is copied to stand behind it and all of its chunks lie one byte off. The length of a path follows from
+(length, index) alone. Proofs go on below: `chunk_opening`.
 
 A provider keeps the levels from groups of leaves upward (`Kept`): one proof re-reads one group, not the share.
 """
@@ -22,25 +23,28 @@ from blake3 import blake3
 from fieldstone.errors import UsageError
 from fieldstone.services.storage.codes.buffer import Buffer
 
-VERSION = 1
-LEAF_BYTES = 16 * 1024
+VERSION = 2
+LEAF_BYTES = 64 * 1024
 HASH_BYTES = 32
+LEAF_KEY = b"Fieldstone storage: a share leaf"
+NODE_KEY = b"Fieldstone storage: a tree node."
+SHARE_KEY = b"Fieldstone storage: a commitment"
 _GROUP_BYTES = 128 * 1024
 
 
 def leaf_hash(data: Buffer) -> bytes:
     """Return the hash of one leaf."""
-    return blake3(b"\x00" + memoryview(data)).digest()
+    return blake3(data, key=LEAF_KEY).digest()
 
 
 def node_hash(left: bytes, right: bytes) -> bytes:
     """Return the hash over two hashes."""
-    return blake3(b"\x01" + left + right).digest()
+    return blake3(left + right, key=NODE_KEY).digest()
 
 
 def commitment_of(size_bytes: int, leaf_bytes: int, top: bytes) -> bytes:
     """Return what a receipt commits to: the top of the tree together with the shape of the share."""
-    return blake3(b"\x02" + struct.pack("<BIQ", VERSION, leaf_bytes, size_bytes) + top).digest()
+    return blake3(struct.pack("<IIQ", VERSION, leaf_bytes, size_bytes) + top, key=SHARE_KEY).digest()
 
 
 def leaf_count(size_bytes: int, leaf_bytes: int) -> int:
@@ -102,7 +106,7 @@ class Hasher:
         self._leaf_bytes = leaf_bytes
         self._size_bytes = 0
         self._leaves: list[bytes] = []
-        self._open = blake3(b"\x00")
+        self._open = blake3(key=LEAF_KEY)
         self._open_bytes = 0
 
     def update(self, data: Buffer) -> None:
@@ -115,8 +119,7 @@ class Hasher:
             self._feed(view[:at])
         leaf_bytes, append = self._leaf_bytes, self._leaves.append
         while view.nbytes - at >= leaf_bytes:
-            # copying the leaf behind its domain byte is cheaper than a second call, which hashes unaligned as well
-            append(blake3(b"\x00" + view[at : at + leaf_bytes]).digest())
+            append(blake3(view[at : at + leaf_bytes], key=LEAF_KEY).digest())
             at += leaf_bytes
         if at < view.nbytes:
             self._feed(view[at:])
@@ -133,7 +136,7 @@ class Hasher:
         self._open_bytes += part.nbytes
         if self._open_bytes == self._leaf_bytes:
             self._leaves.append(self._open.digest())
-            self._open = blake3(b"\x00")
+            self._open = blake3(key=LEAF_KEY)
             self._open_bytes = 0
 
 
@@ -206,7 +209,7 @@ def _levels(leaves: bytes) -> tuple[bytes, ...]:
     while len(levels[-1]) > HASH_BYTES:
         below = levels[-1]
         even = len(below) // 64 * 64
-        level = b"".join([blake3(b"\x01" + below[i : i + 64]).digest() for i in range(0, even, 64)])
+        level = b"".join([blake3(below[i : i + 64], key=NODE_KEY).digest() for i in range(0, even, 64)])
         levels.append(level + below[even:])
     return tuple(levels)
 

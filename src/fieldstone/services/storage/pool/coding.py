@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from fieldstone.services.storage.codes import cipher, erasure, fast_tree, share_trees
+from fieldstone.services.storage.codes import cipher, erasure, fast_tree
 from fieldstone.services.storage.codes.stripes import Layout
 from fieldstone.services.storage.pool.wire import Blocks
 
@@ -41,7 +41,7 @@ class CodedSegment:
             for at in range(0, padded, self._slab_bytes)
         ]
         self._parity: list[list[memoryview]] = []
-        self._trees = share_trees.Trees(layout.n, leaf_bytes)
+        self._hashers = [fast_tree.Hasher(leaf_bytes) for _ in range(layout.n)]
         self._roots: list[bytes] = []
         self._leaf_bytes = leaf_bytes
         self._chunks = 0
@@ -69,7 +69,7 @@ class CodedSegment:
             self._pad()
             for rest in range(stripe, self.layout.stripes):
                 self._code_stripe(rest)
-            self._roots = self._trees.commitments()
+            self._roots = [hasher.finish().commitment for hasher in self._hashers]
             return self.layout.stripes
         return stripe
 
@@ -90,7 +90,8 @@ class CodedSegment:
         data = [self._data_block(number, stripe) for number in range(self.layout.k)]
         parity = self._code.encode(data) if self.layout.n > self.layout.k else []
         self._parity.append(parity)
-        self._trees.update([*data, *parity])
+        for hasher, block in zip(self._hashers, (*data, *parity), strict=True):
+            hasher.update(block)
 
     def _pad(self) -> None:
         """Fill the end of the last stripe with zeros."""

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from fieldstone.errors import UsageError
+from fieldstone.services.storage.codes.fast_tree import LEAF_BYTES
 
 INLINE_BYTES = 4_096  # objects up to this size are kept encrypted in the catalogue's own row
 SEGMENT_BYTES = 64 * 2**20
 BLOCK_BYTES = 64 * 2**10
-LEAF_BYTES = 16_384  # of the fast tree: what providers build by default; hashing is fastest with it (reference 4)
 WIDEST_AUTOMATIC = 40
 
 
@@ -27,7 +27,7 @@ class Profile:
     n: int
     block_bytes: int = BLOCK_BYTES
     segment_bytes: int = SEGMENT_BYTES
-    leaf_bytes: int = LEAF_BYTES
+    leaf_bytes: int = LEAF_BYTES  # of the audit trees that providers build by default
 
     def __post_init__(self) -> None:
         if not 1 <= self.k <= self.n <= 255:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from sqlalchemy import Connection
 
 from fieldstone.errors import Retryable, UsageError
-from fieldstone.services.storage.codes import cipher, share_trees
+from fieldstone.services.storage.codes import cipher
 from fieldstone.services.storage.codes.stripes import Layout
 from fieldstone.services.storage.pool import segments
 from fieldstone.services.storage.pool.coding import STEP_BYTES, CodedSegment
@@ -23,7 +23,6 @@ from fieldstone.services.storage.pool.segments import Segment, Share
 from fieldstone.services.storage.pool.source import Source
 from fieldstone.services.storage.pool.upload import Receipt, Upload
 
-COMPILED_FROM_BYTES = 8 * 2**20  # who writes segments of that size is spared a quarter of their cost by compiled code
 SLOW_SOURCE_S = 2.0  # for the first step of 6 MiB
 SEED = random.SystemRandom()  # nobody outside can foresee who gets which share
 
@@ -88,8 +87,6 @@ class SegmentWriter:
         Raises TooFewNodes, UsageError when the source ends early, whatever the source raises.
         """
         parts, layout = self._parts, self.segment.layout
-        if layout.size_bytes >= COMPILED_FROM_BYTES:
-            share_trees.load_soon()
         placement = place(self._profile, parts.candidates(), seed=SEED, share_bytes=layout.share_bytes)
         await self._memory.take(self._weight)
         upload: Upload | None = None
