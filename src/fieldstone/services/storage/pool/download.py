@@ -14,26 +14,29 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from fieldstone.errors import Retryable
 from fieldstone.services.storage.codes import erasure, fast_tree
-from fieldstone.services.storage.codes.stripes import Layout
 from fieldstone.services.storage.pool.directory import Directory, Node
 from fieldstone.services.storage.pool.nodes import LEAST_BYTES_PER_S, LEAST_TIME_S, NodeProblem, Nodes
 from fieldstone.services.storage.pool.segments import Segment, Share
 from fieldstone.services.storage.pool.stream import Feed, Rooms, Stream
 from fieldstone.services.storage.pool.vouchers import VoucherBook
+from fieldstone.services.storage.pool.window import Flat, Need, Scatter, Window, need_of, rebuild, share_offset
 from fieldstone.services.storage.pool.wire import Sink
+
+__all__ = ["Download", "Flat", "NotReadable", "Window", "need_of", "share_offset"]
 
 FIRST_PATIENCE_S = 0.25  # for a node of which nothing is known
 # and the bytes' time at the slowest speed that is no failure: a stall once must not stay in the way
 MOST_PATIENCE_S = 2.0
 SLOW = 2.0  # times as long as nodes usually need: the rest is asked elsewhere as well
 LAGGARD = 4.0  # times as slow as the middle node: asked only when others fail
+WHOLE_PATIENCE_S = 5.0  # for whole shares: to ask for more of them is dear
 
 
 class NotReadable(Retryable):
@@ -45,119 +48,6 @@ class NotReadable(Retryable):
         super().__init__(
             f"segment {segment.hex()}: {have} of the {need} shares that are needed can be read now; try again.{said}"
         )
-
-
-class Window:
-    """Consecutive stripes of a segment in memory: k blocks in a row per stripe, as in the (padded) segment."""
-
-    def __init__(self, layout: Layout, first: int, last: int) -> None:
-        self.layout = layout
-        self.first, self.last = first, last  # half open
-        self.start = first * layout.stripe_bytes
-        self._k, self._block_bytes, self._full = layout.k, layout.block_bytes, layout.full_stripes
-        size = (min(last, self._full) - first) * layout.stripe_bytes
-        if last > self._full:
-            size += layout.k * layout.last_block_bytes
-        self.data: memoryview = memoryview(np.empty(size, np.uint8))  # type: ignore[arg-type]
-        self._parity: dict[int, memoryview] = {}
-
-    @classmethod
-    def over(cls, layout: Layout, first: int, last: int) -> Window:
-        """Make room for stripes `first` … `last`."""
-        return cls(layout, first, last)
-
-    def block(self, number: int, stripe: int) -> memoryview:
-        """Return the place of block `stripe` of share `number`; room for a parity share is made when first asked for."""
-        size = self._block_bytes if stripe < self._full else self.layout.last_block_bytes
-        row = (stripe - self.first) * self._block_bytes
-        if number < self._k:
-            at = row * self._k + number * size
-            return self.data[at : at + size]
-        if number not in self._parity:
-            self._parity[number] = memoryview(np.empty(len(self.data) // self._k, np.uint8))  # type: ignore[arg-type]
-        return self._parity[number][row : row + size]
-
-
-class Scatter:
-    """A sink that puts a share's bytes, from `start` to `end`, where they belong in a window."""
-
-    waited_s = 0.0
-
-    def __init__(self, window: Window, number: int, start: int, end: int) -> None:
-        self._window, self._number = window, number
-        self._left = end - start
-        self._stripe = min(start // window.layout.block_bytes, window.layout.stripes - 1)
-        self._room = window.block(number, self._stripe)[start - self._stripe * window.layout.block_bytes :]
-
-    def buffer(self) -> memoryview:
-        """See wire.Sink."""
-        return self._room
-
-    def buffers(self) -> list[memoryview]:
-        """See wire.Sink."""
-        return [self._room]
-
-    def advance(self, count: int) -> None:
-        """See wire.Sink."""
-        self._left -= count
-        if count < len(self._room):
-            self._room = self._room[count:]
-        elif self._left > 0:
-            self._stripe += 1
-            self._room = self._window.block(self._number, self._stripe)
-        else:
-            self._room = memoryview(b"")
-
-    def wait(self, resume: Callable[[], None]) -> bool:
-        """See wire.Sink."""
-        return False
-
-
-@dataclass(frozen=True, slots=True)
-class Need:
-    """Which bytes of which data shares a read needs: number → (start, end) in the share, and their hull."""
-
-    by_share: Mapping[int, tuple[int, int]]
-    hull: tuple[int, int]
-
-
-def need_of(layout: Layout, start: int, end: int) -> Need:
-    """Return what bytes `start` … `end` of the (sealed) segment need."""
-    first, last = start // layout.stripe_bytes, (end - 1) // layout.stripe_bytes
-    if last > first + 1:  # every share is needed, and all of them nearly from end to end
-        hull = (first * layout.block_bytes, min(layout.share_bytes, (last + 1) * layout.block_bytes))
-        return Need(dict.fromkeys(range(layout.k), hull), hull)
-    ranges: dict[int, tuple[int, int]] = {}
-    for piece in layout.pieces(start, end):
-        low, high = ranges.get(piece.share, (piece.start, piece.end))
-        ranges[piece.share] = (min(low, piece.start), max(high, piece.end))
-    hull = (min(low for low, _ in ranges.values()), max(high for _, high in ranges.values()))
-    return Need(ranges, hull)
-
-
-class Flat:
-    """A sink that fills one piece of memory."""
-
-    waited_s = 0.0
-
-    def __init__(self, room: memoryview) -> None:
-        self._room = room
-
-    def buffer(self) -> memoryview:
-        """See wire.Sink."""
-        return self._room
-
-    def buffers(self) -> list[memoryview]:
-        """See wire.Sink."""
-        return [self._room]
-
-    def advance(self, count: int) -> None:
-        """See wire.Sink."""
-        self._room = self._room[count:]
-
-    def wait(self, resume: Callable[[], None]) -> bool:
-        """See wire.Sink."""
-        return False
 
 
 class Download:
@@ -194,7 +84,7 @@ class Download:
         if not missing:
             return dict.fromkeys(need.by_share, need.hull)
         used = sorted(have)[: layout.k]
-        await asyncio.to_thread(_rebuild, layout, window, need.hull, used, missing)
+        await asyncio.to_thread(rebuild, layout, window, need.hull, used, missing)
         return dict.fromkeys(used, need.hull)
 
     def stream(self, rooms: Rooms, first: int, last: int) -> Stream:
@@ -217,22 +107,43 @@ class Download:
     async def certain(self, wanted: Sequence[int]) -> tuple[dict[int, memoryview], dict[int, memoryview], list[Share]]:
         """Return the `wanted` shares, the verified ones they were made of, and the shares that turned out wrong.
 
-        Reads whole shares, k at a time, until k are what their providers committed to. Raises NotReadable.
+        Reads whole shares until k are what their providers committed to, further ones where some keep us waiting.
+        Raises NotReadable.
         """
         layout = self.segment.layout
         left = self._by_speed()
         good: dict[int, memoryview] = {}
         wrong: list[Share] = []
-        while len(good) < layout.k and left:
-            batch, left = left[: layout.k - len(good)], left[layout.k - len(good) :]
-            for share, body in zip(batch, await asyncio.gather(*map(self.whole_share, batch)), strict=True):
-                if isinstance(body, memoryview):
-                    good[share.number] = body
-                elif body is None:
-                    wrong.append(share)
+        running: dict[asyncio.Task[memoryview | NodeProblem | None], Share] = {}
+
+        def ask(count: int) -> None:
+            for _ in range(min(count, len(left))):
+                share = left.pop(0)
+                running[asyncio.create_task(self.whole_share(share))] = share
+
+        try:
+            ask(layout.k)
+            waits = 1
+            while running and len(good) < layout.k:
+                patience_s = waits * WHOLE_PATIENCE_S if left else None
+                done, _ = await asyncio.wait(running, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
+                if not done:  # each of them may take its full time: all that lack are asked for elsewhere as well
+                    ask(layout.k - len(good))
+                    waits *= 2
+                for task in done:
+                    share, body = running.pop(task), task.result()
+                    if isinstance(body, memoryview):
+                        good[share.number] = body
+                        continue
+                    if body is None:
+                        wrong.append(share)
+                    ask(1)
+        finally:
+            await _cut_off(list(running))
         if len(good) < layout.k:
             raise self.not_readable(len(good))
         code = erasure.code(layout.k, layout.n)
+        good = dict(list(good.items())[: layout.k])
         return await asyncio.to_thread(code.decode, good, wanted), good, wrong
 
     async def whole_share(self, share: Share) -> memoryview | NodeProblem | None:
@@ -259,7 +170,8 @@ class Download:
     async def _exact(self, window: Window, need: Need) -> bool:
         """Ask for exactly the bytes that are needed; False when a share is not there, fails, or keeps us waiting."""
         shares = [self.segment.shares.get(number) for number in need.by_share]
-        usable = [s for s in shares if s is not None and self._is_promising(s)]
+        lag_s = self._lag_s()
+        usable = [s for s in shares if s is not None and self._is_promising(s, lag_s)]
         if len(usable) < len(shares):
             return False
         wanted = [(share, *need.by_share[share.number]) for share in usable]
@@ -287,15 +199,16 @@ class Download:
 
         try:
             await ask(k)
-            patience_s = self._patience_s(list(running.values()), high - low)
+            patience_s, waits = self._patience_s(list(running.values()), high - low), 1
             while len(have) < k and not need.by_share.keys() <= have:
                 if not running:
                     raise self.not_readable(len(have))
                 try:
-                    async with asyncio.timeout(patience_s if rest else None):
+                    async with asyncio.timeout(waits * patience_s if rest else None):
                         task = await done.get()
                 except TimeoutError:
                     await ask(k - len(have))
+                    waits *= 2  # if it is this line that is slow, more requests do not make it faster
                     continue
                 share = running.pop(task)
                 if task.exception() is None:
@@ -374,8 +287,7 @@ class Download:
     def _by_speed(self) -> list[Share]:
         """Return shares on known nodes: data first, after them parity, then what fails or lags far behind."""
         known = [share for share in self.segment.shares.values() if self._directory.get(share.device) is not None]
-        speeds = sorted(self._expected_s(share) for share in known)
-        slow_s = LAGGARD * speeds[len(speeds) // 2] + FIRST_PATIENCE_S if speeds else 0.0
+        slow_s = self._lag_s()
 
         def rank(share: Share) -> tuple[int, bool, bool, float]:
             expected_s = self._expected_s(share)
@@ -387,8 +299,15 @@ class Download:
     def _expected_s(self, share: Share) -> float:
         return self._nodes.health(share.device).expected_s(share.size_bytes)
 
-    def _is_promising(self, share: Share) -> bool:
-        return self._directory.get(share.device) is not None and not self._nodes.health(share.device).failures_in_row
+    def _lag_s(self) -> float:
+        """Return from when on a node lags behind the others of the segment."""
+        speeds = sorted(map(self._expected_s, self.segment.shares.values()))
+        return LAGGARD * speeds[len(speeds) // 2] + FIRST_PATIENCE_S if speeds else 0.0
+
+    def _is_promising(self, share: Share, lag_s: float) -> bool:
+        if self._directory.get(share.device) is None or self._nodes.health(share.device).failures_in_row:
+            return False
+        return self._expected_s(share) <= lag_s
 
     def _patience_s(self, shares: Sequence[Share], size_bytes: int) -> float:
         """Return for how long nothing looks slow yet, by what these nodes usually need."""
@@ -397,35 +316,9 @@ class Download:
         return min(max(FIRST_PATIENCE_S, patience_s), MOST_PATIENCE_S + size_bytes / LEAST_BYTES_PER_S)
 
 
-async def _cut_off(tasks: Sequence[asyncio.Task[None]]) -> None:
+async def _cut_off(tasks: Sequence[asyncio.Task[Any]]) -> None:
     """Stop what still runs, and wait: it must not write into the window any more."""
     for task in tasks:
         task.cancel()
     if tasks:
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _rebuild(
-    layout: Layout, window: Window, hull: tuple[int, int], have: Sequence[int], missing: Sequence[int]
-) -> None:
-    """Compute the hull's bytes of the missing data shares, stripe by stripe, into the window."""
-    code = erasure.code(layout.k, layout.n)
-    low, high = hull
-    at = low
-    while at < high:
-        stripe = min(at // layout.block_bytes, layout.stripes - 1)
-        offset = at - share_offset(layout, stripe)
-        until = min(_block(layout, stripe), offset + high - at)
-        parts = {number: window.block(number, stripe)[offset:until] for number in have}
-        for number, part in code.decode(parts, missing).items():
-            window.block(number, stripe)[offset:until] = part
-        at += until - offset
-
-
-def share_offset(layout: Layout, stripe: int) -> int:
-    """Return where block `stripe` begins in a share."""
-    return layout.share_bytes if stripe == layout.stripes else stripe * layout.block_bytes
-
-
-def _block(layout: Layout, stripe: int) -> int:
-    return layout.block_bytes if stripe < layout.full_stripes else layout.last_block_bytes

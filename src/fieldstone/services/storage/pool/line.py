@@ -37,10 +37,12 @@ class Line:
         length: int | None = None,
         body: Callable[[], Blocks] | None = None,
         sink: Sink | None = None,
+        silent: Callable[[], None] | None = None,
     ) -> Answer:
         """Send one request and return its answer. Raises WireProblem.
 
         A request whose kept connection had gone is sent again, so it must be harmless twice; `body` makes its bytes anew.
+        `silent` is called when we are cancelled before an answer has begun to come.
         """
         parts = urlsplit(self.url)
         lines = [f"{method} {path} HTTP/1.1", f"host: {parts.netloc}", *(f"{name}: {value}" for name, value in headers)]
@@ -55,6 +57,10 @@ class Line:
                 # the provider closed a kept connection just as we used it; nothing of an answer has come
                 if is_kept and problem.kind == "broken" and not connection.has_answer:
                     continue
+                raise
+            except asyncio.CancelledError:
+                if silent is not None and not connection.has_answer:
+                    silent()
                 raise
             finally:
                 self._busy.discard(connection)

@@ -25,6 +25,7 @@ from fieldstone.errors import Rejected, Retryable
 from fieldstone.identity.keys import Signer
 from fieldstone.services.storage import records
 from fieldstone.services.storage.pool.directory import Node
+from fieldstone.services.storage.pool.health import Health
 from fieldstone.services.storage.pool.intake import Intake
 from fieldstone.services.storage.pool.line import Line
 from fieldstone.services.storage.pool.wire import Answer, Blocks, Sink, WireProblem
@@ -35,7 +36,6 @@ LEAST_BYTES_PER_S = 150_000  # slower than this is failed (reference 2.5)
 LARGEST_PROOFS = 2_097_152  # of an answer to a live challenge
 LEAST_LEAF_BYTES, MOST_LEAF_BYTES = 1_024, 2**20  # of a receipt: the network allows fewer (`leaf_bytes_allowed`)
 NOT_HELD = ("SHARE_UNKNOWN", "SHARE_DELETED", "SHARE_DAMAGED")  # `provider.refusals`
-_SMOOTH = 0.2
 
 Kind = Literal["offline", "timeout", "refused", "missing", "full", "broken", "bad_receipt"]
 
@@ -61,25 +61,6 @@ class Refusal(msgspec.Struct, frozen=True):
     detail: str = ""
     egress_bytes: int | None = None
     order: str = ""
-
-
-@dataclass(slots=True)
-class Health:
-    """How a node has done since this process started; times are smoothed. `offline_since_ms`: first failure in a row."""
-
-    answers: int = 0
-    failures: int = 0
-    failures_in_row: int = 0
-    wrong_bytes: int = 0
-    first_byte_s: float = 0.0
-    bytes_per_s: float = 0.0
-    last_answer_ms: int | None = None
-    last_failure_ms: int = 0
-    offline_since_ms: int | None = None
-
-    def expected_s(self, size_bytes: int) -> float:
-        """Return how long a read of so many bytes usually takes; 0 when nothing is known."""
-        return self.first_byte_s + (size_bytes / self.bytes_per_s if self.bytes_per_s else 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,12 +277,17 @@ class Nodes:
         may_lack: bool = False,
     ) -> Answer:
         line = self._line(node)
-        limit_s = time_limit_s(size_bytes)
+        limit_s, health = time_limit_s(size_bytes), self.health(node.did)
         began = time.monotonic()
+
+        def silent() -> None:
+            if body is None:
+                health.kept_waiting(time.monotonic() - began, size_bytes)
+
         try:
             # a body may still be in the making: whoever makes it limits the time (`upload`)
             async with asyncio.timeout(limit_s if limited and body is None else None):
-                answer = await line.request(method, path, headers, length=length, body=body, sink=sink)
+                answer = await line.request(method, path, headers, length=length, body=body, sink=sink, silent=silent)
         except TimeoutError:
             raise self._failed(node, "timeout", f"{method} took longer than {limit_s:.0f} s") from None
         except WireProblem as problem:
@@ -311,12 +297,12 @@ class Nodes:
             raise self._failed(node, "broken", f"the connection cannot be used: {error}") from None
         said = refusal(answer) if answer.status >= 300 else None
         is_well = said is None or (may_lack and said.code in NOT_HELD)
-        self._answered(node, is_well=is_well)
+        health.answered(self._clock.now_ms(), is_well=is_well)
         if said is not None and not is_well:
             raise self._refused(node, method, answer.status, said)
         if body is None:  # how long a body was in the making says nothing of the node
             waited_s = sink.waited_s if sink is not None else 0.0
-            self._timed(node, time.monotonic() - began - waited_s, size_bytes)
+            health.timed(time.monotonic() - began - waited_s, size_bytes)
         return answer
 
     def _line(self, node: Node) -> Line:
@@ -332,29 +318,9 @@ class Nodes:
         for device in self._lines.keys() - set(devices):
             self._lines.pop(device).retire()
 
-    def _answered(self, node: Node, *, is_well: bool) -> None:
-        health = self.health(node.did)
-        health.answers += 1
-        if is_well:  # who refuses again and again fails again and again
-            health.failures_in_row = 0
-        health.offline_since_ms = None
-        health.last_answer_ms = self._clock.now_ms()
-
-    def _timed(self, node: Node, took_s: float, size_bytes: int) -> None:
-        health = self.health(node.did)
-        if size_bytes < 65_536:
-            health.first_byte_s = took_s if not health.first_byte_s else _blend(health.first_byte_s, took_s)
-        else:
-            speed = size_bytes / max(took_s - health.first_byte_s, took_s / 10, 1e-6)
-            health.bytes_per_s = speed if not health.bytes_per_s else _blend(health.bytes_per_s, speed)
-
     def _failed(self, node: Node, kind: Kind, message: str, code: str = "") -> NodeProblem:
-        health = self.health(node.did)
-        health.failures += 1
-        health.failures_in_row += 1
-        health.last_failure_ms = self._clock.now_ms()
-        if kind in ("offline", "timeout", "broken") and health.offline_since_ms is None:
-            health.offline_since_ms = self._clock.now_ms()
+        is_away = kind in ("offline", "timeout", "broken")
+        self.health(node.did).failed(self._clock.now_ms(), is_away=is_away)
         return NodeProblem(node, kind, message, code)
 
     def _refused(self, node: Node, method: str, status: int, said: Refusal) -> NodeProblem:
@@ -411,7 +377,3 @@ def _bytes_of(text: str) -> bytes:
 def time_limit_s(size_bytes: int) -> float:
     """Return how long a node may take for so many bytes."""
     return max(LEAST_TIME_S, size_bytes / LEAST_BYTES_PER_S)
-
-
-def _blend(old: float, new: float) -> float:
-    return old + _SMOOTH * (new - old)
