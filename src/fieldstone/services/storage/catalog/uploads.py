@@ -102,9 +102,21 @@ def find_completed(connection: Connection, bucket_id: int, key: bytes, upload_id
     parts, or nothing is left of what it became: a client that asks again must not take a deleted object for stored.
     """
     row = _find(connection, bucket_id, key, upload_id)
-    if row is None or row.completed is None:
-        return None
-    written = _WRITTEN.decode(row.completed)
+    return None if row is None or row.completed is None else _became(connection, row, etag)
+
+
+def find_to_complete(connection: Connection, bucket_id: int, key: bytes, upload_id: str, etag: str) -> Upload | Written:
+    """Return an upload in progress, or as `find_completed` what it became: in one look, as another request may complete
+    it between two. Raises CatalogFault NoSuchUpload."""
+    row = _find(connection, bucket_id, key, upload_id)
+    if row is None:
+        raise CatalogFault("NoSuchUpload", upload_id)
+    return _upload(row) if row.completed is None else _became(connection, row, etag)
+
+
+def _became(connection: Connection, row: Any, etag: str) -> Written:
+    bucket_id, key, upload_id = row.bucket_id, row.key, row.upload_id
+    written: Written = _WRITTEN.decode(row.completed)
     if written.etag != etag or not _stands(connection, bucket_id, key, written.version_id):
         raise CatalogFault("NoSuchUpload", upload_id)
     return written

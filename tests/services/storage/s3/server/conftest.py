@@ -90,7 +90,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
 @pytest.fixture
 async def near(tmp_path: Path) -> AsyncIterator[Near]:
     """A gateway in this process with the bucket `bkt` of the account main."""
-    async with opened(str(tmp_path / "gateway.db"), tmp_path) as (made,):
+    async with opened(str(tmp_path / "gateway.db"), tmp_path) as made:
         yield made
 
 

@@ -9,10 +9,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 
 from fieldstone.services.storage.catalog.accounts import SecretBox, create_account, list_accounts
 from fieldstone.services.storage.catalog.schema import create_tables
@@ -141,17 +141,33 @@ class Near:
         await self.app(scope, receive, send)
         return Reply(answer["status"], answer["headers"], answer["body"])
 
-    def before_write(self, meanwhile: Act) -> None:
-        """Let something else happen right before the next write's transaction begins."""
+    def before(self, what: Literal["read", "write"], number: int, meanwhile: Act) -> None:
+        """Let something else happen, whole, right before the `number`th transaction from now begins."""
+        self._around(what, number, meanwhile, first=True)
+
+    def after(self, what: Literal["read", "write"], number: int, meanwhile: Act) -> None:
+        """Let something else happen, whole, when the `number`th transaction has ended, before its result is known."""
+        self._around(what, number, meanwhile, first=False)
+
+    def _around(self, what: str, number: int, meanwhile: Act, *, first: bool) -> None:
         store: Any = self.gateway.store
-        write = store.write
+        plain = getattr(store, what)
+        left = number
 
-        async def once(call: Callable[[Connection], Any]) -> Any:
-            store.write = write
-            await meanwhile()
-            return await write(call)
+        async def hooked(call: Callable[[Connection], Any]) -> Any:
+            nonlocal left
+            left -= 1
+            if left:
+                return await plain(call)
+            setattr(store, what, plain)
+            if first:
+                await meanwhile()
+            result = await plain(call)
+            if not first:
+                await meanwhile()
+            return result
 
-        store.write = once
+        setattr(store, what, hooked)
 
     async def put(self, path: str, body: bytes = b"x", **headers: Any) -> Reply:
         """Write, and expect that it is taken."""
@@ -160,25 +176,32 @@ class Near:
         return reply
 
 
+def prepared(url: str) -> Engine:
+    """Connect to a database with the catalogue's tables and three accounts."""
+    engine = connect_state(url)
+    create_tables(engine)
+    with engine.begin() as connection:
+        _accounts(connection)
+    return engine
+
+
+def near_of(engine: Engine, folder: Path) -> Near:
+    """Return a gateway on a prepared database."""
+    pool = FolderPool(engine, folder / "segments")
+    return Near(Gateway(Store(engine), pool, BOX, GatewayOptions(Profile("1/1", 1, 1))), pool)
+
+
 @asynccontextmanager
-async def opened(url: str, folder: Path, *, gateways: int = 1, create: bool = True) -> AsyncIterator[list[Near]]:
-    """Open gateways on one database, each with connections of its own."""
-    made: list[Near] = []
-    engines = [connect_state(url) for _ in range(gateways)]
-    for engine in engines:
-        create_tables(engine)
-        store = Store(engine)
-        pool = FolderPool(engine, folder / "segments")
-        store.write_now(_accounts)
-        made.append(Near(Gateway(store, pool, BOX, GatewayOptions(Profile("1/1", 1, 1))), pool))
+async def opened(url: str, folder: Path) -> AsyncIterator[Near]:
+    """Open a gateway with the bucket `bkt` of the account main."""
+    engine = prepared(url)
+    near = near_of(engine, folder)
     try:
-        if create:
-            await made[0].put("/bkt", b"")
-        yield made
+        await near.put("/bkt", b"")
+        yield near
     finally:
-        for near, engine in zip(made, engines, strict=True):
-            near.gateway.store.close()
-            engine.dispose()
+        near.gateway.store.close()
+        engine.dispose()
 
 
 def _accounts(connection: Connection) -> None:

@@ -201,7 +201,7 @@ async def test_what_strangers_send_is_not_remembered(near: Near) -> None:
 
 @pytest.fixture
 async def either(database_url: str, tmp_path: Path) -> AsyncIterator[Near]:
-    async with opened(database_url, tmp_path) as (made,):
+    async with opened(database_url, tmp_path) as made:
         yield made
 
 

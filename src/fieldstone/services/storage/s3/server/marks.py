@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from sqlalchemy import Connection
 
-from fieldstone.services.storage.catalog.faults import CatalogFault
+from fieldstone.services.storage.catalog.faults import Replaced
 from fieldstone.services.storage.catalog.locks import retention_of, set_legal_hold, set_retention
 from fieldstone.services.storage.catalog.rows import Version
 from fieldstone.services.storage.catalog.versions import find_version, set_acl, set_tags
@@ -98,8 +98,7 @@ async def put_retention(call: Call) -> Answer:
     if bypass:
         require_bypass(call, call.target.key)
     now_ms = call.gateway.now_ms()
-    await _with_fresh(call, version, lambda c, fresh: set_retention(c, fresh, wanted, now_ms, bypass=bypass))
-    return _answer(call, version)
+    return await _with_fresh(call, version, lambda c, fresh: set_retention(c, fresh, wanted, now_ms, bypass=bypass))
 
 
 async def get_legal_hold(call: Call) -> Answer:
@@ -114,17 +113,23 @@ async def put_legal_hold(call: Call) -> Answer:
     _require_lock(call)
     version = await find_for(call)
     on = object_lock.parse_legal_hold(await read_document(call))
-    await _with_fresh(call, version, lambda c, fresh: set_legal_hold(c, fresh, on))
-    return _answer(call, version)
+    return await _with_fresh(call, version, lambda c, fresh: set_legal_hold(c, fresh, on))
 
 
-async def _with_fresh(call: Call, version: Version, change: Callable[[Connection, Version], None]) -> None:
+async def _with_fresh(call: Call, found: Version, change: Callable[[Connection, Version], None]) -> Answer:
     """Run `change` on the version as it is in the writing transaction: two changes at once must not undo a lock."""
+    seen = [found]
 
-    def write(connection: Connection) -> None:
-        fresh = find_version(connection, version.bucket_id, version.key, version.version_id, lock=True)
-        if fresh is None or fresh.id != version.id:
-            raise CatalogFault("NoSuchKey", "the version was deleted meanwhile")
-        change(connection, fresh)
+    async def changed() -> Version:
+        version = seen.pop() if seen else await find_for(call)
 
-    await call.gateway.store.write(write)
+        def write(connection: Connection) -> None:
+            fresh = find_version(connection, version.bucket_id, version.key, version.version_id, lock=True)
+            if fresh is None or fresh.id != version.id:
+                raise Replaced("NoSuchKey", "the version was deleted meanwhile")
+            change(connection, fresh)
+
+        await call.gateway.store.write(write)
+        return version
+
+    return _answer(call, await settled(changed))

@@ -16,7 +16,7 @@ from fieldstone.services.storage.catalog.uploads import (
     check_parts,
     complete_upload,
     create_upload,
-    find_completed,
+    find_to_complete,
     find_upload,
     list_parts,
     put_part,
@@ -172,20 +172,19 @@ async def complete_multipart_upload(call: Call) -> Answer:
     named = documents.parse_complete(await read_document(call, with_checksum=False))
     bucket_id, key, upload_id = call.bucket_id, call.key, call.request.parameter("uploadId") or ""
     etag = _etag([part.etag for part in named])
-    done = await gateway.store.read(lambda c: find_completed(c, bucket_id, key, upload_id, etag))
-    if done is not None:
-        return _completed(call, done)
-    upload = await find_upload_for(call)
+    upload = await gateway.store.read(lambda c: find_to_complete(c, bucket_id, key, upload_id, etag))
+    if isinstance(upload, Written):
+        return _completed(call, upload)
     check = write_check(call.request)
     await check_early(call, check)
     have = await gateway.store.read(lambda c: list_parts(c, upload))
     try:
         chosen = check_parts([_named_part(part, upload) for part in named], have)
     except CatalogFault as fault:
-        # another request may have completed it just now, and its parts are gone with that
-        done = await gateway.store.read(lambda c: find_completed(c, bucket_id, key, upload_id, etag))
-        if done is not None:
-            return _completed(call, done)
+        # another request may have completed or aborted it just now, and its parts are gone with that
+        now = await gateway.store.read(lambda c: find_to_complete(c, bucket_id, key, upload_id, etag))
+        if isinstance(now, Written):
+            return _completed(call, now)
         if fault.code == "InvalidPart":
             fault.fields["UploadId"] = upload_id
         raise
