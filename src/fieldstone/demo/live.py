@@ -74,7 +74,7 @@ class Verifiers:
         self._logs = [(folder / "verifier.log").open("wb") for folder in folders]
         self._processes = [
             subprocess.Popen(
-                [sys.executable, "-m", "fieldstone", "verifier", url, "--folder", str(folder), "--interval-s", "0.2"],
+                [sys.executable, "-m", "fieldstone", "verifier", url, "--folder", str(folder), "--interval-s", "0.5"],
                 stdout=log,
                 stderr=log,
             )
@@ -100,4 +100,4 @@ def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = 60.0
     while not condition():
         if time.monotonic() > deadline:
             raise CheckFailed(f"waited {timeout_s:.0f} s for {what}; look at the logs in the demo's folder")
-        time.sleep(0.05)
+        time.sleep(0.1)
