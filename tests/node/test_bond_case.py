@@ -38,6 +38,9 @@ class BondedAsking(Asking):
     def bond_terms(self, params: Mapping[str, Any]) -> BondTerms:
         return BondTerms("site", 1, 0)
 
+    def carried_capacity(self, carry: Mapping[str, Any]) -> Mapping[str, int]:
+        return {}
+
     def fault(self, verdict: Mapping[str, Any], end_ms: int) -> int:
         return int(verdict["verdict"] == "rejected")
 

@@ -109,10 +109,12 @@ def read_evidence(body: bytes) -> Evidence:
 
 
 def check_case(store: EpochStore, case: Case, given: Evidence, others: Mapping[int, Case]) -> None:
-    """Raise CheckFailed unless a case is what one's own replay of its epoch says, and the only one for it.
+    """Raise CheckFailed unless a case is open, what one's own replay of its epoch says, and the only one for it.
 
     `store`: one's own sealed epochs, up to the one named. `others`: all cases on chain by number.
     """
+    if case.outcome is not Outcome.OPEN:
+        raise CheckFailed(f"case {case.number} is {case.outcome.name.lower()} already")
     if case.evidence_hash != given.sha256:
         raise CheckFailed(f"case {case.number} names other evidence: {case.evidence_hash.hex()}")
     if (case.owner.lower(), case.key.hex()) != (given.owner.lower(), given.key):

@@ -18,7 +18,7 @@ from fieldstone.market.fund_fold import Prices, settle_funds
 from fieldstone.market.metering import settle_revenue
 from fieldstone.policy import Policy
 from fieldstone.rewards import Allocation, AllocationInput, allocate
-from fieldstone.rewards.bonded import Bonded
+from fieldstone.rewards.bonded import Bonded, needed_base
 from fieldstone.rewards.caps import SOLD_INPUT_SCHEMA
 from fieldstone.services import load_service
 from fieldstone.services.bonding import Bonding, Bonds
@@ -168,15 +168,21 @@ def service_input(service: Service, frozen: Frozen, state: EpochState, randomnes
         randomness=randomness,
         carry=state.carry.get(service.name, {}),
         rounds=frozen.rounds.get(service.name, ()),
-        bonds=_bonds(frozen, service.name),
+        bonds=_bonds(frozen, state, service.name),
     )
 
 
-def _bonds(frozen: Frozen, service: str) -> Bonds | None:
+def _bonds(frozen: Frozen, state: EpochState, service: str) -> Bonds | None:
     per_unit_base = frozen.policy.services[service].bond_per_unit_base
     if not per_unit_base:
         return None
-    return Bonds(frozen.bonds.staked() if frozen.bonds is not None else {}, per_unit_base)
+    elsewhere: dict[str, int] = {}
+    for name, rule in bonded_services(frozen.policy).items():
+        other = load_service(name)
+        if name != service and isinstance(other, Bonding):
+            for device, capacity in other.carried_capacity(state.carry.get(name, {})).items():
+                elsewhere[device] = elsewhere.get(device, 0) + needed_base(rule, capacity, 1)
+    return Bonds(frozen.bonds.staked() if frozen.bonds is not None else {}, per_unit_base, elsewhere)
 
 
 def _list_prices(frozen: Frozen) -> dict[str, ListPrice]:

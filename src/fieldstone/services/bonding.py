@@ -8,8 +8,11 @@ is the service's.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    import polars as pl
 
 Staked = Mapping[tuple[str, str], int]
 """(owner in lower case, key in hex) → base units that are staked; what is being unbonded is not among them."""
@@ -27,10 +30,12 @@ class BondTerms:
 
 @dataclass(frozen=True, slots=True)
 class Bonds:
-    """What a service may know of bonds: `staked`, as this epoch counts it, and the base units asked for a unit of capacity."""
+    """What a service may know of bonds: `staked`, as this epoch counts it, the base units asked for a unit of capacity, and
+    `elsewhere`: device → base units that it has to have at risk for other services (one bond is counted once for all)."""
 
     staked: Staked
     per_unit_base: int
+    elsewhere: Mapping[str, int] = field(default_factory=dict)
 
 
 @runtime_checkable
@@ -39,6 +44,11 @@ class Bonding(Protocol):
 
     def bond_terms(self, params: Mapping[str, Any]) -> BondTerms:
         """Return the terms by the parameters of a policy."""
+        ...
+
+    def carried_capacity(self, carry: Mapping[str, pl.DataFrame]) -> Mapping[str, int]:
+        """Return device → capacity (quantity per second) that it has to answer for as an epoch begins, by what the last
+        one carried: what other services are told, so that they do not count on the same bond."""
         ...
 
     def fault(self, verdict: Mapping[str, Any], end_ms: int) -> int:

@@ -9,6 +9,7 @@ import pytest
 
 from fieldstone.rewards.bonded import OPERATOR_KEY, key_of
 from fieldstone.services.bonding import Bonds
+from fieldstone.services.storage import service
 from fieldstone.services.storage.bond_room import bond_rooms
 from fieldstone.services.storage.directory import directory
 from fieldstone.services.storage.pool.directory import Directory, Node
@@ -71,6 +72,36 @@ def test_an_operators_bond_gives_room_once() -> None:
     assert [room(full, one.device)["bond_covered_bytes"] for one in (first, second)] == [4 * SHARE] * 2
     _, half = told({name: 4 * SHARE * TOKEN_BASE // 2**20})
     assert [room(half, one.device)["bond_covered_bytes"] for one in (first, second)] == [2 * SHARE] * 2
+
+
+def test_what_another_service_needs_of_the_same_bond_is_no_room() -> None:
+    """As in the rewards: the bond covers once, shared out in proportion where it is too small for both."""
+    world, _ = told(None)
+    first, second = world.providers
+    name = (first.operator.lower(), OPERATOR_KEY)
+    _, so_far = told({name: TOKEN_BASE})
+    assert so_far.bonds is not None
+    needs = 4 * SHARE * TOKEN_BASE // 2**20
+
+    def with_other(base: int):  # type: ignore[no-untyped-def]
+        bonds = dataclasses.replace(so_far.bonds, elsewhere={first.device: base, "a stranger": 10**30})
+        return dataclasses.replace(so_far, bonds=bonds)
+
+    half = [room(with_other(TOKEN_BASE // 2), one.device) for one in (first, second)]
+    assert sum(one["bond_room_bytes"] for one in half) == 2**19 - 8 * SHARE
+    assert [one["bond_covered_bytes"] for one in half] == [4 * SHARE] * 2
+    assert [room(with_other(TOKEN_BASE), one.device)["bond_room_bytes"] for one in (first, second)] == [0, 0]
+    much = with_other(14 * needs)  # 16 parts are needed, and a token is 16 parts
+    assert [room(much, one.device)["bond_covered_bytes"] for one in (first, second)] == [4 * SHARE] * 2
+    more = with_other(30 * needs)
+    assert [room(more, one.device)["bond_covered_bytes"] for one in (first, second)] == [2 * SHARE] * 2
+
+
+def test_what_storage_needs_is_told_to_other_services() -> None:
+    world, _ = told(None)
+    world.run(1.0)
+    assert service.carried_capacity({}) == {}
+    assert service.carried_capacity(world.carry) == {one.device: 4 * SHARE // 1_024 for one in world.providers}
 
 
 def test_gateways_place_nothing_above_the_bond() -> None:

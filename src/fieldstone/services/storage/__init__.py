@@ -107,6 +107,12 @@ class Storage:
         """Return what a bond answers for: a TiB of shares. A fault is named when the time to appeal is over."""
         return BondTerms("TiB", KIB_PER_TIB, int(params["appeal_s"]) + DETECTED_S)
 
+    def carried_capacity(self, carry: Mapping[str, pl.DataFrame]) -> Mapping[str, int]:
+        """Return device → KiB that it answers for: `bond_room.carried_capacity`."""
+        from fieldstone.services.storage.bond_room import carried_capacity
+
+        return carried_capacity(carry)
+
     def fault(self, verdict: Mapping[str, Any], end_ms: int) -> int:
         """Return the KiB that a device answers for by this verdict: `faults.fault`."""
         from fieldstone.services.storage.faults import fault
