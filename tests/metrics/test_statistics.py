@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
 
 from fieldstone import metrics
 from fieldstone.errors import UsageError
@@ -24,6 +23,8 @@ def test_wilson_by_hand() -> None:
 
 @given(st.integers(1, 100_000), st.floats(0, 1))
 def test_wilson_agrees_with_scipy(n: int, share: float) -> None:
+    from scipy import stats  # takes a second: not in every worker that collects the tests
+
     count = int(share * n)
     found = metrics.wilson(count, n)
     expected = stats.binomtest(count, n).proportion_ci(method="wilson")
@@ -49,6 +50,8 @@ PAIRS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=3, ma
 
 @given(PAIRS)
 def test_spearman_agrees_with_scipy_ties_included(pairs: list[tuple[int, int]]) -> None:
+    from scipy import stats
+
     first, second = [a for a, _ in pairs], [b for _, b in pairs]
     found = metrics.spearman(first, second)
     if len(set(first)) == 1 or len(set(second)) == 1:
