@@ -35,7 +35,8 @@ CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, value TEXT NOT NULL) WI
 """
 _COLUMNS = "share, gateway, size_bytes, leaf_bytes, root, stored_ms, order_digest, disk_bytes, state, checked_ms"
 _LOOK_UP = (
-    "SELECT EXISTS (SELECT 1 FROM deleted WHERE deleted.share = ?1),"
+    "SELECT EXISTS (SELECT 1 FROM deleted WHERE deleted.share = ?1)"
+    " OR EXISTS (SELECT 1 FROM delete_orders WHERE delete_orders.share = ?1),"
     " EXISTS (SELECT 1 FROM deleted WHERE order_digest = ?2),"
     f" {_COLUMNS} FROM (SELECT 1) LEFT JOIN shares ON share = ?1"
 )

@@ -172,7 +172,7 @@ class Store:
         """Start to take a share of `size_bytes`.
 
         Raises Rejected: DISK_FULL, SHARE_CONFLICT (held with another size or for another gateway), ORDER_USED,
-        STORE_UNAVAILABLE (the index cannot be written and too much waits for it).
+        SHARE_DELETED (by a signed order), STORE_UNAVAILABLE (the index cannot be written and too much waits for it).
         """
         subject = share.hex()
         self._claim(share)
@@ -181,6 +181,8 @@ class Store:
                 held, was_deleted, is_used = self.index.look_up(share, order_digest)
             if is_used:
                 raise refuse("ORDER_USED", subject)
+            if held is None and was_deleted and self._is_void(share):
+                raise refuse("SHARE_DELETED", subject, "an id is used once")
             if self.index.waiting >= _MOST_ENTERED:
                 raise refuse("STORE_UNAVAILABLE", subject, "the index cannot be written")
             if held is not None and (held.size_bytes != size_bytes or held.gateway != gateway):
@@ -199,6 +201,15 @@ class Store:
             temporary = f"{self._tmp_name}/{subject}.{self._number}" if writes else None
         is_new = held is None and not was_deleted
         return Incoming(self, share, gateway, size_bytes, leaf_bytes, order_digest, temporary, reserved, held, is_new)
+
+    def _is_void(self, share: bytes) -> bool:
+        """Say whether a signed order to delete is kept for a share.
+
+        Were it stored again with other bytes, the network would ask for those of the lease that its gateway kept, and
+        call ours wrong: the order that ends that lease is shown for what is not held.
+        """
+        with refusing(share.hex()):
+            return self.index.delete_order(share) is not None
 
     # out
 
