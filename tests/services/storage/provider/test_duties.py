@@ -355,3 +355,36 @@ def test_test_reads_do_not_hold_up_the_proofs(store: Store) -> None:
         release.set()
         thread.join(20)
     assert [body for _, kind, body in reports.sent if kind == "check"] == [b"report 1", b"report 2"]
+
+
+def test_invented_names_do_not_make_every_provider_read_the_list_all_the_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anybody can name a stranger; a thousand providers would read the whole registry every five seconds for it."""
+    now_s = [1_000.0]
+    monkeypatch.setattr(duties_module.time, "monotonic", lambda: now_s[0])
+    network = Network()
+    network.devices = [device("a")]
+    known = RegistryGateways(network.get, tmp_path / "gateways.json")
+    for _ in range(600):
+        known.key_of("nobody")
+        known.refresh()
+        now_s[0] += 1
+    assert network.reads <= 15
+    network.devices.append(device("b"))
+    now_s[0] += 60
+    known.refresh()
+    assert known.key_of("b") == "b-key"
+
+
+def test_a_list_that_begins_again_is_read_once(tmp_path: Path) -> None:
+    network = Network()
+    network.devices = [device("a")]
+
+    def get(path: str) -> Any:
+        assert network.reads < 10
+        return {**network.get(path), "next_after": "a"}
+
+    known = RegistryGateways(get, tmp_path / "gateways.json")
+    known.refresh()
+    assert known.key_of("a") == "a-key"

@@ -24,6 +24,7 @@ from fieldstone.services.storage.provider.reading import OpenShare
 from fieldstone.services.storage.provider.refusals import refuse
 from fieldstone.services.storage.provider.store import Store
 from fieldstone.services.storage.provider.taking import Body, Buffers, Coming, Taking
+from fieldstone.services.storage.provider.turns import Turns
 from fieldstone.services.storage.provider.vouchers import Vouchers
 from fieldstone.services.storage.records import Hash, LiveReceipt, ProofSet, live_purpose
 
@@ -110,6 +111,7 @@ class Door:
         self._largest = largest_share_bytes
         self.buffers = Buffers()
         self.taking = Taking(store, key, metrics, self.buffers, self.threads, most_pieces)
+        self.turns = Turns(most_pieces)
         self._challenging = asyncio.Semaphore(2)
         self._challenge_wait = 0
         self._told: dict[str, tuple[float, Answer]] = {}  # what anybody may ask for, made once a second at most

@@ -67,6 +67,7 @@ class RegistryGateways:
         self._every_s, self._soonest_s = every_s, soonest_s
         self._read_s = -1e9
         self._missed = False
+        self._soon_s = soonest_s
         self._keys: dict[str, str] = {}
         self._looking = threading.Lock()
         self._looked: deque[float] = deque(maxlen=_LOOK_UPS)
@@ -122,16 +123,20 @@ class RegistryGateways:
     def refresh(self) -> None:
         """Read the list again when it is time. Raises what `get` raises."""
         age_s = time.monotonic() - self._read_s
-        if age_s < (self._soonest_s if self._missed else self._every_s):
+        if age_s < (min(self._soon_s, self._every_s) if self._missed else self._every_s):
             return
         keys: dict[str, str] = {}
         after: str | None = ""
-        while after is not None:
+        seen = set[str]()
+        while after is not None and after not in seen:
+            seen.add(after)
             page = self._get(f"/v1/devices?after={quote(after, safe=':')}")
             for device in page["devices"]:
                 if device["model"] in _MODELS and not device.get("revoked_ms"):
                     keys[device["device"]] = device["key"]
             after = page.get("next_after")
+        # invented names make nobody read the whole list again and again: looks that find nothing come ever later
+        self._soon_s = self._soonest_s if keys != self._keys else 2 * self._soon_s
         self._read_s, self._missed = time.monotonic(), False
         if keys != self._keys:
             self._keys = keys

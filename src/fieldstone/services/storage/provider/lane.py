@@ -184,10 +184,16 @@ def lane(door: Door, crowd: Crowd) -> type[asyncio.Protocol]:
                 self._take(coming, body)
 
         def _take(self, coming: Coming, body: LaneBody) -> None:
-            crowd.known(self, coming.order.record.gateway)
-            self._when_done(door.taking.receive(coming, body), self._taken, body)
+            gateway = coming.order.record.gateway
+            crowd.known(self, gateway)
 
-        def _taken(self, future: Future[bytes], body: LaneBody) -> None:
+            def start() -> None:
+                self._when_done(door.taking.receive(coming, body), self._taken, body, gateway)
+
+            door.turns.begin(gateway, start)
+
+        def _taken(self, future: Future[bytes], body: LaneBody, gateway: str) -> None:
+            door.turns.end(gateway)
             error = future.exception()
             if isinstance(error, Rejected):
                 self._start(self._refuse(error, body))
