@@ -14,6 +14,9 @@ from fieldstone.cli.settings import MACHINE, NETWORK_KEYS, SETTINGS, literal, se
 from fieldstone.config import load
 from fieldstone.errors import EnvironmentProblem, UsageError
 from fieldstone.policy import ManufacturerPolicy, Policy, ServicePolicy
+from fieldstone.rewards.lint_listed import safe_list_price
+from fieldstone.services import load_service
+from fieldstone.services.prices import list_price
 
 
 def test_the_file_loads_and_equals_the_defaults(tmp_path: Path) -> None:
@@ -118,6 +121,23 @@ def test_services_share_the_bootstrap(tmp_path: Path) -> None:
     path = write_network(tmp_path, network_id="both", services=["storage", "sensing"])
     policy = load(path, {}).policy
     assert {name: one.share_ppm for name, one in policy.services.items()} == {"sensing": 500_000, "storage": 500_000}
+
+
+def test_a_storage_cell_is_not_filled_by_a_kib_and_the_file_says_where_the_number_comes_from(tmp_path: Path) -> None:
+    """A default of 1 would make one KiB a whole cell: here it is what earns a cell's part at list price while it is empty."""
+    path = write_network(tmp_path, network_id="disks", services=["storage"])
+    policy = load(path, {}).policy
+    # 1,000 tokens of 5 cents for ten cells: 5 $ a cell and day; a GiB-month earns 0.002 $ less a tenth; empty ones weigh 1 %
+    gib_months_a_day = 5_000_000 / (2_000 * 0.9)
+    kib = gib_months_a_day * 2**20 * 30 / 100
+    rate = policy.services["storage"].cell_target_rate
+    assert kib <= rate < kib * 1.1 and rate == 880_000_000
+    assert "# Derived: full_coverage_cells whole cells" in path.read_text()
+    listed = list_price(load_service("storage"), policy)
+    assert listed is not None and (safe_list_price(policy, "storage", listed) or 0) <= listed.micro_usd
+    both = load(write_network(tmp_path / "both", network_id="both", services=["storage", "sensing"]), {}).policy
+    assert both.services["storage"].cell_target_rate == 440_000_000  # half the bootstrap
+    assert both.services["sensing"].cell_target_rate == 1
 
 
 def test_a_service_that_is_not_installed_is_named(tmp_path: Path) -> None:

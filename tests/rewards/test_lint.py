@@ -177,6 +177,18 @@ def test_a_storage_network_as_it_comes_is_not_refused_and_pays_nobody_for_an_emp
     assert not {"full-below-empty", "list-price"} & set(found)
 
 
+def test_who_sends_customers_away_is_found_where_a_policy_pays_for_it_and_not_by_default() -> None:
+    """The move itself, played on the real rule: the same disk full of customers' data, and empty."""
+    for pay_ppm, pays in ((1_000_000, False), (3_000_000, True)):
+        policy = storage(unsold_pay_ppm=pay_ppm)
+        found = [one for one in lint_policy(policy, populations=40) if one.check == "refuse"]
+        assert bool(found) == pays
+        if pays:
+            assert "sends his customers away" in found[0].message and found[0].gain_ppm > 1_000_000
+    never_pays = lint(paid_by_customers, take_ppm=100_000, populations=40, unsold=lambda nano: nano)
+    assert "refuse" not in {one.check for one in never_pays}
+
+
 def test_from_which_price_on_supply_may_be_paid_ahead_of_demand() -> None:
     """Above it a sale is worth more than the bootstrap ever pays for empty work, so nothing is left to warn of."""
     policy = storage(unsold_pay_ppm=3_000_000)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from fieldstone.policy import Policy
 
 
 def command(
@@ -55,6 +58,7 @@ def write_network(
     from fieldstone.config import ChainConfig, Config, MqttConfig, NodeConfig
     from fieldstone.errors import EnvironmentProblem, UsageError
     from fieldstone.policy import Policy, ServicePolicy
+    from fieldstone.rewards.lint_listed import fitting_target_rate
     from fieldstone.services import load_service
     from fieldstone.units import PPM, split
 
@@ -71,7 +75,14 @@ def write_network(
     node = NodeConfig(name=name) if name else NodeConfig()
     offered = {service: ServicePolicy(share_ppm=share) for service, share in zip(names, shares, strict=True)}
     policy = Policy(network_id=network_id, services=offered)
-    text = to_toml(Config(path=path, node=node, chain=ChainConfig(), mqtt=MqttConfig(), policy=policy))
+    notes: dict[str, list[str]] = {}
+    for service in names:
+        rate = fitting_target_rate(policy, service)
+        if rate is not None:
+            offered[service] = ServicePolicy(share_ppm=offered[service].share_ppm, cell_target_rate=rate)
+            notes[f"services.{service}.cell_target_rate"] = _explained(policy, service, rate)
+    policy = Policy(network_id=network_id, services=offered)
+    text = to_toml(Config(path=path, node=node, chain=ChainConfig(), mqtt=MqttConfig(), policy=policy), notes)
     half_written = folder / f".network.toml.{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -82,3 +93,21 @@ def write_network(
             f"{path} cannot be written: {error.strerror or error}; choose another folder"
         ) from error
     return path
+
+
+def _explained(policy: Policy, service: str, rate: int) -> list[str]:
+    """Return the comment that says where a service's `cell_target_rate` comes from."""
+    from fieldstone.services import load_service
+    from fieldstone.services.prices import list_price
+    from fieldstone.units import PPM, format_usd
+
+    listed = list_price(load_service(service), policy)
+    if listed is None:
+        return []
+    sold = rate * policy.epoch.length_s * listed.micro_usd // listed.units
+    return [
+        "Derived: full_coverage_cells whole cells share bootstrap_per_epoch * token_price_usd * share_ppm in an epoch. A cell is",
+        f"whole with so much empty capacity (it weighs {listed.unsold_weight_ppm * 100 / PPM:g} %) as earns its part at the list price of "
+        f"{format_usd(listed.micro_usd)} per {listed.per},",
+        f"less the take; so an empty disk never earns more than a full one. Customers pay {format_usd(sold)} an epoch for as much data.",
+    ]

@@ -7,7 +7,8 @@ table lacks, or the other way round.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -172,8 +173,8 @@ def described(table: str, key: str) -> tuple[str, str]:
     return SETTINGS.get(f"{table.split('.')[0]}.{key}", ("", ""))
 
 
-def to_toml(config: Config) -> str:
-    """Return the commented `network.toml` that loads as `config`."""
+def to_toml(config: Config, notes: Mapping[str, Sequence[str]] = MappingProxyType({})) -> str:
+    """Return the commented `network.toml` that loads as `config`. `notes`: "table.key" → more lines of comment for it."""
     blocks = ["# A Fieldstone network. Amounts are texts, so that no digit is lost; ppm are millionths.\n"]
     for table, values in sections(config):
         title = TITLES.get(table, f"The {table.split('.')[-1]} service.")
@@ -181,6 +182,7 @@ def to_toml(config: Config) -> str:
         for key, value in values.items():
             unit, reason = described(table, key)
             lines += [f"# {unit}: {reason}."] if unit else []
+            lines += [f"# {line}" for line in notes.get(f"{table}.{key}", ())]
             lines.append(f"# {key} = {literal(ADDRESS_EXAMPLE)}" if value is None else f"{key} = {literal(value)}")
         blocks.append("\n".join(lines) + "\n")
     return "\n".join(blocks)

@@ -16,7 +16,7 @@ against splitting and collusion (Chen, Papadimitriou, Roughgarden, AFT 2019). Wh
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -41,6 +41,7 @@ __all__ = [
     "CreditSystem",
     "Finding",
     "Rule",
+    "empty_work",
     "lint",
     "lint_credits",
     "lint_mint",
@@ -58,19 +59,20 @@ def lint(
     populations: int = 300,
     seed: int = 0,
     cliffs: bool = False,
+    unsold: Callable[[int], int] | None = None,
 ) -> list[Finding]:
     """Return the weaknesses of a reward rule, errors first; an empty list means that none was found.
 
     `take_ppm`: the network's take, against which self-dealing is compared. `budget_nano`: the most that all rewards may
-    be worth together. `cliffs`: look for thresholds too (some thirty calls of the rule per population). The same seed
-    gives the same findings.
+    be worth together. `cliffs`: look for thresholds too (some thirty calls of the rule per population). `unsold`: what
+    customers pay → the work that their part of a device's capacity is while it is empty. The same seed gives the same findings.
     """
     worst: dict[tuple[str, str], Finding] = {}
     for number in range(populations):
         rng = random.Random(f"{seed}/{number}")
         claims = _population(rng)
         who = rng.randrange(len(claims))
-        trial = Trial(rule, claims, list(rule(claims)), who, rng, take_ppm, unsplittable, budget_nano)
+        trial = Trial(rule, claims, list(rule(claims)), who, rng, take_ppm, unsplittable, budget_nano, unsold)
         for finding in moves(trial, cliffs=cliffs):
             known = worst.get((finding.check, finding.severity))
             if known is None or finding.gain_ppm > known.gain_ppm:
@@ -104,7 +106,8 @@ def lint_policy(policy: Policy, *, populations: int = 40, seed: int = 0) -> list
             rule = rule_of(policy, name)
             # where customers' own data is work, the take may come back as bootstrap: whoever buys from himself gains nothing
             take_ppm = kept_take_ppm if _list_price(policy, name) is None else 0
-            findings += lint(rule, take_ppm=take_ppm, populations=populations, seed=seed)
+            unsold = empty_work(policy, name)
+            findings += lint(rule, take_ppm=take_ppm, populations=populations, seed=seed, unsold=unsold)
     return sorted(findings, key=lambda finding: (finding.severity, finding.check))
 
 
@@ -183,6 +186,25 @@ def _list_price(policy: Policy, service: str) -> ListPrice | None:
     return list_price(load_service(service), policy)
 
 
+def empty_work(policy: Policy, service: str) -> Callable[[int], int] | None:
+    """Return what customers pay (nano-dollars) → the work that what they buy for it would be while it is empty.
+
+    None where work has no list price: there nobody can tell what was refused.
+    """
+    listed = _list_price(policy, service)
+    if listed is None:
+        return None
+
+    def unsold(bought_nano: int) -> int:
+        return _units(bought_nano, listed) * listed.unsold_weight_ppm // PPM
+
+    return unsold
+
+
+def _units(bought_nano: int, listed: ListPrice) -> int:
+    return min(MOST_UNITS, bought_nano // 1_000 * listed.units // listed.micro_usd)
+
+
 def _bond(policy: Policy, service: str) -> Bonded | None:
     from fieldstone.services import load_service
 
@@ -217,7 +239,7 @@ def rule_of(policy: Policy, service: str) -> Rule:
         size = len(claims)
         sold = [0] * size
         if listed is not None:
-            sold = [min(MOST_UNITS, claim.bought_nano // 1_000 * listed.units // listed.micro_usd) for claim in claims]
+            sold = [_units(claim.bought_nano, listed) for claim in claims]
         registry = pl.DataFrame(
             {
                 "device": names,

@@ -66,6 +66,27 @@ def safe_list_price(policy: Policy, name: str, listed: ListPrice) -> int | None:
     return -(-most * PPM // (full_cells_work * (PPM - rewards.take_ppm)))
 
 
+def fitting_target_rate(policy: Policy, name: str) -> int | None:
+    """Return the `cell_target_rate` at which a cell's whole pool pays its empty capacity what it would earn if it were sold
+    at list price, rounded up to two digits. None: the work has no list price, or nothing is offered for it.
+
+    A lower one fills a cell with so little that the list price, not the target, bounds what it earns: a part of the pool is
+    paid to nobody, and a few KiB of customers' data take a cell's whole. A higher one pays supply less than customers do.
+    It is `safe_list_price` turned round: from this target on, no full device earns less than an empty one.
+    """
+    from fieldstone.services import load_service
+    from fieldstone.services.prices import list_price
+
+    listed, rewards = list_price(load_service(name), policy), policy.rewards
+    most = _pool_micro_usd(policy, name)
+    if listed is None or not most or rewards.take_ppm == PPM:
+        return None
+    cells_s = rewards.full_coverage_cells * policy.epoch.length_s
+    rate = -(-most * listed.unsold_weight_ppm * listed.units // (cells_s * listed.micro_usd * (PPM - rewards.take_ppm)))
+    digits = int(10 ** max(0, len(str(rate)) - 2))
+    return -(-rate // digits) * digits
+
+
 def _unsold_pay(policy: Policy, name: str, listed: ListPrice) -> Iterator[Finding]:
     pay_ppm = policy.services[name].unsold_pay_ppm
     if pay_ppm <= PPM:

@@ -4,6 +4,7 @@
     split, merge    one participant as k identities; two as one
     collude         a group that pools its work, shares it evenly, buys inside the group, or vouches for each other
     self-deal       one who buys his own work
+    refuse          one who keeps his capacity empty instead of serving the customers who came: where that pays, nobody serves
     above-demand    an honest customer's dollar that makes rewards grow by more than a dollar: whoever can pose as
                     customer takes the difference, alone or with others
     cliff           a reward that jumps at a threshold: listed, for the reader to judge
@@ -14,7 +15,7 @@ observers), so vouching is a warning: its gain is the residual risk.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from fieldstone.rewards.lint_claims import GAIN_TOLERANCE_PPM, Claim, Finding, Rule, exceeds, plain, ratio_ppm
@@ -28,7 +29,8 @@ CLIFF_WORK = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One population and one participant in it; `before` are the rewards without any move."""
+    """One population and one participant in it; `before` are the rewards without any move. `unsold`: what customers pay
+    (nano-dollars) → the work that the capacity is while nobody bought it (None: it would be no work)."""
 
     rule: Rule
     claims: list[Claim]
@@ -38,6 +40,7 @@ class Trial:
     take_ppm: int
     unsplittable: bool
     budget_nano: int | None
+    unsold: Callable[[int], int] | None = None
 
     def after(self, claims: list[Claim]) -> list[int]:
         """Return the rewards of other claims under the same rule."""
@@ -55,6 +58,7 @@ def moves(trial: Trial, *, cliffs: bool) -> Iterator[Finding]:
     yield from collude(trial)
     spent = int(10 ** trial.rng.uniform(5, 12)) // 1_000 * 1_000
     yield from buying(trial, spent)
+    yield from refuse(trial)
     if cliffs:
         yield from cliff(trial)
 
@@ -169,6 +173,20 @@ def buying(trial: Trial, spent: int) -> Iterator[Finding]:
         gain = ratio_ppm(grown, spent)
         message = f"a dollar of demand makes rewards grow by {gain / PPM:.2f} $: rewards above demand"
         yield Finding("above-demand", "error", message, gain, example)
+
+
+def refuse(trial: Trial) -> Iterator[Finding]:
+    """Yield a gain by sending customers away and keeping what they would have used empty, for the pay of being there."""
+    claims, who = trial.claims, trial.who
+    mine = claims[who]
+    if trial.unsold is None or not mine.bought_nano:
+        return
+    empty = replace(mine, bought_nano=0, work=mine.work + trial.unsold(mine.bought_nano))
+    got = trial.after([*claims[:who], empty, *claims[who + 1 :]])[who]
+    if exceeds(got, trial.before[who], 1):
+        gain = ratio_ppm(got, trial.before[who])
+        message = f"whoever sends his customers away and stays empty gets {gain / PPM:.2f} times as much"
+        yield Finding("refuse", "warning", message, gain, {"claims": plain(claims), "who": who})
 
 
 def cliff(trial: Trial) -> Iterator[Finding]:
