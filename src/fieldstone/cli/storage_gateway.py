@@ -238,10 +238,12 @@ def _serve(engine: Engine, store: Store, box: SecretBox, master_key: bytes, sett
 
     import uvloop
 
+    from fieldstone.services.storage.pool.descriptors import allow_many_files
     from fieldstone.services.storage.pool.memory import keep_freed_memory
     from fieldstone.services.storage.s3.server.run import listen as open_socket
 
     keep_freed_memory()
+    allow_many_files()
     listener = open_socket(*_address(settings.listen))
     listener_admin = open_socket(*_address(settings.admin)) if settings.admin else None
     url = f"{'https' if settings.tls else 'http'}://{_name(listener)}"

@@ -9,7 +9,7 @@ import pytest
 
 from fieldstone.clock import SetClock, SystemClock
 from fieldstone.identity.keys import DeviceKey
-from fieldstone.services.storage.pool import Pool, Profile, Stored
+from fieldstone.services.storage.pool import Pool, Profile, Stored, nodes, stream
 from fieldstone.services.storage.pool.stream import Rooms
 from fieldstone.state.engine import connect_state, writing
 from tests.services.storage.pool.provider import Provider, directory_of
@@ -63,6 +63,14 @@ async def everything(pool: Pool, stored: Stored, start: int = 0, end: int | None
 
 
 MakeNet = Callable[..., AbstractAsyncContextManager[Net]]
+
+
+@pytest.fixture
+def patience(monkeypatch: pytest.MonkeyPatch) -> float:
+    """Let no node fail by the clock, so that only what asks others helps; return how long a test may wait, seconds."""
+    for module in (nodes, stream):
+        monkeypatch.setattr(module, "LEAST_TIME_S", 3_600.0)
+    return 60.0
 
 
 @pytest.fixture

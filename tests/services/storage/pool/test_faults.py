@@ -98,23 +98,23 @@ async def test_too_few_nodes(net: MakeNet) -> None:
             await n.put(BODY)
 
 
-async def test_the_slowest_are_not_waited_for(net: MakeNet) -> None:
+async def test_the_slowest_are_not_waited_for(net: MakeNet, patience: float) -> None:
     async with net(20) as n:
         wide = Profile("5/20", 5, 20, block_bytes=16_384)
         for provider in n.providers[:2]:
-            provider.delay_s = 30.0
-        stored = await asyncio.wait_for(n.put(BODY, wide), 10)  # would be 30
+            provider.delay_s = 3_600.0
+        stored = await asyncio.wait_for(n.put(BODY, wide), patience)
         assert sum(state == "held" for state, _ in states(n)) == 18 == wide.n - wide.spare
         assert await n.get(stored) == BODY
         for tail in n.pool._tails:
             tail.cancel()
 
 
-async def test_slow_nodes_are_doubled_by_spare_ones(net: MakeNet) -> None:
+async def test_slow_nodes_are_doubled_by_spare_ones(net: MakeNet, patience: float) -> None:
     async with net(14) as n:
         for provider in n.providers[:4]:
-            provider.delay_s = 30.0
-        await asyncio.wait_for(n.put(BODY), 10)
+            provider.delay_s = 3_600.0
+        await asyncio.wait_for(n.put(BODY), patience)
         assert [number for state, number in states(n) if state == "held"] == list(range(8))
 
 
@@ -130,16 +130,18 @@ async def test_any_four_of_eight_give_the_bytes_back(net: MakeNet) -> None:
             await n.get(stored)
 
 
-async def test_a_slow_node_is_cut_off(net: MakeNet) -> None:
+async def test_a_slow_node_is_cut_off(net: MakeNet, patience: float) -> None:
     async with net(8) as n:
         stored = await n.put(BODY)
-        n.providers[0].delay_s = n.providers[1].delay_s = 30.0
-        assert await asyncio.wait_for(n.get(stored), 10) == BODY
-        assert await asyncio.wait_for(n.get(stored, 1, 2), 10) == BODY[1:2]
+        n.providers[0].delay_s = n.providers[1].delay_s = 3_600.0
+        assert await asyncio.wait_for(n.get(stored), patience) == BODY
+        assert await asyncio.wait_for(n.get(stored, 1, 2), patience) == BODY[1:2]
 
 
 @pytest.mark.parametrize("late", [(0, 4), (1, 2, 3, 4)], ids=["one", "most"])
-async def test_a_spare_that_is_slow_too_is_not_the_last_one_asked(net: MakeNet, late: tuple[int, ...]) -> None:
+async def test_a_spare_that_is_slow_too_is_not_the_last_one_asked(
+    net: MakeNet, patience: float, late: tuple[int, ...]
+) -> None:
     async with net(8) as n:
         stored = await n.put(BODY)
         found = await n.pool.parts.segment(stored.segments[0].id)
@@ -148,19 +150,19 @@ async def test_a_spare_that_is_slow_too_is_not_the_last_one_asked(net: MakeNet, 
             health = n.pool.parts.nodes.health(provider.did)
             health.first_byte_s, health.bytes_per_s = 0.001, 0.0
             if number in late:
-                provider.delay_s = 30.0
+                provider.delay_s = 3_600.0
             else:  # so that the slow spare is asked before these
                 health.first_byte_s = 0.002
-        assert await asyncio.wait_for(n.get(stored, 0, 300_000), 10) == BODY[:300_000]
+        assert await asyncio.wait_for(n.get(stored, 0, 300_000), patience) == BODY[:300_000]
 
 
-async def test_a_stall_of_the_past_does_not_make_a_read_wait(net: MakeNet) -> None:
+async def test_a_stall_of_the_past_does_not_make_a_read_wait(net: MakeNet, patience: float) -> None:
     async with net(8) as n:
         stored = await n.put(BODY)
         for provider in n.providers:  # as when this machine stood still while it wrote
             n.pool.parts.nodes.health(provider.did).first_byte_s = 20.0
-        n.providers[0].delay_s = n.providers[1].delay_s = 30.0
-        assert await asyncio.wait_for(n.get(stored, 0, 300_000), 20) == BODY[:300_000]
+        n.providers[0].delay_s = n.providers[1].delay_s = 3_600.0
+        assert await asyncio.wait_for(n.get(stored, 0, 300_000), patience) == BODY[:300_000]
 
 
 @pytest.mark.parametrize("liars", [1, 2, 4])

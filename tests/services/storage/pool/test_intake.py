@@ -61,7 +61,7 @@ async def test_a_long_body_comes_whole_at_any_pace(
         monkeypatch.delattr(select, "epoll", raising=False)
     async with server(HEAD + BODY, OK) as (line, seen):
         sink = Sip(most, piece)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await line.request("GET", "/a", sink=sink)
             assert sink.found == BODY and bool(sink.waits) == (most < len(BODY))
             assert (await line.request("GET", "/a")).body == b"hello"  # the loop reads that connection again
@@ -72,14 +72,14 @@ async def test_a_long_body_comes_whole_at_any_pace(
 async def test_a_long_body_that_breaks_off_is_told(sent: int) -> None:
     async with server(HEAD + BODY[:sent], closes=True) as (line, _):
         with pytest.raises(WireProblem, match="broke off"):
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 await line.request("GET", "/a", sink=Sip(10**7, 65_536))
 
 
 async def test_a_body_longer_than_its_sink_is_refused() -> None:
     async with server(HEAD + BODY) as (line, _):
         with pytest.raises(WireProblem, match="more than were asked"):
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 await line.request("GET", "/a", sink=Sip(10**7, 65_536, size=1_000_000))
 
 

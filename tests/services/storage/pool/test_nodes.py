@@ -148,7 +148,7 @@ async def test_a_body_that_was_long_in_the_making_does_not_make_a_node_slow(net:
 
     async def slow() -> AsyncIterator[bytes]:
         yield BODY[:200_000]
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.02)
         yield BODY[200_000:]
 
     async with net(8) as n:

@@ -36,7 +36,7 @@ def written(n: Net) -> list[str]:
 async def renewed(n: Net) -> None:
     """Wait until every dropped segment is held from now on."""
     oldest = select(func.min(segment.c.dropped_ms)).where(segment.c.state == "dropped")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while await n.pool.parts.database.read(lambda c: c.execute(oldest).scalar()) != n.clock.now_ms():
             await asyncio.sleep(0.001)
 
@@ -106,9 +106,14 @@ async def test_nobody_holds_for_ever(net: MakeNet) -> None:
         n.adopt(stored)
         with Readers(n.pool.parts.database, n.clock, renew_s=0.001).holding(ids(stored)):
             n.drop(stored)
+            n.later(1)
+            await renewed(n)  # so it has begun
             n.later(LONGEST_MS)
-            await asyncio.sleep(0.01)
+            async with asyncio.timeout(60):
+                while any("_renew" in repr(task.get_coro()) for task in asyncio.all_tasks()):
+                    await asyncio.sleep(0.001)
             seen = written(n)
             await asyncio.sleep(0.01)
             assert seen == []
+            n.later(11 * MINUTE_MS)
             assert await swept(n) == 16

@@ -56,21 +56,23 @@ async def taker(take: int, pause_s: float = 0.0) -> AsyncIterator[tuple[Line, by
 
 @pytest.mark.parametrize(("size", "together"), [(65_536, 5), (10_000_000, 1), (4_096, 1_500)])
 async def test_a_slow_taker_gets_every_byte(size: int, together: int) -> None:
-    async with taker(len(BODY), 0.0005) as (line, found), asyncio.timeout(20):
+    async with taker(len(BODY), 0.0005) as (line, found), asyncio.timeout(60):
         answer = await line.request("PUT", "/a", length=len(BODY), body=in_blocks(size, together))
         assert answer.status == 200 and found == BODY
 
 
 async def test_a_taker_that_hangs_up_ends_the_sending() -> None:
-    async with taker(300_000) as (line, _), asyncio.timeout(20):
+    async with taker(300_000) as (line, _), asyncio.timeout(60):
         with pytest.raises(WireProblem, match="broke off"):
             await line.request("PUT", "/a", length=len(BODY), body=in_blocks(65_536, 5))
 
 
 async def test_a_sender_that_is_called_off_lets_go() -> None:
-    async with taker(len(BODY), 10.0) as (line, _), asyncio.timeout(20):
+    async with taker(len(BODY), 10.0) as (line, _), asyncio.timeout(60):
         sending = asyncio.create_task(line.request("PUT", "/a", length=len(BODY), body=in_blocks(65_536, 200)))
-        await asyncio.sleep(0.1)
+        while not line._busy:
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(0.05)  # until it waits for the taker, as a rule: called off earlier it has to let go too
         [connection] = line._busy
         assert not sending.done()
         sending.cancel()

@@ -98,7 +98,9 @@ async def test_nobody_runs_further_ahead_than_the_ring() -> None:
     providers = Providers(STRIPE * 20)
     stream = providers.stream(3)
     assert await stream.ready(0)
-    await asyncio.sleep(0.05)
+    async with asyncio.timeout(60):
+        while not all(feed.is_full for feed in stream.feeds):
+            await asyncio.sleep(0)
     assert {feed.stripe for feed in stream.feeds} == {3} and all(feed.is_full for feed in stream.feeds)
     assert all(feed.waited_s == 0 for feed in stream.feeds)
     assert await providers.read(stream) == providers.data
@@ -124,7 +126,7 @@ async def test_shares_that_break_off_are_replaced_from_there_on(failing: dict[in
 
 async def test_a_silent_share_is_doubled_and_then_left() -> None:
     providers = Providers(80_000)
-    providers.silent, providers.patience_s = {1}, 0.1
+    providers.silent, providers.patience_s = {1}, 0.5
     stream = providers.stream(3)
     assert await providers.read(stream) == providers.data
     assert sorted(providers.asked) == [0, 1, 2, 3, 4]

@@ -67,7 +67,7 @@ async def test_one_that_takes_its_time_ends_the_pass_for_nobody(net: MakeNet, mo
 
     async def dawdling(self: Nodes, node: Node, share_id: bytes) -> None:
         if node.did == slow:
-            monkeypatch.setattr(sweep.time, "monotonic", lambda: 10**9)  # much later
+            monkeypatch.setattr(sweep, "monotonic", lambda: 10.0**12)  # much later
         await delete(self, node, share_id)
 
     monkeypatch.setattr(sweep, "_AT_ONCE", 1)

@@ -13,9 +13,9 @@ pages, since whoever writes waits while a page is being written.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from time import monotonic
 
 from sqlalchemy import ColumnElement, Connection, delete, exists, func, select, update
 
@@ -141,9 +141,9 @@ class Sweeper:
 
     async def _delete_from(self, device: str) -> int:
         """Delete what is due at one node, until it fails or its time is over; give up what it has not let go for long."""
-        deleted, after, until_s = 0, b"", time.monotonic() + NODE_S
+        deleted, after, until_s = 0, b"", monotonic() + NODE_S
         node = self._parts.directory.get(device)
-        while node is not None and time.monotonic() < until_s:
+        while node is not None and monotonic() < until_s:
             page = await self._parts.database.read(lambda c, after=after: _due(c, device, after))  # type: ignore[misc]
             if not page:
                 return deleted
@@ -179,7 +179,7 @@ class Sweeper:
                     return gone
                 elif answer is not None:
                     raise answer
-            if refused > _AT_ONCE or time.monotonic() > until_s:
+            if refused > _AT_ONCE or monotonic() > until_s:
                 return gone
         return gone
 
