@@ -186,6 +186,16 @@ def test_a_disk_that_does_not_say_how_full_it_is_is_a_refusal(store: Store, monk
     assert store.used_bytes == 0
 
 
+def test_room_that_cannot_be_made_is_given_back(store: Store) -> None:
+    """A plot that the disk does not remove would otherwise cost its size in capacity each time that somebody stores."""
+    store.filler_bytes = lambda: 100 * MIB
+    store.make_room = failing(errno.EIO)
+    with pytest.raises(Rejected) as error:
+        store.begin(share_id(1), GATEWAY, 1_000_000, digest(1))
+    assert code(error) == "STORE_UNAVAILABLE"
+    assert store.used_bytes == 0
+
+
 # ---- the committer ---------------------------------------------------------------------------------------------------
 
 

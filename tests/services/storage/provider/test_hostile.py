@@ -76,6 +76,16 @@ def test_what_anybody_may_ask_for_is_counted_rarely(provider: Running, monkeypat
     assert len(counted) <= 2
 
 
+def test_a_disk_that_does_not_answer_is_said_in_words(provider: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> Any:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(provider.store, "free_bytes", fails)
+    for path in ("/v1/capacity", "/metrics"):
+        got = provider.gateway.ask("GET", path)
+        assert (got.status, got.code) == (503, "STORE_UNAVAILABLE")
+
+
 def served(provider: Running) -> float:
     return float(provider.door.metrics._gets._value.get())
 

@@ -21,7 +21,7 @@ from fieldstone.services.storage import records
 from fieldstone.services.storage.provider.metrics import Metrics
 from fieldstone.services.storage.provider.orders import Gate, Gateways, LooksUp, Order, challenge_subject
 from fieldstone.services.storage.provider.reading import OpenShare
-from fieldstone.services.storage.provider.refusals import refuse
+from fieldstone.services.storage.provider.refusals import refuse, refusing
 from fieldstone.services.storage.provider.store import Store
 from fieldstone.services.storage.provider.taking import Body, Buffers, Coming, Taking
 from fieldstone.services.storage.provider.turns import Turns
@@ -256,7 +256,8 @@ class Door:
         async with self._telling:
             at_s, answer = self._told.get(what, (-1e9, Answer(500)))
             if time.monotonic() - at_s >= 1.0:
-                answer = await self.run(make)
+                with refusing("capacity"):
+                    answer = await self.run(make)
                 self._told[what] = time.monotonic(), answer
             return answer
 

@@ -158,7 +158,11 @@ class Store:
             self._reserved += wanted
             short = max(self.used_bytes + fillers - self.capacity_bytes, wanted - on_disk)
         if short > 0:
-            self.make_room(short)
+            try:
+                self.make_room(short)
+            except BaseException:
+                self.release(wanted)
+                raise
 
     def release(self, reserved: int, used: int = 0) -> None:
         """Give reserved bytes back, of which `used` were taken."""
