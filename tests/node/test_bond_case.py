@@ -139,3 +139,25 @@ def test_from_a_bond_to_a_slash(network: Network, run: Run, tmp_path: Path) -> N
     outbox.close()
     refused = run("bond", "case", "sign", third, "--evidence", shared["file"], "--folder", folders[0], code=1)
     assert "paid for once" in refused
+
+
+def test_a_case_whose_evidence_nobody_has_can_be_rejected(network: Network, run: Run, tmp_path: Path) -> None:
+    """An accusation of nothing keeps a bond from being withdrawn until it is decided, and undecided it costs nothing."""
+    node, owner = network.live.node, network.wallets[0].address
+    wallet = ("--wallet", tmp_path / "treasury.wallet")
+    node.layout.wallet("treasury").save(wallet[1])
+    outbox = Outbox(tmp_path / "bonds.db", clock=network.clock)
+    treasury = Settlement(node.port, node.addresses, outbox=outbox, signer=node.layout.wallet("treasury"))
+    treasury.bond(owner, NO_ROOT, TOKEN_BASE, "operator")
+    number = treasury.open_case(owner, NO_ROOT, b"\x01" * 32)
+    outbox.close()
+    folders = [tmp_path / f"verifier-{i}" for i in range(2)]
+    for one, folder in zip(VERIFIERS, folders, strict=False):
+        folder.mkdir()
+        one.save(folder / "verifier.wallet")
+    assert "--evidence FILE" in run("bond", "case", "sign", number, "--folder", folders[0], code=2)
+    signed = [run("bond", "case", "sign", number, "--reject", "--folder", folder) for folder in folders]
+    words = ("bond", "case", "decide", number, "--reject", *wallet)
+    assert "is rejected" in run(*words, "--signature", signed[0], "--signature", signed[1])
+    assert json.loads(run("bond", "case", "show", number, "--json"))["outcome"] == "rejected"
+    assert node.chain.bonded(owner) == TOKEN_BASE

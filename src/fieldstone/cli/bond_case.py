@@ -7,7 +7,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fieldstone.cli.onchain import DEFAULT_NODE, AsJson, Contracts, NodeUrl, Rpc, WalletFile, reader, writer
+from fieldstone.cli.onchain import (
+    DEFAULT_NODE,
+    AsJson,
+    Contracts,
+    NodeUrl,
+    Rpc,
+    Signatures,
+    WalletFile,
+    add_expire,
+    echo_signature,
+    reader,
+    signatures_of,
+    writer,
+)
 
 if TYPE_CHECKING:
     from fieldstone.epoch.bond_case import Evidence as Accusation
@@ -19,6 +32,9 @@ app = typer.Typer(
 Number = Annotated[int, typer.Argument(help="The case's number.")]
 Uphold = Annotated[bool, typer.Option("--uphold/--reject", help="Uphold: the bond is cut. Reject: the accuser pays.")]
 Evidence = Annotated[Path, typer.Option("--evidence", help="The file that `bond case evidence` wrote.")]
+EvidenceIfUpheld = Annotated[
+    Path | None, typer.Option("--evidence", help="The file that `bond case evidence` wrote; none is needed to reject.")
+]
 
 
 @app.command()
@@ -99,61 +115,57 @@ def show(
 @app.command()
 def sign(
     number: Number,
-    evidence: Evidence,
     folder: Annotated[Path, typer.Option("--folder", help="Your verifier's folder: its key and its own epochs.")],
+    evidence: EvidenceIfUpheld = None,
     reject: Annotated[bool, typer.Option("--reject", help="Sign that the accusation is wrong.")] = False,
     node: NodeUrl = DEFAULT_NODE,
     rpc: Rpc = "",
     contracts: Contracts = None,
 ) -> None:
-    """Replay the epoch from your own copy and sign the decision, or refuse; print `address:signature` for `decide`."""
+    """Replay the epoch from your own copy and sign the decision, or refuse; print `address:signature` for `decide`.
+
+    A case whose evidence nobody can show is rejected without: undecided it would keep the bond from being withdrawn.
+    """
     from fieldstone.epoch.bond_case import check_case
     from fieldstone.epoch.store import EpochStore
     from fieldstone.identity.wallet import Wallet
 
-    given, view = _read(evidence), reader(node, rpc, contracts)
-    signer = Wallet.load(folder / "verifier.wallet")
+    view, signer, fraction_ppm = reader(node, rpc, contracts), Wallet.load(folder / "verifier.wallet"), 0
     if not reject:
+        given = _read(evidence)
+        fraction_ppm = given.fraction_ppm
         cases = {case.number: case for case in view.cases()}
         check_case(EpochStore(folder / "agreed"), view.case_of(number), given, cases)
-    digest = view.slash_to_sign(number, 0 if reject else given.fraction_ppm, not reject)
-    typer.echo(f"{signer.address}:0x{signer.sign_digest(digest).hex()}")
+    echo_signature(signer, view.slash_to_sign(number, fraction_ppm, not reject))
 
 
 @app.command()
 def decide(
     number: Number,
     uphold: Uphold,
-    evidence: Evidence,
-    signatures: Annotated[list[str], typer.Option("--signature", help="What `sign` printed; once for each verifier.")],
+    signatures: Signatures,
     wallet: WalletFile,
+    evidence: EvidenceIfUpheld = None,
     node: NodeUrl = DEFAULT_NODE,
     rpc: Rpc = "",
     contracts: Contracts = None,
 ) -> None:
     """Send the verifiers' decision; anyone may."""
-    from fieldstone.cli.onchain import signatures_of
-
     fraction_ppm = _read(evidence).fraction_ppm if uphold else 0
     with writer(node, rpc, contracts, wallet) as chain:
         chain.resolve_case(number, fraction_ppm, uphold, signatures_of(signatures, "bond case sign"))
     typer.echo(f"case {number} is {f'upheld: {fraction_ppm} ppm of the bond is slashed' if uphold else 'rejected'}")
 
 
-@app.command()
-def expire(
-    number: Number, wallet: WalletFile, node: NodeUrl = DEFAULT_NODE, rpc: Rpc = "", contracts: Contracts = None
-) -> None:
-    """Let a case end that nobody decided in time: nothing is slashed. Anyone may."""
-    with writer(node, rpc, contracts, wallet) as chain:
-        chain.expire_case(number)
-    typer.echo(f"case {number} has expired: nothing was slashed")
+add_expire(app, "case", "nothing is slashed", lambda chain, number: chain.expire_case(number))
 
 
-def _read(path: Path) -> Accusation:
+def _read(path: Path | None) -> Accusation:
     from fieldstone.epoch.bond_case import read_evidence
     from fieldstone.errors import UsageError
 
+    if path is None:
+        raise UsageError("to uphold a case its evidence is needed: give --evidence FILE")
     if not path.is_file():
         raise UsageError(f"{path} is no file; write one with `fieldstone bond case evidence`")
     return read_evidence(path.read_bytes())

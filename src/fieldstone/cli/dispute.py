@@ -13,7 +13,10 @@ from fieldstone.cli.onchain import (
     Contracts,
     NodeUrl,
     Rpc,
+    Signatures,
     WalletFile,
+    add_expire,
+    echo_signature,
     reader,
     signatures_of,
     writer,
@@ -96,16 +99,14 @@ def sign(
     """Sign a decision as a verifier; print `address:signature` for whoever sends `decide`."""
     from fieldstone.identity.wallet import Wallet
 
-    signer = Wallet.load(wallet)
-    digest = reader(node, rpc, contracts).resolution_to_sign(number, uphold)
-    typer.echo(f"{signer.address}:0x{signer.sign_digest(digest).hex()}")
+    echo_signature(Wallet.load(wallet), reader(node, rpc, contracts).resolution_to_sign(number, uphold))
 
 
 @app.command()
 def decide(
     number: Number,
     uphold: Uphold,
-    signatures: Annotated[list[str], typer.Option("--signature", help="What `sign` printed; once for each verifier.")],
+    signatures: Signatures,
     wallet: WalletFile,
     node: NodeUrl = DEFAULT_NODE,
     rpc: Rpc = "",
@@ -118,11 +119,4 @@ def decide(
     typer.echo(f"dispute {number} is {'upheld: the root fell' if uphold else 'rejected: the root waits anew'}")
 
 
-@app.command()
-def expire(
-    number: Number, wallet: WalletFile, node: NodeUrl = DEFAULT_NODE, rpc: Rpc = "", contracts: Contracts = None
-) -> None:
-    """Let a dispute end that nobody decided in time: the root falls, the bond returns. Anyone may."""
-    with writer(node, rpc, contracts, wallet) as chain:
-        chain.expire(number)
-    typer.echo(f"dispute {number} has expired: the root fell")
+add_expire(app, "dispute", "the root falls and the objector's bond returns", lambda chain, number: chain.expire(number))

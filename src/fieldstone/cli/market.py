@@ -10,6 +10,7 @@ import typer
 
 from fieldstone.cli import market_admin
 from fieldstone.cli.market_admin import seconds, show_json
+from fieldstone.cli.market_text import show_order, show_quote, time_text
 from fieldstone.cli.shop import shop_at
 
 app = typer.Typer(
@@ -92,7 +93,7 @@ def quote(
         made = shop.quote(**question)
     if as_json:
         return show_json(made)
-    _show_quote(made)
+    show_quote(made)
     typer.echo(f"next: fieldstone market buy --quote {made['id']} --out data.parquet", err=True)
 
 
@@ -127,7 +128,7 @@ def buy(
         if not quote_id:
             question = _question(variable, cell, box, start, end, last, min_quality, service, product)
             made = shop.quote(**question)
-            _show_quote(made, err=True)
+            show_quote(made, err=True)
             price = made["price_micro_usd"]
             if highest is not None and price > highest:
                 raise CheckFailed(f"the price {format_usd(price)} is above --max-usd {format_usd(highest)}")
@@ -143,7 +144,7 @@ def buy(
     _sidecar(out).write_text(json.dumps(bought["provenance"], indent=1, sort_keys=True) + "\n")
     if as_json:
         return show_json({**bought, "file": str(out), "bytes": size, "provenance_file": str(_sidecar(out))})
-    _show_order(bought)
+    show_order(bought)
     typer.echo(f"wrote {out} ({size:,} bytes) and {_sidecar(out).name}", err=True)
     typer.echo(f"next: fieldstone market invoice {bought['invoices'][0]}", err=True)
 
@@ -181,7 +182,7 @@ def orders(
         return show_json(found)
     rows = [
         (
-            _time(order["created_ms"]),
+            time_text(order["created_ms"]),
             order["id"],
             order["status"],
             f"{order['delivered_readings'] or 0:,} of {order['quoted_readings']:,}",
@@ -359,43 +360,3 @@ def _format(out: Path) -> str:
 
 def _sidecar(out: Path) -> Path:
     return out.with_name(out.name + ".provenance.json")
-
-
-def _show_quote(made: dict[str, Any], *, err: bool = False) -> None:
-    from fieldstone.units import format_usd
-
-    lines = [
-        f"quote     {made['id']}, until {_time(made['valid_until_ms'])}",
-        f"readings  {made['readings']:,} from {made['devices']:,} devices in {len(made['epochs'])} epochs",
-        f"price     {format_usd(made['price_micro_usd'])} ({format_usd(made['unit_price_micro_usd'])} each)",
-        *(
-            f"quality   ≥ {b['at_least_ppm'] / 10_000:g} %: {b['readings']:,}"
-            for b in made["by_quality"]
-            if b["readings"]
-        ),
-        *(f"left out  {why}" for why in made["excluded"].values()),
-    ]
-    for line in lines:
-        typer.echo(line, err=err)
-
-
-def _show_order(bought: dict[str, Any]) -> None:
-    from fieldstone.cli.show import facts
-    from fieldstone.units import format_usd
-
-    facts(
-        {
-            "order": bought["id"],
-            "status": bought["status"],
-            "readings": f"{bought['delivered_readings']:,} of {bought['quoted_readings']:,}",
-            "paid": format_usd(bought["price_micro_usd"] - bought["refund_micro_usd"]),
-            "refunded": format_usd(bought["refund_micro_usd"]),
-            "invoices": ", ".join(bought["invoices"]),
-        }
-    )
-
-
-def _time(time_ms: int) -> str:
-    from datetime import UTC, datetime
-
-    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")

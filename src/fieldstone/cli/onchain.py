@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from fieldstone.chain.deploy import Addresses
     from fieldstone.chain.settlement import Settlement
     from fieldstone.chain.view import ContractsView
+    from fieldstone.identity.wallet import Wallet
 
 DEFAULT_NODE = "http://127.0.0.1:8080"
 NodeUrl = Annotated[str, typer.Option("--node", help="A node of the network; it names the contracts.")]
@@ -20,6 +21,7 @@ Rpc = Annotated[str, typer.Option("--rpc", help="JSON-RPC address of the chain (
 Contracts = Annotated[Path | None, typer.Option("--contracts", help="Addresses file, if no node shall be asked.")]
 WalletFile = Annotated[Path, typer.Option("--wallet", metavar="FILE", help="The wallet that sends and pays.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Signatures = Annotated[list[str], typer.Option("--signature", help="What `sign` printed; once for each verifier.")]
 
 
 def reader(node: str, rpc: str, contracts: Path | None) -> ContractsView:
@@ -48,6 +50,27 @@ def writer(node: str, rpc: str, contracts: Path | None, wallet: Path) -> Iterato
         yield settlement
     finally:
         outbox.close()
+
+
+def echo_signature(signer: Wallet, digest: bytes) -> None:
+    """Print a verifier's signature of a decision, as `decide` takes it."""
+    typer.echo(f"{signer.address}:0x{signer.sign_digest(digest).hex()}")
+
+
+def add_expire(app: typer.Typer, what: str, ended: str, expire: Callable[[Settlement, int], object]) -> None:
+    """Add the verb `expire` to the verbs about disputes or cases: `what` it is called, and how it has `ended` then."""
+
+    @app.command("expire", help=f"Let a {what} end that nobody decided in time: {ended}. Anyone may.")
+    def command(
+        number: Annotated[int, typer.Argument(help="Its number.")],
+        wallet: WalletFile,
+        node: NodeUrl = DEFAULT_NODE,
+        rpc: Rpc = "",
+        contracts: Contracts = None,
+    ) -> None:
+        with writer(node, rpc, contracts, wallet) as chain:
+            expire(chain, number)
+        typer.echo(f"{what} {number} has expired: {ended}")
 
 
 def signatures_of(texts: list[str], verb: str) -> dict[str, bytes]:
