@@ -12,14 +12,14 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, bindparam, or_, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from fieldstone.services.storage import records
 from fieldstone.services.storage.pool.parts import Parts
-from fieldstone.services.storage.pool.tables import segment, share
+from fieldstone.services.storage.pool.tables import UNWANTED, segment, share
 
 MOST_SHARES = 500  # in one report: about 200 kB
-_UNWANTED = ("lost", "corrupt", "leaving", "deleted")
+_UNWANTED = ("lost", "corrupt", "leaving")
 
 Send = Callable[[str, bytes], object]
 """`send(kind, body)`: sign a document report of `storage` and keep it durably until the network has it (the agent)."""
@@ -73,18 +73,15 @@ class LeaseReporter:
 
     async def _release(self) -> int:
         def due(connection: Connection) -> list[tuple[bytes, str]]:
-            found = (
-                select(share.c.id, share.c.device)
-                .join(segment, segment.c.id == share.c.segment_id)
-                .where(
-                    share.c.leased_ms.is_not(None),
-                    share.c.released_ms.is_(None),
-                    or_(segment.c.state == "dropped", share.c.state.in_(_UNWANTED)),
-                )
-                .order_by(share.c.id)
-                .limit(self._most)
-            )
-            return [(row.id, row.device) for row in connection.execute(found)]
+            leased = share.c.leased_ms.is_not(None) & share.c.released_ms.is_(None)
+            columns = select(share.c.id, share.c.device).where(leased).limit(self._most)
+            # two questions, each with an index: as one it reads all shares, seven seconds for a terabyte of objects
+            unwanted = columns.where(UNWANTED, share.c.state.in_(_UNWANTED))
+            found = [(row.id, row.device) for row in connection.execute(unwanted)]
+            if not found:
+                dropped = columns.join(segment, segment.c.id == share.c.segment_id).where(segment.c.state == "dropped")
+                found = [(row.id, row.device) for row in connection.execute(dropped)]
+            return found
 
         rows = await self._parts.database.read(due)
         if rows:

@@ -14,6 +14,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Connection,
     Engine,
     ForeignKey,
     Index,
@@ -27,7 +28,7 @@ from sqlalchemy import (
 
 from fieldstone.services.storage.pool.upgrade import Schema, upgrade
 
-VERSION = 1
+VERSION = 2
 _LOCK_ID = 0x4673_706F_6F6C_0001  # any constant: two gateways that start together must not both create
 
 metadata = MetaData()
@@ -89,7 +90,16 @@ share = Table(
         sqlite_where=text("state = 'leaving'"),
         postgresql_where=text("state = 'leaving'"),
     ),
+    Index(
+        "ix_pool_share_unwanted",
+        "state",
+        sqlite_where=text("state NOT IN ('held', 'planned')"),
+        postgresql_where=text("state NOT IN ('held', 'planned')"),
+    ),
 )
+
+# Said in a query beside the states that it wants, this makes SQLite take the index: it must read as the index does.
+UNWANTED = text("pool_share.state NOT IN ('held', 'planned')")
 
 node = Table(
     "pool_node",
@@ -131,7 +141,13 @@ repair = Table(
     Index("ix_pool_repair_at", "at_ms"),
 )
 
-SCHEMA = Schema("the gateway's pool", metadata, state, VERSION, _LOCK_ID)
+
+def _index_unwanted(connection: Connection) -> None:
+    index = next(one for one in share.indexes if one.name == "ix_pool_share_unwanted")
+    index.create(connection, checkfirst=True)
+
+
+SCHEMA = Schema("the gateway's pool", metadata, state, VERSION, _LOCK_ID, steps={1: _index_unwanted})
 
 
 def create_tables(engine: Engine) -> None:
