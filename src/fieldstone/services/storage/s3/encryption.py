@@ -1,6 +1,6 @@
 """What requests and buckets may ask for in `x-amz-server-side-encryption`.
 
-Everything is encrypted under the gateway's keys (AES-256), and under the customer's as well where the request brings one.
+Everything is encrypted under the gateway's keys (which S3 calls AES256), and under the customer's as well where the request brings one.
 There is no key service: SSE-KMS is NotImplemented, never left out in silence.
 """
 

@@ -21,6 +21,7 @@ MAX_DEPTH = 16
 MAX_NODES = 100_000
 
 _STAND_IN = 0x10FF00  # in a private plane: nobody's characters
+_STANDING_IN = re.compile(f"[{chr(_STAND_IN)}-{chr(_STAND_IN + 0x1F)}]")
 _RAW_CONTROL = re.compile(rb"[\x01-\x08\x0b\x0c\x0e-\x1f]")
 _REFERENCE = re.compile(rb"&#(?:[xX]0*1?[0-9a-fA-F]|0*[12]?[0-9]|0*3[01]);")
 _REFERENCE_TEXT = re.compile(r"&#([xX][0-9a-fA-F]{1,8}|[0-9]{1,8});", re.ASCII)
@@ -114,6 +115,8 @@ def parse(document: bytes, root: str | Iterable[str], *, max_bytes: int = MAX_DO
     builder = _Builder()
     document, builder.stand_ins = _stand_in(document)
     parser = expat.ParserCreate(namespace_separator=" ")
+    parser.buffer_text = True  # else every `&amp;` is two calls
+    parser.buffer_size = 1 << 16
     parser.StartElementHandler = builder.start
     parser.EndElementHandler = builder.end
     parser.CharacterDataHandler = builder.data
@@ -142,7 +145,7 @@ def _stand_in(document: bytes) -> tuple[bytes, dict[int, int]]:
         text = document.decode()
     except UnicodeDecodeError:
         return document, {}
-    if any(_STAND_IN <= ord(c) < _STAND_IN + 0x20 for c in text):
+    if _STANDING_IN.search(text):
         return document, {}
 
     def refer(match: re.Match[str]) -> str:

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeVar
 
 from fieldstone.services.storage.s3.bodies import BodyDecoder, plan_body
-from fieldstone.services.storage.s3.server.exchange import DOCUMENT_BYTES, Call
+from fieldstone.services.storage.s3.server.exchange import Call
 from fieldstone.services.storage.s3.wire import Request
 
+# A thousand deletions, ten thousand parts and a thousand rules take more, nothing else does.
+SMALL_DOCUMENT_BYTES = 256 << 10
+_AT_ONCE_BYTES = 32 << 10
+T = TypeVar("T")
 
-async def read_document(call: Call, *, limit_bytes: int = DOCUMENT_BYTES, with_checksum: bool = True) -> bytes:
+
+async def parsed(document: bytes, parse: Callable[[bytes], T]) -> T:
+    """Return what `parse` makes of a document; of a large one on a thread, as no other request is answered meanwhile."""
+    return parse(document) if len(document) <= _AT_ONCE_BYTES else await asyncio.to_thread(parse, document)
+
+
+async def read_document(call: Call, *, limit_bytes: int = SMALL_DOCUMENT_BYTES, with_checksum: bool = True) -> bytes:
     """Return the request's document. Errors: those of `bodies`, MaxMessageLengthExceeded.
 
     `with_checksum` False: the request's checksum is not that of its body (completing an upload: that of the object).

@@ -27,8 +27,8 @@ from fieldstone.services.storage.s3.dates import iso_date
 from fieldstone.services.storage.s3.documents import CompletedPart
 from fieldstone.services.storage.s3.errors import S3Error
 from fieldstone.services.storage.s3.server.access import allowed, refuse_denied
-from fieldstone.services.storage.s3.server.document import read_document
-from fieldstone.services.storage.s3.server.exchange import Answer, Call
+from fieldstone.services.storage.s3.server.document import parsed, read_document
+from fieldstone.services.storage.s3.server.exchange import DOCUMENT_BYTES, Answer, Call
 from fieldstone.services.storage.s3.server.reads import checksum_headers, expiration_headers
 from fieldstone.services.storage.s3.server.reception import take_in
 from fieldstone.services.storage.s3.server.writes import (
@@ -169,7 +169,8 @@ async def list_parts_of(call: Call) -> Answer:
 async def complete_multipart_upload(call: Call) -> Answer:
     """CompleteMultipartUpload. Asked again after it was done, it answers as before."""
     gateway = call.gateway
-    named = documents.parse_complete(await read_document(call, with_checksum=False))
+    document = await read_document(call, limit_bytes=DOCUMENT_BYTES, with_checksum=False)
+    named = await parsed(document, documents.parse_complete)
     bucket_id, key, upload_id = call.bucket_id, call.key, call.request.parameter("uploadId") or ""
     etag = _etag([part.etag for part in named])
     upload = await gateway.store.read(lambda c: find_to_complete(c, bucket_id, key, upload_id, etag))

@@ -15,9 +15,9 @@ from fieldstone.services.storage.s3.addressing import check_key
 from fieldstone.services.storage.s3.checksums import promised
 from fieldstone.services.storage.s3.documents import Deletion, parse_delete
 from fieldstone.services.storage.s3.errors import ERRORS, S3Error
-from fieldstone.services.storage.s3.server.access import allowed, require_bypass
-from fieldstone.services.storage.s3.server.document import read_document
-from fieldstone.services.storage.s3.server.exchange import Answer, Call
+from fieldstone.services.storage.s3.server.access import allowed, policy_of, require_bypass
+from fieldstone.services.storage.s3.server.document import parsed, read_document
+from fieldstone.services.storage.s3.server.exchange import DOCUMENT_BYTES, Answer, Call
 
 KEYS_LIMIT = 1_000
 Check = Callable[[Version | None], None]
@@ -67,22 +67,40 @@ async def delete_objects(call: Call) -> Answer:
     request = call.request
     if request.header("content-md5") is None and promised(request) is None:
         raise S3Error("InvalidRequest", "Missing required header for this request: Content-MD5 OR x-amz-checksum-*")
-    deletions, quiet = parse_delete(await read_document(call))
+    deletions, quiet = await parsed(await read_document(call, limit_bytes=DOCUMENT_BYTES), parse_delete)
     bypass = object_lock.bypasses(request)
+
+    def refusals() -> list[S3Error | None]:
+        return [_refusal(call, deletion, bypass=bypass) for deletion in deletions]
+
+    # a policy may take milliseconds to weigh, a thousand times: no other request is answered meanwhile on the loop
+    refused = refusals() if policy_of(call.bucket) is None else await asyncio.to_thread(refusals)
     # all at once: the writer puts them into one commit
-    outcomes = await asyncio.gather(*(_delete_one(call, deletion, bypass=bypass) for deletion in deletions))
+    outcomes = await asyncio.gather(
+        *(_delete_one(call, each, no, bypass=bypass) for each, no in zip(deletions, refused, strict=True))
+    )
     return Answer.document("DeleteResult", [pair for pair in outcomes if not quiet or pair[0] == "Error"])
 
 
-async def _delete_one(call: Call, deletion: Deletion, *, bypass: bool) -> xml.Pair:
+def _refusal(call: Call, deletion: Deletion, *, bypass: bool) -> S3Error | None:
+    versioned = deletion.version_id is not None
+    try:
+        check_key(deletion.key)
+        if not allowed(call, "DeleteObjects", deletion.key, versioned=versioned):
+            return S3Error("AccessDenied")
+        if bypass and versioned:
+            require_bypass(call, deletion.key)
+    except S3Error as error:
+        return error
+    return None
+
+
+async def _delete_one(call: Call, deletion: Deletion, refused: S3Error | None, *, bypass: bool) -> xml.Pair:
     key, version_id = deletion.key, deletion.version_id
     names: list[xml.Pair] = [("Key", key), ("VersionId", version_id)]
     try:
-        check_key(key)
-        if not allowed(call, "DeleteObjects", key, versioned=version_id is not None):
-            raise S3Error("AccessDenied")
-        if bypass and version_id is not None:
-            require_bypass(call, key)
+        if refused is not None:
+            raise refused
         check = _check(deletion.etag, deletion.modified_ms, deletion.size_bytes)
         done = await call.gateway.store.write(_removal(call, key.encode(), version_id, bypass=bypass, check=check))
     except S3Error as error:

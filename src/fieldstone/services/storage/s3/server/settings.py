@@ -30,8 +30,8 @@ from fieldstone.services.storage.s3.server.access import (
     check_acl_accepted,
     policy_of,
 )
-from fieldstone.services.storage.s3.server.document import read_document
-from fieldstone.services.storage.s3.server.exchange import XML_TYPE, Answer, Call, Handler
+from fieldstone.services.storage.s3.server.document import SMALL_DOCUMENT_BYTES, parsed, read_document
+from fieldstone.services.storage.s3.server.exchange import DOCUMENT_BYTES, XML_TYPE, Answer, Call, Handler
 
 
 async def _store(call: Call, name: str, body: bytes | None) -> None:
@@ -51,12 +51,14 @@ def reader(name: str, missing: str) -> Handler:
     return read
 
 
-def writer(name: str, normal: Callable[[bytes], bytes], *, status: int = 200) -> Handler:
+def writer(
+    name: str, normal: Callable[[bytes], bytes], *, status: int = 200, limit_bytes: int = SMALL_DOCUMENT_BYTES
+) -> Handler:
     """Return a handler that checks a document and stores its normal form."""
 
     async def write(call: Call) -> Answer:
-        body = normal(await read_document(call))
-        normal(body)  # what could not be read again would end every request that asks for it
+        body = await parsed(await read_document(call, limit_bytes=limit_bytes), normal)
+        await parsed(body, normal)  # what could not be read again would end every request that asks for it
         await _store(call, name, body)
         return Answer(status)
 
@@ -74,7 +76,9 @@ def remover(name: str) -> Handler:
 
 
 put_cors = writer("cors", lambda document: cors.write(cors.parse(document)))
-put_lifecycle = writer("lifecycle", lambda document: lifecycle.write(lifecycle.parse(document)))
+put_lifecycle = writer(
+    "lifecycle", lambda document: lifecycle.write(lifecycle.parse(document)), limit_bytes=DOCUMENT_BYTES
+)
 put_tagging = writer(
     "tagging", lambda document: tagging.write(tagging.parse(document, most=tagging.MAX_BUCKET_TAGS)), status=204
 )
