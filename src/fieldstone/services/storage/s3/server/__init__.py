@@ -4,11 +4,12 @@ app         request in, answer out: authenticate, find the bucket, authorise, ru
 operations  the table operation → handler, with the permission it needs
 exchange    one request on its way (`Call`) and its `Answer`
 gateway     what all requests share: catalogue, pool, caches of keys and buckets
-access      may they? owner, ACL, bucket policy, public access block
+access      may they? owner, ACL, bucket policy, public access block; context: what conditions of policies may ask
 reception   body → checked → pool; nothing is committed before the last promise about the bytes held
 run, admin  the process: sockets, workers, health, metrics, stopping
 
-service, buckets, settings, listings, reads, writes, copies, removals, multipart, marks, forms: the operations
+service, buckets, settings, listings, reads, writes, copies, part_copies (copy_sources: what they copy), removals, multipart,
+marks, forms: the operations
 """
 
 from __future__ import annotations
