@@ -19,7 +19,10 @@ from botocore.client import BaseClient
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from tests.services.storage.s3.server.interleaving import doors, engines
 from tests.services.storage.s3.server.near import Near, opened
+
+__all__ = ["doors", "engines"]  # fixtures
 
 ROOT = Path(__file__).parents[5]
 
