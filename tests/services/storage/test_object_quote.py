@@ -19,14 +19,14 @@ SMALL = Profile("4/6", 4, 6, block_bytes=4_096, segment_bytes=100_000)
 
 
 def test_a_gib_at_20_of_40_costs_twice_the_price_of_shares_and_a_tag_per_chunk() -> None:
-    """Twice 65,552/65,536 GiB of shares at $0.002 a month, and as much of one GiB at $0.006 for the reader."""
+    """Twice 65,568/65,536 GiB of shares at $0.002 a month, and as much of one GiB at $0.006 for the reader."""
     made = monthly(GIB, PROFILES["20/40"], months=12, egress_bytes=GIB, prices_micro_usd=PRICES)
     assert made.segments == 16
     assert made.stored_bytes == 16 * 40 * Layout(cipher.sealed_bytes(64 * 2**20), 20, 40, 65_536).share_bytes
-    assert 2 * GIB * 65_552 // 65_536 <= made.stored_bytes < 2 * GIB * 1.0005
-    assert made.storage_micro_usd == -(-made.stored_bytes * 12 * 2_000 // GIB) == 48_012
-    assert (made.storage_micro_usd_per_gib_month, made.egress_micro_usd_per_gib) == (4_001, 6_002)
-    assert (made.egress_micro_usd, made.whole_read_micro_usd) == (6_002, 6_002)
+    assert 2 * GIB * 65_568 // 65_536 <= made.stored_bytes < 2 * GIB * 1.001
+    assert made.storage_micro_usd == -(-made.stored_bytes * 12 * 2_000 // GIB) == 48_024
+    assert (made.storage_micro_usd_per_gib_month, made.egress_micro_usd_per_gib) == (4_002, 6_003)
+    assert (made.egress_micro_usd, made.whole_read_micro_usd) == (6_003, 6_003)
     assert made.total_micro_usd == made.storage_micro_usd + made.egress_micro_usd
 
 

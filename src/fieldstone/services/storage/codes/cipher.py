@@ -1,11 +1,11 @@
 """Encryption of a segment in chunks of 64 KiB, so that a range is read without the rest and every change is noticed.
 
-AES-256-GCM per chunk under a key that is used for this segment alone. nonce = chunk number; bound to each chunk as
-associated data: segment id, chunk number, and whether it is the last. So chunks cannot be changed, reordered, swapped
-between segments, dropped from the end or added. Sealed chunk = ciphertext ‖ 16-byte tag.
+AEGIS-256 per chunk under a key that is used for this segment alone. nonce = chunk number; bound to each chunk as associated
+data: segment id, chunk number, and whether it is the last. So chunks cannot be changed, reordered, swapped
+between segments, dropped from the end or added. Sealed chunk = ciphertext ‖ 32-byte tag.
 
 A key seals one segment once: sealing other bytes under the same key and segment id would repeat nonces.
-Source: NIST SP 800-38D; the last-chunk flag as in STREAM (Hoang et al. 2015); keys are wrapped with RFC 8452.
+Source: `aegis`; the last-chunk flag as in STREAM (Hoang et al. 2015); keys are wrapped with RFC 8452.
 """
 
 from __future__ import annotations
@@ -14,15 +14,16 @@ import struct
 from functools import lru_cache
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESGCMSIV
+from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
 
 from fieldstone.errors import CheckFailed, UsageError
+from fieldstone.services.storage.codes import aegis
 from fieldstone.services.storage.codes.buffer import Buffer
 
 CHUNK_BYTES = 64 * 1024
-TAG_BYTES = 16
-KEY_BYTES = 32
-WRAPPED_KEY_BYTES = KEY_BYTES + TAG_BYTES
+TAG_BYTES = aegis.TAG_BYTES
+KEY_BYTES = aegis.KEY_BYTES
+WRAPPED_KEY_BYTES = KEY_BYTES + 16
 _SEALED_CHUNK_BYTES = CHUNK_BYTES + TAG_BYTES
 _WRAP_NONCE = bytes(12)
 
@@ -73,7 +74,7 @@ class SegmentCipher:
     def __init__(self, key: bytes, segment: bytes) -> None:
         if len(key) != KEY_BYTES or len(segment) != 16:
             raise UsageError(f"a segment has a key of 32 and an id of 16 bytes, not {len(key)} and {len(segment)}")
-        self._cipher = AESGCM(key)
+        self._key = bytes(key)
         self._segment = bytes(segment)
 
     def seal(self, data: Buffer, *, first_chunk: int = 0, last: bool = True) -> bytes:
@@ -89,17 +90,12 @@ class SegmentCipher:
         if first_chunk and not view.nbytes:
             raise UsageError("the last part of a segment is empty: seal it together with the part before it")
         chunks = chunk_count(view.nbytes)
-        encrypt = self._cipher.encrypt
-        return b"".join(
-            [
-                encrypt(
-                    _nonce(first_chunk + i),
-                    view[i * CHUNK_BYTES : (i + 1) * CHUNK_BYTES],
-                    self._bound(first_chunk + i, last and i == chunks - 1),
-                )
-                for i in range(chunks)
-            ]
-        )
+        sealed = memoryview(bytearray(view.nbytes + TAG_BYTES * chunks))
+        for i in range(chunks):
+            part = view[i * CHUNK_BYTES : (i + 1) * CHUNK_BYTES]
+            room, number = sealed[i * _SEALED_CHUNK_BYTES :], first_chunk + i
+            self.seal_chunk_into(part, room, chunk=number, last=last and i == chunks - 1)
+        return bytes(sealed)
 
     def seal_chunk_into(self, data: Buffer, room: memoryview, *, chunk: int, last: bool) -> int:
         """Seal one chunk (whole, unless it is the last) to the start of `room`; return how many bytes it became.
@@ -111,18 +107,17 @@ class SegmentCipher:
             raise UsageError(f"{size} bytes are not chunk {chunk} of a segment: chunks have {CHUNK_BYTES}")
         if len(room) < size + TAG_BYTES:
             raise UsageError(f"a chunk of {size} bytes does not fit {len(room)} bytes once it is sealed")
-        bound = self._bound(chunk, last)
-        return self._cipher.encrypt_into(_nonce(chunk), data, bound, room[: size + TAG_BYTES])
+        aegis.seal_into(self._key, _nonce(chunk), data, self._bound(chunk, last), room[: size + TAG_BYTES])
+        return size + TAG_BYTES
 
     def open_chunk_into(self, sealed: Buffer, room: memoryview, *, chunk: int, last: bool) -> int:
         """Open one sealed chunk to the start of `room`; return its plain length. Raises NotAuthentic, UsageError."""
         size = len(sealed) - TAG_BYTES
         if not 0 <= size <= min(CHUNK_BYTES, len(room)):
             raise UsageError(f"{len(sealed)} bytes are no sealed chunk that opens into {len(room)} bytes")
-        try:
-            return self._cipher.decrypt_into(_nonce(chunk), sealed, self._bound(chunk, last), room[:size])
-        except InvalidTag:
-            raise NotAuthentic(self._segment, chunk) from None
+        if not aegis.open_into(self._key, _nonce(chunk), sealed, self._bound(chunk, last), room[:size]):
+            raise NotAuthentic(self._segment, chunk)
+        return size
 
     def open(self, sealed: Buffer) -> bytes:
         """Return the plain text of a whole sealed segment. Raises NotAuthentic; UsageError for an impossible length."""
@@ -139,19 +134,11 @@ class SegmentCipher:
         if view.nbytes != high - low:
             raise UsageError(f"sealed bytes {low} … {high} are {high - low} bytes, {view.nbytes} were given")
         first, final = low // _SEALED_CHUNK_BYTES, chunk_count(plain_size_bytes) - 1
-        plain = []
+        plain = memoryview(bytearray(plain_bytes(view.nbytes)))
         for i in range(-(-view.nbytes // _SEALED_CHUNK_BYTES)):
-            chunk = first + i
             part = view[i * _SEALED_CHUNK_BYTES : (i + 1) * _SEALED_CHUNK_BYTES]
-            try:
-                plain.append(self._cipher.decrypt(_nonce(chunk), part, self._bound(chunk, chunk == final)))
-            except InvalidTag:
-                raise NotAuthentic(self._segment, chunk) from None
-        if len(plain) == 1:
-            return plain[0][start - first * CHUNK_BYTES : end - first * CHUNK_BYTES]
-        plain[0] = plain[0][start - first * CHUNK_BYTES :]
-        plain[-1] = plain[-1][: end - (first + len(plain) - 1) * CHUNK_BYTES]
-        return b"".join(plain)
+            self.open_chunk_into(part, plain[i * CHUNK_BYTES :], chunk=first + i, last=first + i == final)
+        return bytes(plain[start - first * CHUNK_BYTES : end - first * CHUNK_BYTES])
 
     def _bound(self, chunk: int, last: bool) -> bytes:
         return self._segment + struct.pack("<QB", chunk, last)
@@ -186,4 +173,4 @@ def unwrap_key(master: bytes, wrapped: bytes, context: bytes) -> bytes:
 
 
 def _nonce(chunk: int) -> bytes:
-    return chunk.to_bytes(12, "big")
+    return chunk.to_bytes(aegis.NONCE_BYTES, "big")
