@@ -17,6 +17,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from uvicorn.server import ServerState
 
+from fieldstone.services.storage.s3.server import lane as lane_module
 from fieldstone.services.storage.s3.server.lane import BodyLane
 from tests.services.storage.s3.server.conftest import Process, Refused
 
@@ -147,6 +148,9 @@ class Wire(asyncio.Transport):
 
     def resume_reading(self) -> None: ...
 
+    def abort(self) -> None:
+        self.closed = True
+
 
 async def sent_for(requests: bytes, *pieces: bytes, read: bool = False) -> Wire:
     """Return what a gateway sends that answers each request with `pieces`."""
@@ -169,6 +173,40 @@ async def sent_for(requests: bytes, *pieces: bytes, read: bool = False) -> Wire:
     if lane.timeout_keep_alive_task is not None:
         lane.timeout_keep_alive_task.cancel()
     return wire
+
+
+async def closed_by(*pieces: bytes, wait_s: float = 0.0) -> bool:
+    """Say whether a connection on which these bytes come one after the other is closed `wait_s` later."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+    wire = Wire()
+    lane = BodyLane(uvicorn.Config(app, lifespan="off", log_config=None), ServerState(), {})
+    lane.connection_made(wire)
+    for piece in pieces:
+        lane.data_received(piece)
+        while lane.tasks:
+            await asyncio.wait(lane.tasks)
+            await asyncio.sleep(0)
+    await asyncio.sleep(wait_s)
+    is_closed = wire.closed
+    lane.connection_lost(None)
+    return is_closed
+
+
+@pytest.mark.parametrize("begun", [b"GET /", b"GET / HTTP/1.1\r\nhost: a\r\nx-", b"GET / HTTP/1.1\r\nx: a\r\n\r\nGET /"])
+def test_a_head_without_end_is_not_kept(begun: bytes) -> None:
+    assert not asyncio.run(closed_by(begun, *[b"a" * 8_192] * 7))
+    assert asyncio.run(closed_by(begun, *[b"a" * 8_192] * 9))
+
+
+def test_who_sends_no_head_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lane_module, "HEAD_PATIENCE_S", 0.0)
+    for begun in ((), (b"GET / HT",), (b"GET / HTTP/1.1\r\nx: a\r\n\r\n", b"G")):
+        assert asyncio.run(closed_by(*begun, wait_s=0.01))
+    assert not asyncio.run(closed_by(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n", wait_s=0.01))  # kept alive
 
 
 def parts(sent: bytes) -> tuple[bytes, bytes]:

@@ -21,6 +21,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 EXTENSION = "fieldstone.straight"
 LEAST_BYTES = 256 << 10
+HEAD_PATIENCE_S = 30.0
+LONGEST_HEAD = 64 << 10  # S3 takes 8 KiB of headers, and refuses more by name
 _SCRATCH_BYTES = 256 << 10
 _REFUSAL = b"""<?xml version="1.0" encoding="UTF-8"?>
 <Error><Code>BadRequest</Code><Message>An error occurred when parsing the HTTP request.</Message></Error>"""
@@ -37,10 +39,55 @@ class Gone(Exception):
 
 
 class BodyLane(HttpToolsProtocol):
-    """uvicorn's protocol with `Straight` offered for large bodies, and heads sent `Together` with bodies."""
+    """uvicorn's protocol with `Straight` offered for large bodies, and heads sent `Together` with bodies.
+
+    A head has 30 s and 64 KiB: uvicorn itself would keep all that a stranger sends, for as long as he likes.
+    """
+
+    _head_bytes = 0
+    _head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Wait for a head, but not for long."""
+        super().connection_made(transport)
+        self._wait_for_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait no more."""
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Hand on to the parser, and count what makes up a head that is not whole yet."""
+        was_waiting = self._head_timer is not None
+        super().data_received(data)
+        if was_waiting and self._head_timer is not None:
+            self._head_bytes += len(data)
+            if self._head_bytes > LONGEST_HEAD:
+                self.transport.abort()
+
+    def on_message_begin(self) -> None:
+        """Wait for the rest of a head, unless that is done already."""
+        super().on_message_begin()
+        if self._head_timer is None:
+            self._wait_for_head()
+
+    def _wait_for_head(self) -> None:
+        self._head_bytes = 0
+        self._head_timer = self.loop.call_later(HEAD_PATIENCE_S, self._too_slow)
+
+    def _stop_waiting(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _too_slow(self) -> None:
+        self._head_timer = None
+        self.transport.abort()
 
     def on_headers_complete(self) -> None:
         """Offer the way, where the body has a stated length and nothing of it has been read."""
+        self._stop_waiting()
         super().on_headers_complete()
         # the app's task begins later, so nothing has been written yet
         together = Together(self.cycle)
