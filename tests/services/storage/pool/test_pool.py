@@ -12,6 +12,7 @@ import uvloop
 from fieldstone.errors import CheckFailed, UsageError
 from fieldstone.services.storage.codes import cipher
 from fieldstone.services.storage.pool import Pool, Profile, Stored
+from fieldstone.services.storage.pool.writing import Budget
 from tests.services.storage.pool.conftest import SMALL, MakeNet, everything, pieces
 
 
@@ -40,6 +41,22 @@ def test_the_same_on_uvloop(net: MakeNet) -> None:
             assert await n.get(stored) == body
 
     uvloop.run(run())
+
+
+async def test_who_waits_for_memory_and_gives_up_keeps_nobody_out() -> None:
+    memory = Budget(100)
+    await memory.take(60)
+    large = asyncio.create_task(memory.take(90))
+    await asyncio.sleep(0)
+    small = asyncio.create_task(memory.take(30))
+    await asyncio.sleep(0)
+    assert not small.done()  # in the order of asking
+    large.cancel()
+    async with asyncio.timeout(5):
+        await small
+    memory.give(30)
+    memory.give(60)
+    await memory.take(100)
 
 
 async def test_a_small_range_asks_one_share(net: MakeNet) -> None:

@@ -78,6 +78,9 @@ async def test_answers(answer: bytes, status: int, body: bytes) -> None:
     ("answer", "problem"),
     [
         (b"SSH-2.0-OpenSSH\r\n\r\n", "not HTTP"),
+        (b"HTTP/1.1 20\r\ncontent-length: 0\r\n\r\n", "not HTTP"),
+        (b"HTTP/1.1 099 OK\r\ncontent-length: 0\r\n\r\n", "not HTTP"),
+        (b"HTTP/1.1 100\r\n\r\n" * 800, "interim answers"),
         (b"HTTP/1.1 200 OK\r\n\r\n", "without a content-length"),
         (b"HTTP/1.1 200 OK\r\ncontent-length: -5\r\n\r\n", "without a content-length"),
         (b"HTTP/1.1 200 OK\r\ncontent-length: 99999999\r\n\r\nx", "where a short answer was due"),
@@ -119,7 +122,8 @@ async def test_a_refusal_before_the_body_is_sent_ends_the_sending() -> None:
             await asyncio.sleep(0)
 
     async with server(b"HTTP/1.1 507 Full\r\ncontent-length: 0\r\n\r\n") as (line, _):
-        answer = await line.request("PUT", "/a", length=655_360_000, body=blocks)
+        async with asyncio.timeout(4):  # it neither reads nor closes for 5 s
+            answer = await line.request("PUT", "/a", length=655_360_000, body=blocks)
         assert answer.status == 507 and sent < 10_000
         assert not line._idle  # what was on its way makes the connection unusable
 

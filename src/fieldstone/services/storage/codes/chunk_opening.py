@@ -165,7 +165,9 @@ def _kernel(count: int) -> Any:
     """
     if _KERNEL not in sys.modules and count >= _LOAD_FROM:
         load_compiled()
-    return sys.modules.get(_KERNEL)
+    module = sys.modules.get(_KERNEL)
+    # another thread may be importing it: its last name says that it is whole
+    return module if hasattr(module, "verify") else None
 
 
 def load_compiled() -> bool:

@@ -207,6 +207,10 @@ class Nodes:
         """Count a node that the caller has waited for long enough; return the problem."""
         return self._failed(node, "timeout", message)
 
+    def bad_receipt(self, node: Node, message: str) -> NodeProblem:
+        """Count a node whose receipt the caller found wrong; return the problem."""
+        return self._failed(node, "bad_receipt", message)
+
     def note_wrong_bytes(self, device: str) -> None:
         """Count bytes that were proved wrong."""
         self.health(device).wrong_bytes += 1

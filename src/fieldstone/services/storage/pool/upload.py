@@ -180,7 +180,7 @@ class Upload:
         held = await self._nodes.put(node, share.id, share.size_bytes, lambda: self._coded.blocks(share.number))
         expected = self._coded.root(share.number, held.receipt.leaf_bytes)
         if held.receipt.root != expected:
-            raise NodeProblem(node, "bad_receipt", "its receipt commits to other bytes than it was sent")
+            raise self._nodes.bad_receipt(node, "its receipt commits to other bytes than it was sent")
         return Receipt(share, node, held.receipt.leaf_bytes, expected, held.message)
 
     async def _next(self, wait_s: float | None) -> None:

@@ -19,6 +19,7 @@ from fieldstone.services.storage.pool.chunked import dechunked
 from fieldstone.services.storage.pool.intake import WAKE_BYTES, Intake, wake_at
 
 _HEAD_BYTES = 16_384
+_MOST_HEADS = 8  # interim ones before an answer
 _SMALL_BODY_BYTES = 65_536
 _WRITE_HIGH_BYTES = 1_048_576
 _LONG_BODY_BYTES = 262_144
@@ -191,29 +192,39 @@ class Connection(asyncio.BufferedProtocol):
     # ---- reading an answer ----
 
     def _read_head(self) -> None:
+        for _ in range(_MOST_HEADS):
+            if not self._is_interim():
+                return
+        self._fail("protocol", f"sent {_MOST_HEADS} interim answers")
+
+    def _is_interim(self) -> bool:
+        """Read a head, if all of it is there; say whether it was an interim one (1xx) and another follows."""
         end = self._head.find(b"\r\n\r\n", 0, self._have)
         if end < 0:
             if self._have == _HEAD_BYTES:
                 self._fail("protocol", f"sent more than {_HEAD_BYTES} bytes of headers")
-            return
+            return False
         lines = bytes(self._head_view[:end]).split(b"\r\n")
         version, _, rest = lines[0].partition(b" ")
-        if version not in (b"HTTP/1.1", b"HTTP/1.0") or not rest[:3].isdigit():
-            return self._fail("protocol", f"answered {lines[0][:80]!r}, which is not HTTP/1.1")
+        code = rest[:3]
+        if version not in (b"HTTP/1.1", b"HTTP/1.0") or len(code) < 3 or not code.isdigit() or code < b"100":
+            self._fail("protocol", f"answered {lines[0][:80]!r}, which is not HTTP/1.1")
+            return False
         headers = {}
         for line in lines[1:]:
             name, colon, value = line.partition(b":")
             if not colon:
-                return self._fail("protocol", f"sent {line[:80]!r} as a header")
+                self._fail("protocol", f"sent {line[:80]!r} as a header")
+                return False
             headers[name.lower()] = value.strip()
-        status = int(rest[:3])
+        status = int(code)
         over = self._have - end - 4
         if 100 <= status < 200:
             self._head_view[:over] = bytes(self._head_view[end + 4 : self._have])
             self._have = over
-            return self._read_head()
+            return True
         self._begin_body(Answer(status, headers, 0), over, bytes(self._head_view[end + 4 : self._have]))
-        return None
+        return False
 
     def _begin_body(self, answer: Answer, over: int, rest: bytes) -> None:
         self._keep = answer.headers.get(b"connection", b"").lower() != b"close"
@@ -289,7 +300,10 @@ class Connection(asyncio.BufferedProtocol):
         if transport is None or transport.get_extra_info("sslcontext") or transport.get_write_buffer_size():
             return False
         if self._socket is None:
-            self._socket = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
+            try:
+                self._socket = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
+            except OSError:  # no descriptor is free: the transport does it, more slowly
+                return False
         return True
 
     def _stop_pulling(self) -> None:
@@ -386,6 +400,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _finish(self) -> None:
         assert self._current is not None and self._answer is not None
+        self._writable.set()  # who still sends has to see that there is an answer
         self._current.body = bytes(self._small)
         if not self._answer.done():
             self._answer.set_result(self._current)

@@ -47,6 +47,9 @@ class Budget:
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
                 self.give(count)
+            else:
+                self._waiting = [one for one in self._waiting if one[1] is not turn]
+                self.give(0)  # whoever waited behind may fit
             raise
 
     def give(self, count: int) -> None:

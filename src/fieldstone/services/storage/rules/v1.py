@@ -48,7 +48,9 @@ PARAMETERS: dict[str, Parameter] = {
         f"{STORJ}: re-asked, then failed; four hours' grace against repairing outages",
     ),
     # leases
-    "leaf_bytes_allowed": Parameter([1_024, 4_096, 16_384, 65_536], "bytes", "leaf sizes that a receipt may commit to", OWN),
+    "leaf_bytes_allowed": Parameter(
+        [1_024, 4_096, 16_384, 65_536], "bytes", "leaf sizes that a receipt may commit to", OWN
+    ),
     "max_share_bytes": Parameter(2**32, "bytes", "largest share", OWN),
     "receipt_valid_s": Parameter(86_400, "s", "a receipt can become a lease for so long after it was signed", OWN),
     "delete_order_life_s": Parameter(

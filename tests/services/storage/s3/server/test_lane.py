@@ -196,7 +196,9 @@ async def closed_by(*pieces: bytes, wait_s: float = 0.0) -> bool:
     return is_closed
 
 
-@pytest.mark.parametrize("begun", [b"GET /", b"GET / HTTP/1.1\r\nhost: a\r\nx-", b"GET / HTTP/1.1\r\nx: a\r\n\r\nGET /"])
+@pytest.mark.parametrize(
+    "begun", [b"GET /", b"GET / HTTP/1.1\r\nhost: a\r\nx-", b"GET / HTTP/1.1\r\nx: a\r\n\r\nGET /"]
+)
 def test_a_head_without_end_is_not_kept(begun: bytes) -> None:
     assert not asyncio.run(closed_by(begun, *[b"a" * 8_192] * 7))
     assert asyncio.run(closed_by(begun, *[b"a" * 8_192] * 9))
