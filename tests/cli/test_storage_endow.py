@@ -75,7 +75,7 @@ def test_pay_once_then_see_the_fund_pay(network: Network, capsys: pytest.Capture
     market, world = network.world.market, network.world
     code, out, _ = call(capsys, network, "endow", "10GiB", "--gateway-key", network.gateway_file, "--yes")
     assert code == 0
-    for words in ("Pay once, for ever: $26.859403", "costs fall", "At exhaustion", "locked"):
+    for words in ("Pay once, for ever: $26.866003", "costs fall", "At exhaustion", "locked"):
         assert words in out
     (fund,) = market.funds.of_customer(world.customer)
     assert market.ledger.balance(f"fund:{fund.id}") == fund.price_micro_usd

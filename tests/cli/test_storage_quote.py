@@ -39,8 +39,8 @@ def test_a_networks_prices_and_profile_are_taken(run: Run, tmp_path: Path) -> No
     body = json.loads(out)
     assert (code, body["k"], body["n"], body["prices_of"]) == (0, 6, 12, url)
     assert body["prices_micro_usd"] == {"storage": 3_000, "egress": 7_000}
-    assert body["storage_micro_usd"] == -(-body["stored_bytes"] * 2 * 3_000 // 2**30) == 12_003
-    assert body["total_micro_usd"] == 12_003 + body["egress_micro_usd"] == 12_003 + 7_002
+    assert body["storage_micro_usd"] == -(-body["stored_bytes"] * 2 * 3_000 // 2**30) == 12_006
+    assert body["total_micro_usd"] == 12_006 + body["egress_micro_usd"] == 12_006 + 7_004
     assert wide[0] == 0 and "lists 12 providers" in wide[2]
 
 
