@@ -1,8 +1,8 @@
 """AEGIS-256 of libsodium, from one piece of memory into another, without the interpreter's lock.
 
 PyNaCl's public functions take and return `bytes`, which copies every byte twice; here the same calls work in place. Three
-times as fast as AES-256-GCM where the CPU has AES instructions, and nobody waits for the lock meanwhile. With its tag of 32
-bytes nobody finds sealed bytes that open under two keys, which AES-GCM does not promise.
+times as fast as AES-256-GCM where the CPU has AES instructions. Calls let go of the lock, which beside a busy event loop
+costs about what a chunk does (bench/RESULTS.md). With its tag of 32 bytes nobody finds sealed bytes that open under two keys, which AES-GCM does not promise.
 Source: draft-irtf-cfrg-aegis-aead (AEGIS is CAESAR's choice for high-performance applications), libsodium.
 """
 
@@ -40,7 +40,10 @@ def seal_into(key: bytes, nonce: bytes, data: Buffer, bound: bytes, room: memory
 
 
 def open_into(key: bytes, nonce: bytes, sealed: Buffer, bound: bytes, room: memoryview) -> bool:
-    """Write what was sealed to `room`, which is TAG_BYTES shorter; False when anything of it is not what was sealed. Raises UsageError for wrong lengths."""
+    """Write what was sealed to `room`, which is TAG_BYTES shorter; False when anything of it is not what was sealed.
+
+    Raises UsageError for wrong lengths.
+    """
     size = len(sealed)
     _check(key, nonce, size - TAG_BYTES, len(room))
     to = _memory(_CHARS, room, require_writable=True)

@@ -72,7 +72,6 @@ class _Opener:
 
     def __init__(self, parts: Parts, segment: Segment, end: int) -> None:
         self._cipher = parts.opener(segment)
-        self._threads = parts.threads
         self._segment, self._end = segment, end
         self.stripes = range(0)
 
