@@ -2,7 +2,8 @@
 
 PyNaCl's public functions take and return `bytes`, which copies every byte twice; here the same calls work in place. Three
 times as fast as AES-256-GCM where the CPU has AES instructions. Calls let go of the lock, which beside a busy event loop
-costs about what a chunk does (bench/RESULTS.md). With its tag of 32 bytes nobody finds sealed bytes that open under two keys, which AES-GCM does not promise.
+costs about what a chunk does (bench/RESULTS.md). With its tag of 32 bytes nobody finds sealed bytes that open under two
+keys, which AES-GCM does not promise.
 Source: draft-irtf-cfrg-aegis-aead (AEGIS is CAESAR's choice for high-performance applications), libsodium.
 """
 
