@@ -17,7 +17,7 @@ from fieldstone.services.storage.provider.turns import Turns
 from tests.services.storage.provider.running import Gateway, running, share_id
 
 
-@pytest.mark.parametrize(("threads", "most"), [(1, 1), (2, 1), (4, 3), (16, 12)])
+@pytest.mark.parametrize(("threads", "most"), [(2, 1), (4, 3), (16, 12)])
 def test_one_gateway_leaves_a_quarter_to_others(threads: int, most: int) -> None:
     turns, begun = Turns(threads), list[int]()
     for number in range(40):
@@ -25,9 +25,40 @@ def test_one_gateway_leaves_a_quarter_to_others(threads: int, most: int) -> None
     assert begun == [*range(most)]
     turns.begin("other", partial(begun.append, 99))
     assert begun[-1] == 99
+    turns.end("other")
     for _ in range(40):
         turns.end("greedy")
     assert begun == [*range(most), 99, *range(most, 40)]
+
+
+def test_those_who_have_none_take_turns() -> None:
+    turns, begun = Turns(1), list[str]()
+    for who in ("greedy", "greedy", "greedy", "other", "other"):
+        turns.begin(who, partial(begun.append, who))
+    for _ in range(4):
+        turns.end(begun[-1])
+    assert begun == ["greedy", "greedy", "other", "greedy", "other"]
+
+
+@pytest.mark.parametrize("together", [2, 3, 5])
+def test_gateways_that_act_together_leave_a_thread_to_the_next(together: int) -> None:
+    turns, begun = Turns(16), list[str]()
+    for who in [f"greedy {number % together}" for number in range(200)]:
+        turns.begin(who, partial(begun.append, who))
+    assert len(begun) < 16
+    turns.begin("other", partial(begun.append, "other"))
+    assert begun[-1] == "other"
+
+
+def test_who_has_least_comes_first() -> None:
+    turns, begun = Turns(4), list[str]()
+    for who in ("a", "a", "b", "b", "a", "c", "c"):
+        turns.begin(who, partial(begun.append, who))
+    assert begun == ["a", "a", "b", "c"]
+    turns.end("a")
+    assert begun[4:] == []  # b, c and a have one each, and the one free thread is for who has none
+    turns.end("c")
+    assert begun[4:] == ["c"]
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 2)), max_size=150))
