@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -15,6 +16,7 @@ from typer.testing import CliRunner
 
 from fieldstone.cli import app, checks
 from fieldstone.cli.checks import BROKEN, OK, SKIPPED, WARNING, Finding
+from fieldstone.cli.checks_chain import check_bond_depth, check_chain
 from fieldstone.cli.init import write_network
 from fieldstone.config import Config, load
 from fieldstone.identity.ed25519 import backend
@@ -159,13 +161,65 @@ def test_an_address_that_is_not_ours_is_broken(config: Config) -> None:
 def test_the_chain_must_answer_with_our_id(config: Config, body: bytes, status: str) -> None:
     with answering(body) as port:
         chain = msgspec.structs.replace(config.chain, url=f"http://127.0.0.1:{port}")
-        assert only(checks.check_chain(replace(config, chain=chain))).status == status
+        assert only(check_chain(replace(config, chain=chain))).status == status
 
 
 def test_nobody_behind_the_chain_url_is_broken(config: Config) -> None:
     for url in ("http://127.0.0.1:1", "no url", "ftp://x"):
         chain = msgspec.structs.replace(config.chain, url=url)
-        assert only(checks.check_chain(replace(config, chain=chain))).status == BROKEN
+        assert only(check_chain(replace(config, chain=chain))).status == BROKEN
+
+
+def asking_for_bonds(config: Config, url: str, depth: int, per_unit: str = "10") -> Config:
+    services = {"storage": ServicePolicy(bond_per_unit=per_unit)}
+    settlement = msgspec.structs.replace(config.policy.settlement, bond_depth_blocks=depth)
+    policy = msgspec.structs.replace(config.policy, services=services, settlement=settlement)
+    return replace(config, policy=policy, chain=msgspec.structs.replace(config.chain, url=url))
+
+
+@contextmanager
+def chain(heights: dict[str, Any]) -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            height = heights.get(asked["params"][0])
+            body = json.dumps({"result": None if height is None else {"number": height}}).encode()
+            self.send_response(200)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize(("depth", "status"), [(0, WARNING), (63, WARNING), (64, OK), (200, OK)])
+def test_bonds_have_to_be_read_where_the_chain_is_final(config: Config, depth: int, status: str) -> None:
+    with chain({"latest": hex(1_000), "finalized": hex(936)}) as url:
+        finding = only(check_bond_depth(asking_for_bonds(config, url, depth)))
+        assert (finding.status, finding.measured["not_final_blocks"]) == (status, 64)
+        assert ("64 or more" in finding.remedy) == (status == WARNING)
+
+
+@pytest.mark.parametrize("final", [None, "?"])
+def test_a_chain_that_calls_nothing_final_is_said(config: Config, final: str | None) -> None:
+    with chain({"latest": hex(1_000), "finalized": final}) as url:
+        assert only(check_bond_depth(asking_for_bonds(config, url, 0))).status == WARNING
+        assert only(check_bond_depth(asking_for_bonds(config, url, 30))).status == SKIPPED
+
+
+def test_the_depth_of_bonds_matters_only_where_there_are_bonds_and_reorganisations(config: Config) -> None:
+    assert not [*check_bond_depth(asking_for_bonds(config, "embedded", 0))]
+    assert not [*check_bond_depth(asking_for_bonds(config, "http://127.0.0.1:1", 0, per_unit="0"))]
 
 
 def test_an_exploitable_policy_is_broken(config: Config) -> None:

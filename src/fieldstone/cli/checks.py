@@ -58,7 +58,9 @@ def examine(path: Path) -> list[Finding]:
     for check in checks:
         findings += check()
     if config:
-        findings += [*check_ports(config), *check_chain(config), *check_policy(config)]
+        from fieldstone.cli.checks_chain import check_bond_depth, check_chain
+
+        findings += [*check_ports(config), *check_chain(config), *check_bond_depth(config), *check_policy(config)]
     return findings
 
 
@@ -264,32 +266,6 @@ def _is_our_node(host: str, port: int) -> bool:
         return httpx.get(f"{address}/healthz", timeout=ANSWER_TIMEOUT_S, trust_env=False).status_code == 200
     except (httpx.HTTPError, httpx.InvalidURL):
         return False
-
-
-def check_chain(config: Config) -> Iterator[Finding]:
-    """The embedded chain can be loaded, or the JSON-RPC address answers with the policy's chain id."""
-    from importlib.util import find_spec
-
-    url, wanted = config.chain.url, config.policy.chain_id
-    if url == "embedded":
-        there = find_spec("eth") is not None
-        remedy = "" if there else "pip install py-evm"
-        yield Finding("chain", OK if there else BROKEN, f"embedded, chain id {wanted}", remedy)
-        return
-    import httpx
-
-    request = {"jsonrpc": "2.0", "id": 1, "method": "eth_chainId", "params": []}
-    try:
-        answer = httpx.post(url, json=request, timeout=ANSWER_TIMEOUT_S).json()
-        found = int(answer["result"], 16)
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError) as error:
-        yield Finding("chain", BROKEN, f"{url} does not answer eth_chainId: {error}", "Check chain.url and the node.")
-        return
-    if found != wanted:
-        remedy = "Roots are bound to network.chain_id: set the right URL or id."
-        yield Finding("chain", BROKEN, f"{url} has chain id {found}, the policy says {wanted}", remedy)
-    else:
-        yield Finding("chain", OK, f"{url}, chain id {found}")
 
 
 def check_policy(config: Config) -> Iterator[Finding]:
