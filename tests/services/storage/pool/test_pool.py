@@ -120,6 +120,25 @@ async def test_a_client_that_hangs_up_leaves_nothing_running(net: MakeNet) -> No
         assert n.pool._memory._used == 0 and not n.pool.parts.writing
 
 
+async def test_clients_that_announce_bytes_and_do_not_send_them_hold_no_memory(net: MakeNet) -> None:
+    body = os.urandom(900_000)
+
+    async def stalls() -> AsyncIterator[bytes]:
+        yield body[:300_000]
+        await asyncio.sleep(3_600)
+
+    async with net() as n:
+        n.pool._memory._size = 1_500_000  # one at a time
+        stalled = [asyncio.create_task(n.pool.write(stalls(), profile=SMALL, size_hint=900_000)) for _ in range(4)]
+        await asyncio.sleep(0.1)
+        async with asyncio.timeout(30):
+            assert await n.get(await n.put(body)) == body
+        for task in stalled:
+            task.cancel()
+        await asyncio.gather(*stalled, return_exceptions=True)
+        assert n.pool._memory._used == 0 and not n.pool.parts.writing
+
+
 async def test_parallel_writes_and_reads_within_a_small_memory(net: MakeNet) -> None:
     bodies = [os.urandom(200_000 + 31 * i) for i in range(24)]
     async with net() as n:

@@ -83,6 +83,7 @@ class SegmentWriter:
         self.segment = Segment(segment_id, size_bytes, layout, parts.wrap(key, segment_id), {})
         self._seal = cipher.SegmentCipher(key, segment_id)
         self._weight = layout.share_bytes * layout.n + 2 * min(STEP_BYTES, size_bytes)
+        self._held_bytes = 0  # of the memory that all writers share
 
     async def take(self, plain: Source) -> asyncio.Task[None]:
         """Take the segment's bytes from the source; return the task that ends when enough receipts are written down.
@@ -91,7 +92,6 @@ class SegmentWriter:
         """
         parts, layout = self._parts, self.segment.layout
         placement = place(self._profile, parts.candidates(), seed=SEED, share_bytes=layout.share_bytes)
-        await self._memory.take(self._weight)
         upload: Upload | None = None
         planned: asyncio.Future[None] | None = None
         try:
@@ -125,8 +125,9 @@ class SegmentWriter:
     async def _code(self, plain: Source, coded: CodedSegment, upload: Upload, planned: asyncio.Future[None]) -> None:
         """Feed the segment step by step; while one is coded, the next is taken from the source.
 
-        Sending begins with the first step, when all shares are written down as `planned`, unless the source is slow:
-        nodes do not wait long for a body to go on.
+        Memory is taken with the first step: who announces bytes and does not send them keeps nobody waiting. Sending begins
+        with it too, when all shares are written down as `planned`, unless the source is slow: nodes do not wait long for a
+        body to go on.
         """
         began = time.monotonic()
         loop = asyncio.get_running_loop()
@@ -140,9 +141,12 @@ class SegmentWriter:
                     raise UsageError(f"the source ended after {plain.taken_bytes} bytes, more were announced")
                 left -= size
                 if step == 0:
+                    is_slow = time.monotonic() - began >= SLOW_SOURCE_S
                     await planned
-                if step == 0 and time.monotonic() - began < SLOW_SOURCE_S:
-                    upload.start()
+                    await self._memory.take(self._weight)
+                    self._held_bytes = self._weight
+                    if not is_slow:
+                        upload.start()
                 if working is not None:
                     coded.publish(await working)
                 working = loop.run_in_executor(self._parts.threads, coded.advance, pieces)
@@ -211,5 +215,5 @@ class SegmentWriter:
 
     def _release(self) -> None:
         self._parts.writing.discard(self.segment.id)
-        self._memory.give(self._weight)
-        self._weight = 0
+        self._memory.give(self._held_bytes)
+        self._held_bytes = 0
