@@ -204,6 +204,19 @@ def test_a_head_without_end_is_not_kept(begun: bytes) -> None:
     assert asyncio.run(closed_by(begun, *[b"a" * 8_192] * 9))
 
 
+CHUNKED = b"PUT / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize("begun", [b"3\r\nabc\r\n0\r\nx-trailer: ", b"0\r\nx-", b"3;name="])
+def test_trailers_and_chunk_sizes_without_end_are_not_kept(begun: bytes) -> None:
+    assert not asyncio.run(closed_by(CHUNKED + begun, *[b"a" * 8_192] * 7))
+    assert asyncio.run(closed_by(CHUNKED + begun, *[b"a" * 8_192] * 9))
+
+
+def test_a_long_body_in_small_chunks_is_taken() -> None:
+    assert not asyncio.run(closed_by(CHUNKED, *[b"1\r\na\r\n" * 4_000] * 20, b"0\r\n\r\n"))
+
+
 def test_who_sends_no_head_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lane_module, "HEAD_PATIENCE_S", 0.0)
     for begun in ((), (b"GET / HT",), (b"GET / HTTP/1.1\r\nx: a\r\n\r\n", b"G")):

@@ -41,10 +41,12 @@ class Gone(Exception):
 class BodyLane(HttpToolsProtocol):
     """uvicorn's protocol with `Straight` offered for large bodies, and heads sent `Together` with bodies.
 
-    A head has 30 s and 64 KiB: uvicorn itself would keep all that a stranger sends, for as long as he likes.
+    A head has 30 s and 64 KiB, and 64 KiB what stands between or behind the chunks of a body (their sizes, trailers): the
+    parser itself would keep all that a stranger sends, for as long as he likes.
     """
 
     _head_bytes = 0
+    _loose_bytes = 0  # that came since the last bytes of a body
     _head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -58,13 +60,22 @@ class BodyLane(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Hand on to the parser, and count what makes up a head that is not whole yet."""
+        """Hand on to the parser, and count what makes up a head that is not whole yet, or is no body behind one."""
         was_waiting = self._head_timer is not None
+        self._loose_bytes += len(data)
         super().data_received(data)
-        if was_waiting and self._head_timer is not None:
+        if self._head_timer is None:
+            if self._loose_bytes > LONGEST_HEAD and self.cycle is not None and self.cycle.more_body:
+                self.transport.abort()
+        elif was_waiting:
             self._head_bytes += len(data)
             if self._head_bytes > LONGEST_HEAD:
                 self.transport.abort()
+
+    def on_body(self, body: bytes) -> None:
+        """Hand on."""
+        self._loose_bytes = 0
+        super().on_body(body)
 
     def on_message_begin(self) -> None:
         """Wait for the rest of a head, unless that is done already."""
