@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import aclosing
 
 from fieldstone.services.storage.catalog.content import Content
@@ -26,6 +26,8 @@ from fieldstone.services.storage.s3.server.exchange import Answer, Call, Headers
 
 # below this the bytes are gathered and sent with the head in one write
 GATHER_BYTES = 256 << 10
+FIRST_ORDER_BYTES = 4 << 20  # of what a stranger asks for
+_STRANGERS = ("anonymous", "v4-presigned", "v2-presigned")
 _STORED_NAME = STORED_NAME.encode()
 
 
@@ -225,14 +227,29 @@ async def stream(
     Errors: Retryable when too few providers answer.
     """
     pool = call.gateway.pool
+    is_stranger = call.identity.kind in _STRANGERS
     with pool.holding(content.segments(start, end)):
         for piece in content.pieces(start, end):
             opened = key.keystream(piece.seal.salt, piece.seal.position) if key and piece.seal else None
             if opened is None and piece.seal is not None:
                 raise S3Error("InternalError", "bytes under a customer's key were to be read without it")
-            async with aclosing(pool.read(piece.stored, piece.start, piece.end)) as chunks:  # type: ignore[type-var]
-                async for chunk in chunks:
-                    yield chunk if opened is None else opened.update(chunk)
+            for low, high in _orders(piece.start, piece.end, is_stranger):
+                async with aclosing(pool.read(piece.stored, low, high)) as chunks:  # type: ignore[type-var]
+                    async for chunk in chunks:
+                        yield chunk if opened is None else opened.update(chunk)
+
+
+def _orders(start: int, end: int, is_stranger: bool) -> Iterator[tuple[int, int]]:
+    """Cut a range into what is ordered from providers at a time, who are paid for all of an order.
+
+    A stranger may hang up again and again at the owner's cost: so that it stays near what he takes, the first order is
+    short and each further one as long as all before it.
+    """
+    at = start
+    while at < end:
+        until = min(end, at + max(FIRST_ORDER_BYTES, at - start)) if is_stranger else end
+        yield at, until
+        at = until
 
 
 async def _begun(source: AsyncIterator[bytes | memoryview]) -> AsyncIterator[bytes | memoryview]:
