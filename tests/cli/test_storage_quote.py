@@ -69,6 +69,9 @@ def test_paying_once_is_shown_with_everything_it_rests_on(run: Run) -> None:
         (("1GB", "--permanent", "--purchasing-power", "0"), 2, "--purchasing-power 0"),
         (("1GB", "--months", "-1"), 2, "months"),
         (("1GB", "--network", "http://127.0.0.1:1"), 3, "does not answer"),
+        (("1GB", "--network", "http://[::"), 2, "is not the address of a node"),
+        (("1GB", "--network", "foo"), 2, "is not the address of a node"),
+        (("1GB", "--permanent", "--years", "1000", "--fund-return", "-99"), 2, "no fund lasts 1000 years"),
     ],
 )
 def test_mistakes_are_named(run: Run, words: tuple[str, ...], code: int, hint: str) -> None:

@@ -109,12 +109,11 @@ def _prices(network: str | None) -> tuple[dict[str, int], int | None, str]:
             None,
             "defaults of the software; name a network with --network",
         )
-    import httpx
-
+    from fieldstone.cli.node_client import node_client
     from fieldstone.epoch.fetch import get
     from fieldstone.errors import CheckFailed, UsageError
 
-    with httpx.Client(base_url=network, timeout=30.0) as client:
+    with node_client(network, timeout_s=30.0) as client:
         try:
             products = get(client, "/v1/market/products").json()["products"]
             found = {
@@ -254,7 +253,9 @@ def show_once(found: Mapping[str, Any], *, sells: bool = False) -> None:
                 f"{_percent(one['mean_decline_ppm'])} ± {_percent(one['decline_volatility_ppm'])}",
                 f"± {_percent(one['purchasing_power_volatility_ppm'])}",
                 *(_percent(one["exhausted_by_ppm"][mark]) for mark in marks),
-                f"{one['years_5th_percentile']:g}",
+                f"not within {one['horizon_years']}"
+                if one["years_5th_percentile"] is None
+                else f"{one['years_5th_percentile']:g}",
             )
             for one in found["stress"]
         ],

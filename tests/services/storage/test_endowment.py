@@ -110,3 +110,65 @@ def test_stress_is_repeatable_and_token_risk_is_the_large_one() -> None:
     assert calm.exhausted_by[100] < 0.02
     assert wild.exhausted_by[20] > 0.3
     assert stress(mean_decline=0.0).exhausted_by[200] > 0.9  # what does not fall cannot be paid for ever
+
+
+def _simulated_years(fund: float, decline: float, fund_return: float) -> float:
+    """Pay small steps out of a fund until it is empty: the formula's own definition, without the formula."""
+    step, cost, years = 1 / 512, 1.0, 0.0
+    while fund > 0 and years < 300:
+        fund = fund * (1 + fund_return) ** step - cost * step
+        cost *= (1 - decline) ** step
+        years += step
+    return years
+
+
+@pytest.mark.parametrize(
+    ("fund", "decline", "fund_return"),
+    [(20, 0.0, 0.03), (20, 0.02, -0.05), (20, 0.0, -0.05), (20, 0.02, -0.02), (12, 0.01, 0.01), (3, 0.5, -0.4)],
+)
+def test_the_years_are_those_of_paying_step_by_step(fund: float, decline: float, fund_return: float) -> None:
+    assert years_covered(fund, 1.0, decline, fund_return) == pytest.approx(
+        _simulated_years(fund, decline, fund_return), rel=0.01
+    )
+
+
+@given(st.integers(0, 999_000), st.integers(-999_000, 1_000_000), st.integers(1, 60))
+def test_a_fund_for_some_years_lasts_these_years_under_its_own_assumptions(
+    decline: int, fund_return: int, years: int
+) -> None:
+    """Without a margin exactly them, whatever falls and earns; with it never fewer."""
+    assumed = replace(
+        DEFAULT_ASSUMPTIONS, cost_decline_ppm=decline, fund_return_ppm=fund_return, years=years, margin_ppm=0
+    )
+    try:
+        price = permanent_price(2**40, assumed)
+    except UsageError:
+        assert -assumed.log_decline * years > 40
+        return
+    lasts = years_covered(price, first_year_micro_usd(2**40, assumed), decline / 1e6, fund_return / 1e6)
+    # what falls fast costs next to nothing in the end: years say little there, money does
+    assert lasts >= years - 0.01 or math.exp(-assumed.log_decline * lasts) < 1e-3
+
+
+def test_a_fund_that_melts_away_has_no_price_instead_of_an_overflow() -> None:
+    melting = replace(DEFAULT_ASSUMPTIONS, fund_return_ppm=-990_000, years=1_000)
+    with pytest.raises(UsageError, match="no fund lasts 1000 years"):
+        permanent_price(GIB, melting)
+
+
+def test_who_assumes_a_worse_currency_does_not_look_safer() -> None:
+    """The price doubles because half of it is expected to be lost: the futures must lose that half."""
+    half = replace(DEFAULT_ASSUMPTIONS, purchasing_power_ppm=500_000)
+    plain, haircut = stress(mean_decline=0.02, trials=500), stress(half, mean_decline=0.02, trials=500)
+    assert haircut.exhausted_by == pytest.approx(plain.exhausted_by, abs=0.01)
+    assert haircut.years_5th_percentile == pytest.approx(plain.years_5th_percentile, rel=0.02)
+
+
+def test_futures_have_a_mark_at_the_end_of_what_was_bought_and_none_where_nothing_ended() -> None:
+    thirty = stress(replace(DEFAULT_ASSUMPTIONS, years=30), mean_decline=0.02, trials=500)
+    assert thirty.exhausted_by[20] < thirty.exhausted_by[30] < thirty.exhausted_by[50]
+    long = stress(replace(DEFAULT_ASSUMPTIONS, years=300), mean_decline=0.02, trials=100)
+    assert (long.horizon_years, 300 in long.exhausted_by) == (300, True)
+    assert stress(mean_decline=0.10, decline_volatility=0.01, trials=100).years_5th_percentile is None
+    rich = stress(replace(DEFAULT_ASSUMPTIONS, fund_return_ppm=1_000_000, years=1_000), trials=20)
+    assert rich.years_5th_percentile is None or rich.years_5th_percentile > 0

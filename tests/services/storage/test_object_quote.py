@@ -83,3 +83,42 @@ def test_no_finite_price_lasts_for_ever_without_a_decline() -> None:
 def test_impossible_wishes_are_refused(size: int, months: int, egress: int) -> None:
     with pytest.raises(UsageError):
         monthly(size, PROFILES["4/6"], months=months, egress_bytes=egress, prices_micro_usd=PRICES)
+
+
+@given(size=st.integers(INLINE_BYTES + 1, 1_000_000), times=st.integers(0, 5), rest=st.integers(0, 1_000_000))
+def test_reading_all_of_it_costs_what_a_whole_read_costs(size: int, times: int, rest: int) -> None:
+    """Shares are padded, so a whole read orders more than the sealed bytes; a quote must not be exceeded by that."""
+    prices = {"storage": 0, "egress": 10**9}
+    _, _, read = stored_bytes(size, SMALL)
+    whole = monthly(size, SMALL, months=1, egress_bytes=times * size, prices_micro_usd=prices)
+    assert whole.egress_micro_usd == -(-times * read * 10**9 // GIB)
+    rest %= size
+    more = monthly(size, SMALL, months=1, egress_bytes=times * size + rest, prices_micro_usd=prices)
+    assert whole.egress_micro_usd <= more.egress_micro_usd <= -(-(times + 1) * read * 10**9 // GIB)
+
+
+@given(start=st.integers(0, 4_999_999), length=st.integers(1, 500_000))
+def test_a_range_orders_no_more_than_was_quoted(start: int, length: int) -> None:
+    """One segment, any place: the chunks that a range touches, sealed."""
+    size = 5_000_000
+    end = min(size, start + length)
+    chunks = (end - 1) // cipher.CHUNK_BYTES - start // cipher.CHUNK_BYTES + 1
+    prices = {"storage": 0, "egress": GIB}
+    quoted = monthly(size, PROFILES["4/6"], months=0, egress_bytes=end - start, prices_micro_usd=prices)
+    last_is_short = end > size // cipher.CHUNK_BYTES * cipher.CHUNK_BYTES
+    touched = chunks * cipher.sealed_bytes(cipher.CHUNK_BYTES) - last_is_short * (-size % cipher.CHUNK_BYTES)
+    assert quoted.egress_micro_usd >= touched
+
+
+def test_the_tables_of_a_permanent_quote_hold_what_was_assumed() -> None:
+    """A fund that earns, or melts, lasts otherwise than one that lies still; the buyer's own row and column are there."""
+    made = monthly(GIB, PROFILES["20/40"], months=0, egress_bytes=0, prices_micro_usd=PRICES)
+    earning = permanent(made, Assumptions(cost_decline_ppm=0, fund_return_ppm=20_000), 2_000, 6_000)
+    assert earning["covered"]["rows"][0]["years"][0] is None  # bought for ever at no decline: its own row says so
+    melting = permanent(made, Assumptions(cost_decline_ppm=15_000, fund_return_ppm=-50_000, years=20), 2_000, 6_000)
+    assert 15_000 in melting["covered"]["declines_ppm"]
+    own = melting["covered"]["declines_ppm"].index(15_000)
+    assert 20 <= melting["covered"]["rows"][0]["years"][own] < 22  # twenty and the margin, not 50
+    half = permanent(made, Assumptions(purchasing_power_ppm=250_000, years=20), 2_000, 6_000)
+    assert 250_000 in [row["purchasing_power_ppm"] for row in half["covered"]["rows"]]
+    assert 20 <= half["repaired"][0]["years"][half["covered"]["declines_ppm"].index(20_000)] < 22

@@ -57,6 +57,8 @@ MINUTES_PER_YEAR = 60 * 24 * 365
 ARWEAVE_REPLICAS = 20
 ARWEAVE_RESET_AT = 10**16
 MOST_REPAIR_READS_PPM = 100_000_000
+STRESS_YEARS = 200
+_MOST_GROWTH = 40.0  # e^40 first years: beyond all money, and long before floats overflow
 
 
 def arweave_fee(size_bytes: int, price_gib_minute: int, *, replicas: int = ARWEAVE_REPLICAS, k_factor: int = 1) -> int:
@@ -171,21 +173,25 @@ def _factor_ppm(rate: float, years: int | None) -> int:
     """Quantise the multiplier to ppm once, so that the price is an integer function of it."""
     if years is None:
         return round(1 / rate * PPM)
+    if -rate * years > _MOST_GROWTH:
+        raise UsageError(
+            f"no fund lasts {years} years that loses so much more a year than costs fall: name fewer years or a better return"
+        )
     return round((years if abs(rate) < 1e-12 else -math.expm1(-rate * years) / rate) * PPM)
 
 
-def years_covered(fund: float, yearly_cost: float, decline: float) -> float:
-    """Return how many years a fund lasts when costs fall by `decline` a year; math.inf: for ever.
+def years_covered(fund: float, yearly_cost: float, decline: float, fund_return: float = 0.0) -> float:
+    """Return how many years a fund that earns `fund_return` a year lasts when costs fall by `decline`; math.inf: for ever.
 
-    T = −ln(1 − F·λ/C)/λ with λ = −ln(1−decline); at λ = 0 it is F/C.
+    T = −ln(1 − F·g/C)/g with g = −ln(1−decline) + ln(1+return), which may be negative; at g = 0 it is F/C.
     """
     if yearly_cost <= 0:
         return math.inf
-    rate = -math.log1p(-decline)
-    if rate == 0:
+    rate = -math.log1p(-decline) + math.log1p(fund_return)
+    if abs(rate) < 1e-12:
         return fund / yearly_cost
-    rest = 1 - fund * rate / yearly_cost
-    return math.inf if rest <= 0 else -math.log(rest) / rate
+    part = fund * rate / yearly_cost
+    return math.inf if part >= 1 else -math.log1p(-part) / rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,10 +217,11 @@ class Fund:
 @dataclass(frozen=True, slots=True)
 class Stress:
     """How a permanent price fares in `trials` futures: share that is exhausted by each year, and the 5th percentile of
-    years. `seed` and the ranges drawn from make it repeatable."""
+    years (None: fewer than 5 % are exhausted within `horizon_years`). `seed` and the ranges drawn from make it repeatable."""
 
     exhausted_by: dict[int, float]
-    years_5th_percentile: float
+    years_5th_percentile: float | None
+    horizon_years: int
     trials: int
     seed: int
     mean_decline: float
@@ -228,18 +235,21 @@ def stress(
     mean_decline: float = 0.10,
     decline_volatility: float = 0.10,
     purchasing_power_volatility: float = 0.0,
-    horizon: int = 200,
+    horizon: int = STRESS_YEARS,
     trials: int = 5_000,
     seed: int = 1,
 ) -> Stress:
     """Try a permanent price in futures whose costs do not follow the plan.
 
     Each year log costs move by −normal(mean, volatility) and the fund's purchasing power by normal(0, volatility); both
-    walks are independent. What the price assumed stays fixed. A fund held in dollars has purchasing-power volatility 0;
-    a token's has been near 0.8 a year.
+    walks are independent. What the price assumed stays fixed, also that only a share f of the fund's worth survives: who
+    assumes the worse pays more, and must not look safer for it. A fund held in dollars has purchasing-power volatility 0;
+    a token's has been near 0.8 a year. A fund for T years is tried for T years at least, with a mark at T.
     """
     dice = np.random.default_rng(seed)
-    fund = np.full(trials, permanent_price(GIB, assumed) / first_year_micro_usd(GIB, assumed))
+    horizon = max(horizon, assumed.years or 0)
+    worth = permanent_price(GIB, assumed) * assumed.purchasing_power_ppm / PPM
+    fund = np.full(trials, worth / first_year_micro_usd(GIB, assumed))
     cost = np.ones(trials)
     ended = np.full(trials, np.inf)
     drift = -math.log1p(-mean_decline)
@@ -250,8 +260,20 @@ def stress(
         ended[short] = year + fund[short] / due[short]
         fund = np.where(np.isinf(ended), fund - due, 0.0)
         walk = dice.normal(0.0, 1.0, trials) * purchasing_power_volatility - purchasing_power_volatility**2 / 2
-        fund *= np.exp(growth + walk)
+        with np.errstate(over="ignore"):  # a fund that doubles every year for 1,000 years: infinite is right
+            fund *= np.exp(growth + walk)
         cost *= np.exp(-dice.normal(drift, decline_volatility, trials))
-    marks = {year: float((ended <= year).mean()) for year in (5, 10, 20, 50, 100, 200) if year <= horizon}
-    fifth = float(np.quantile(np.where(np.isinf(ended), horizon, ended), 0.05))
-    return Stress(marks, round(fifth, 2), trials, seed, mean_decline, decline_volatility, purchasing_power_volatility)
+    years = sorted({5, 10, 20, 50, 100, 200} | ({assumed.years} if assumed.years else set()))
+    marks = {year: float((ended <= year).mean()) for year in years if year <= horizon}
+    # an order statistic, not a mean of two: half way to infinity is nowhere
+    fifth = float(np.quantile(ended, 0.05, method="inverted_cdf"))
+    return Stress(
+        marks,
+        None if math.isinf(fifth) else round(fifth, 2),
+        horizon,
+        trials,
+        seed,
+        mean_decline,
+        decline_volatility,
+        purchasing_power_volatility,
+    )

@@ -3,7 +3,8 @@
     stored    the shares as the gateway will make them: segments of 64 MiB, each encrypted (16 bytes per 64 KiB) and coded
               k of n; objects up to 4 KiB lie in the gateway's own database and cost nothing
     storage   stored · months · price per GiB-month, rounded up; less where providers fail to prove, never more
-    read      what one whole read orders from providers · price per GiB, rounded up: k shares of every segment
+    read      what one whole read orders from providers · price per GiB, rounded up: k shares of every segment; what is left
+              over of a number of whole reads is one range, of whole chunks
     repair    one regeneration of every segment reads as much as one read; writes are free
 
 Copies, parts of a multipart upload and later reads of slow providers are the customer's doing or luck and not in it: each
@@ -99,8 +100,7 @@ def monthly(
         raise UsageError(f"no quote for {months} months and {egress_bytes} bytes of reads")
     segments, stored, read = stored_bytes(size_bytes, profile)
     price, egress = prices_micro_usd[STORAGE], prices_micro_usd[EGRESS]
-    # bytes that are inline never leave the gateway; others come encrypted, in chunks with a tag each
-    ordered = cipher.sealed_bytes(egress_bytes) if segments and egress_bytes else 0
+    ordered = _ordered(egress_bytes, size_bytes, read) if segments else 0  # inline bytes never leave the gateway
     return Quote(
         size_bytes=size_bytes,
         k=profile.k,
@@ -129,15 +129,19 @@ def permanent(
     # the endowment's formula expands by n/k itself: hand it the size that gives the bytes really stored
     size = _up(quoted.stored_bytes * quoted.k, quoted.n)
     price = permanent_price(size, assumed, storage_micro_usd, egress_micro_usd)
+    kept, earned = assumed.purchasing_power_ppm / PPM, assumed.fund_return_ppm / PPM
+    # what the buyer assumes stands in the tables too
+    declines = sorted({*COVERED_DECLINES, assumed.cost_decline_ppm / PPM})
+    powers = sorted({*COVERED_POWER, kept}, reverse=True)
     first_year = first_year_micro_usd(size, assumed, storage_micro_usd, egress_micro_usd)
     by_repair = [replace(assumed, repair_reads_ppm=assumed.repair_reads_ppm * times) for times in REPAIR_TIMES]
     repaired = [(one, first_year_micro_usd(size, one, storage_micro_usd, egress_micro_usd)) for one in by_repair]
     covered = [
         {
             "purchasing_power_ppm": round(power * PPM),
-            "years": [_years(years_covered(price * power, first_year, decline)) for decline in COVERED_DECLINES],
+            "years": [_years(years_covered(price * power, first_year, decline, earned)) for decline in declines],
         }
-        for power in COVERED_POWER
+        for power in powers
     ]
     futures = [(decline, 0.0) for decline in STRESS_DECLINES] + [(STRESS_DECLINES[-1], TOKEN_VOLATILITY)]
     trials = [_stress(assumed, decline, volatility, seed) for decline, volatility in futures]
@@ -159,11 +163,11 @@ def permanent(
             "stored_bytes": quoted.stored_bytes,
             "years": assumed.years,
         },
-        "covered": {"declines_ppm": [round(decline * PPM) for decline in COVERED_DECLINES], "rows": covered},
+        "covered": {"declines_ppm": [round(decline * PPM) for decline in declines], "rows": covered},
         "repaired": [
             {
                 "repair_reads_ppm_per_year": one.repair_reads_ppm,
-                "years": [_years(years_covered(price, cost, decline)) for decline in COVERED_DECLINES],
+                "years": [_years(years_covered(price * kept, cost, decline, earned)) for decline in declines],
             }
             for one, cost in repaired
         ],
@@ -173,6 +177,7 @@ def permanent(
                 "decline_volatility_ppm": round(one.decline_volatility * PPM),
                 "purchasing_power_volatility_ppm": round(one.purchasing_power_volatility * PPM),
                 "exhausted_by_ppm": {str(year): round(share * PPM) for year, share in one.exhausted_by.items()},
+                "horizon_years": one.horizon_years,
                 "years_5th_percentile": one.years_5th_percentile,
                 "trials": one.trials,
                 "seed": one.seed,
@@ -190,6 +195,16 @@ def _stress(assumed: Assumptions, decline: float, volatility: float, seed: int) 
 
 def _share_bytes(plain_bytes: int, profile: Profile) -> int:
     return Layout(cipher.sealed_bytes(plain_bytes), profile.k, profile.n, profile.block_bytes).share_bytes
+
+
+def _ordered(egress_bytes: int, size_bytes: int, read_bytes: int) -> int:
+    """Return what reads of so many bytes order from providers at most: whole reads, and one range of whole chunks."""
+    whole, rest = divmod(egress_bytes, size_bytes)
+    if not rest:
+        return whole * read_bytes
+    # wherever the range begins: its first and last byte may each lie anywhere in a chunk
+    chunks = -(-(rest - 1) // cipher.CHUNK_BYTES) + 1
+    return whole * read_bytes + min(read_bytes, chunks * cipher.sealed_bytes(cipher.CHUNK_BYTES))
 
 
 def _full_expansion(profile: Profile, price: int) -> int:
