@@ -76,8 +76,7 @@ def command(
 
 def _periods(network: str, charges: Sequence[dict[str, Any]], days: int) -> list[Period]:
     """Return the storage charges of the newest `days` with the spans of their epochs."""
-    import httpx
-
+    from fieldstone.cli.node_client import node_client
     from fieldstone.epoch.fetch import get
     from fieldstone.errors import CheckFailed
     from fieldstone.services.storage.coverage import Period
@@ -91,7 +90,7 @@ def _periods(network: str, charges: Sequence[dict[str, Any]], days: int) -> list
         mine = [one for one in mine if one["epoch"] != oldest]
     if not mine:
         return []
-    with httpx.Client(base_url=network, timeout=60.0) as client:
+    with node_client(network) as client:
         after = min(one["epoch"] for one in mine) - 1
         listed = get(client, f"/v1/epochs?after={after}").json()["epochs"]
     spans = {one["epoch"]: (one["start_ms"], one["end_ms"]) for one in listed}

@@ -71,6 +71,8 @@ def command(
     from fieldstone.units import format_usd, parse_amount
 
     payer = _payer(gateway, gateway_key)
+    if profile == "auto":
+        raise UsageError("--profile auto: a fund is for one code; name the K/N of the gateway's bucket")
     code = profile_named(profile)
     highest = parse_amount(max_usd, 6, what="--max-usd") if max_usd else None
     wish = {

@@ -125,8 +125,7 @@ def _local(epochs: Path, number: int | None) -> SealedEpoch:
 def _fetched(network: str | None, number: int | None, under: Path) -> SealedEpoch:
     from functools import partial
 
-    import httpx
-
+    from fieldstone.cli.node_client import node_client
     from fieldstone.epoch.fetch import answered, get
     from fieldstone.epoch.store import SealedEpoch
     from fieldstone.journal.manifest import MANIFEST_NAME, parse_manifest
@@ -135,7 +134,7 @@ def _fetched(network: str | None, number: int | None, under: Path) -> SealedEpoc
         raise UsageError(
             "name where the sealed epochs are: the network's node (--network URL) or a folder (--epochs DIR)"
         )
-    with httpx.Client(base_url=network, timeout=60.0) as client:
+    with node_client(network) as client:
         latest = int(get(client, f"/v1/epochs?after={2**53}").json()["latest"]) if number is None else number
         if latest < 1:
             raise UsageError(f"no epoch is sealed at {network} yet; ask again after the first one")

@@ -33,7 +33,10 @@ class MarketClient:
         if not key.isascii():
             raise UsageError("the API key holds letters that no key has")
         self.url = url.rstrip("/")
-        self._client = httpx.Client(base_url=self.url, headers=headers, timeout=TIMEOUT_S, transport=transport)
+        try:
+            self._client = httpx.Client(base_url=self.url, headers=headers, timeout=TIMEOUT_S, transport=transport)
+        except httpx.InvalidURL as error:
+            raise UsageError(f"{url!r} is not the address of a node: {error}") from None
 
     def __enter__(self) -> MarketClient:
         return self
