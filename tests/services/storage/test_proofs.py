@@ -39,6 +39,23 @@ def test_anything_else_is_refused_by_name(body: bytes) -> None:
             read(body)
 
 
+ONE = b"\xc4\x10" + bytes(16) + b"\x00\xc4\x00\xc4\x00"
+
+
+@pytest.mark.parametrize("body", [b"\x93\x01\x90" + b"\x91" * 200_000, b"\x92\x01\x91\x95" + ONE + b"\x91" * 200_000])
+def test_what_nests_too_deep_is_refused_and_stops_no_epoch(body: bytes) -> None:
+    with pytest.raises(Rejected, match="BAD_PAYLOAD"):
+        read(body)
+
+
+@pytest.mark.parametrize("body", [b"\xdc\x00\x02\x01\x90", b"\x92\xd1\x00\x01\x90"])
+def test_an_answer_is_heard_by_everyone_or_by_nobody(body: bytes) -> None:
+    """`take_proofs` decodes, `Asking` peeks: what only one of them could read would be verified, asked again and not carried."""
+    assert peek_number(body) is None
+    with pytest.raises(Rejected, match="BAD_PAYLOAD"):
+        read(body)
+
+
 @pytest.mark.parametrize("head", [b"", b"\x92", b"\x93\x01", b"\x92\xcd\x01", b"\x92\xff", b"\x92\xcb" + bytes(8)])
 def test_heads_of_something_else_have_no_number(head: bytes) -> None:
     assert peek_number(head) is None

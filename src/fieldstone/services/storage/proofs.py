@@ -13,7 +13,7 @@ __all__ = ["HEAD_BYTES", "ChunkView", "ProofView", "peek_number", "read"]
 HEAD_BYTES = 10  # an array's first byte and the longest integer
 
 
-class ChunkView(msgspec.Struct, array_like=True, frozen=True):
+class ChunkView(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     """`records.ChunkProof`, its bytes views into the report. Their lengths are judged with the proof."""
 
     share: ShareId
@@ -22,8 +22,10 @@ class ChunkView(msgspec.Struct, array_like=True, frozen=True):
     siblings: memoryview
 
 
-class ProofView(msgspec.Struct, array_like=True, frozen=True):
-    """`records.ProofSet`, its chunks views into the report."""
+class ProofView(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """`records.ProofSet`, its chunks views into the report.
+
+    A longer array is refused unread, as in `records`: what would be skipped may nest deeper than a decoder can follow."""
 
     number: NotNegative
     proofs: tuple[ChunkView, ...]
@@ -34,11 +36,15 @@ _INTEGER_BYTES = {0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8}
 
 
 def read(body: bytes) -> ProofView:
-    """Read the body of a `proof` report. Raises Rejected BAD_PAYLOAD."""
+    """Read the body of a `proof` report. Raises Rejected BAD_PAYLOAD, also for an encoding whose number `peek_number` misses:
+    an answer is heard by everyone or by nobody."""
     try:
-        return _DECODER.decode(body)
+        found = _DECODER.decode(body)
     except msgspec.DecodeError as error:
         raise Rejected(reason("BAD_PAYLOAD"), "ProofSet", str(error)) from None
+    if peek_number(body) != found.number:
+        raise Rejected(reason("BAD_PAYLOAD"), "ProofSet", "not the shortest encoding")
+    return found
 
 
 def peek_number(head: bytes) -> int | None:
