@@ -3,12 +3,15 @@ from __future__ import annotations
 import dataclasses
 
 import polars as pl
+import pytest
 
+from fieldstone.errors import Rejected
 from fieldstone.services.contract import DOCUMENT_SCHEMA, REGISTRY_SCHEMA, EpochInput
-from fieldstone.services.storage.directory import ANNOUNCED, announced, directory
+from fieldstone.services.storage.directory import ANNOUNCED, announced, directory, unreadable
 from fieldstone.services.storage.holdings import FOREVER
 from fieldstone.services.storage.presence import PRESENCE, PRESENCE_SCHEMA
-from fieldstone.services.storage.records import Announcement, encode
+from fieldstone.services.storage.records import Announcement, decode, encode
+from tests.services.storage.worlds import fleet, played
 
 
 def told(*rows: tuple[str, bytes]) -> EpochInput:
@@ -40,6 +43,39 @@ def test_what_cannot_be_read_leaves_the_one_before() -> None:
     ]
     found = directory(told(("a", at("http://10.0.0.1:9000")), *(("a", body) for body in hostile)))
     assert found["a"]["url"] == "http://10.0.0.1:9000"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://[",
+        "http://]",
+        "http://[zz]",
+        "http://[1.2.3.4]",
+        "http://a:b",
+        "http://a:99999",
+        "http://:",
+        "http://a:0",
+    ],
+)
+def test_an_address_that_nobody_can_dial_is_none_and_stops_no_epoch(url: str) -> None:
+    """`http://[` passed the pattern and raised where devices are compared: one announcement stopped the network."""
+    told_so = told(("a", at("http://10.0.0.1:9000")), ("a", at(url)), ("b", at(url)))
+    assert {device: facts["url"] for device, facts in directory(told_so).items()} == {"a": "http://10.0.0.1:9000"}
+    assert unreadable(told_so) == {"a": 1, "b": 1}
+    world = fleet(1, honest=2, shares=1)
+    world.report("announce", world.providers[0].device, at(url))
+    _, result, rows = played(world, 1.0)
+    assert rows["honest0"]["reasons"] == ["BAD_REPORT"] and result.carry[ANNOUNCED].is_empty()
+
+
+def test_an_address_ends_where_it_ends() -> None:
+    with pytest.raises(Rejected):
+        decode(at("http://a.net:1\n"), Announcement)
+
+
+def test_evidence_without_announcements_announces_nobody() -> None:
+    assert announced(dataclasses.replace(told(), evidence={})).is_empty()
 
 
 def test_who_vanished_and_announces_itself_again_is_no_longer_silent() -> None:

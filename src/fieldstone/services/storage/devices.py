@@ -27,6 +27,7 @@ from fieldstone.services.contract import EpochInput
 from fieldstone.services.storage.answers import Answers, take_proofs
 from fieldstone.services.storage.challenge import Asking, Posed
 from fieldstone.services.storage.device_tables import ANSWER_SCHEMA, CHECK_SCHEMA, HELD_SCHEMA, REFUSED
+from fieldstone.services.storage.directory import unreadable
 from fieldstone.services.storage.egress import count_egress
 from fieldstone.services.storage.holdings import FOREVER, device_keys, fold
 from fieldstone.services.storage.presence import PRESENCE, Presence, from_table
@@ -56,7 +57,7 @@ def check_devices(part: EpochInput) -> pl.DataFrame:
     refused = defaultdict(list)
     for gateway, provider, share, position, cause in held.refused.iter_rows():
         refused[provider].append((gateway, share, position, cause))
-    keys = device_keys(part)
+    keys, no_address = device_keys(part), unreadable(part)
     rows, pieces = [], []
     for device in devices:
         shelf = of_shelf.get(device) or _empty_shelf(device)
@@ -79,7 +80,7 @@ def check_devices(part: EpochInput) -> pl.DataFrame:
         rows.append(
             {
                 "device": device,
-                "bad_reports": audit.bad_reports + egress.bad_reports,
+                "bad_reports": audit.bad_reports + egress.bad_reports + no_address[device],
                 "bad_vouchers": egress.bad_vouchers,
                 "space_units": space_units,
                 "bad_space": bad_space,

@@ -10,13 +10,15 @@ for, how much more data it covers (`bond_room`): gateways place no more than tha
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 import polars as pl
 
 from fieldstone.errors import Rejected
-from fieldstone.services.contract import EpochInput
+from fieldstone.services.contract import DOCUMENT_SCHEMA, EpochInput
 from fieldstone.services.storage.bond_room import bond_rooms
 from fieldstone.services.storage.holdings import FOREVER
 from fieldstone.services.storage.presence import PRESENCE
@@ -40,20 +42,39 @@ MOST_FAILED = 1_000  # shares named of one device; the count is always whole
 def announced(whole: EpochInput) -> pl.DataFrame:
     """Return the newest readable announcement of every device: ANNOUNCED_SCHEMA, sorted by device.
 
-    An announcement that cannot be read changes nothing: the one before stays.
+    An announcement that cannot be read changes nothing: the one before stays. It is counted (`unreadable`). One without an
+    address that can be dialled is no better: everybody who looks for providers would stumble over it.
     """
     newest: dict[str, tuple[Any, ...]] = {}
     carried = whole.carry.get(ANNOUNCED, pl.DataFrame(schema=ANNOUNCED_SCHEMA))
     for known in carried.select(*ANNOUNCED_SCHEMA).iter_rows():
         newest[known[0]] = known
-    for row in whole.evidence[ANNOUNCE].sort("position").iter_rows(named=True):
-        try:
-            told = decode(row["body"], Announcement)
-        except Rejected:
+    for row in _told(whole).sort("position").iter_rows(named=True):
+        told = _read(row["body"])
+        if told is None:
             continue
         newest[row["device"]] = (row["device"], told.url, told.capacity_bytes, row["received_ms"], told.is_leaving)
     rows = [newest[device] for device in sorted(newest)]
     return pl.DataFrame(rows, schema=ANNOUNCED_SCHEMA, orient="row")
+
+
+def unreadable(part: EpochInput) -> Counter[str]:
+    """Return how many announcements of each device cannot be read or name no address."""
+    rows = _told(part).select("device", "body").iter_rows()
+    return Counter(device for device, body in rows if _read(body) is None)
+
+
+def _told(whole: EpochInput) -> pl.DataFrame:
+    return whole.evidence.get(ANNOUNCE, pl.DataFrame(schema=DOCUMENT_SCHEMA))
+
+
+def _read(body: bytes) -> Announcement | None:
+    try:
+        told = decode(body, Announcement)
+        parts = urlsplit(told.url)
+        return told if parts.hostname and parts.port != 0 else None
+    except (Rejected, ValueError):  # the latter for `http://[`, `http://[zz]`, `http://a:b`
+        return None
 
 
 def directory(so_far: EpochInput) -> Mapping[str, Mapping[str, Any]]:

@@ -110,7 +110,7 @@ class Announcement(_Record, frozen=True):
     `is_leaving`: gateways move its shares elsewhere, from it while it answers, and pay until they have.
     """
 
-    url: Annotated[str, msgspec.Meta(pattern=r"^https?://[A-Za-z0-9.:\[\]_-]{1,200}$")]
+    url: Annotated[str, msgspec.Meta(pattern=r"^https?://[A-Za-z0-9.:\[\]_-]{1,200}\Z")]
     capacity_bytes: NotNegative
     is_leaving: bool = False
 
