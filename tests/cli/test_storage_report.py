@@ -82,7 +82,7 @@ def test_a_report_tells_holders_proofs_scores_safety_and_money(run: Run, place: 
     scores = {device: holder["scores_ppm"]["audit"] for device, holder in body["holders"].items()}
     assert len(scores) == 6 and min(scores, key=lambda device: scores[device]) == place.dropper
     assert body["holders"][place.dropper]["standing"] == "suspended"
-    assert body["report"]["p_loss_1y_independent"] == pytest.approx(3.76437e-6, rel=1e-4)  # 4 of 5, repaired
+    assert body["report"]["p_loss_1y_independent"] == pytest.approx(5.41068e-6, rel=1e-4)  # 4 of 5, repaired
     assert 0 < body["report"]["p_loss_1y_correlated_high"] < 0.02 and "seed 1" in body["report"]["model"]["correlated"]
     # the epoch's own price, $1,000: 5 shares of 16 KiB proven for 5.5 hours, 6 in the thirty days to come
     assert body["epoch"]["storage_micro_usd_per_gib_month"] == 1_000_000_000

@@ -45,7 +45,10 @@ def test_the_report_says_who_holds_what_and_how_safe_it_is(played: tuple[World, 
     assert [by_index[index]["device"] for index in range(6)] == [one.device for one in world.providers]
     assert all(by_index[index]["last_proof_ms"] for index in range(5))
     assert by_index[5]["last_proof_ms"] is None and by_index[5]["last_failed_ms"] and not by_index[5]["alive"]
-    assert found["p_loss_1y_independent"] == pytest.approx(3.76437e-6, rel=1e-4)  # 4 of 5, repaired in 3 days
+    assert found["p_loss_1y_independent"] == pytest.approx(5.41068e-6, rel=1e-4)
+    # by hand: 10 p² to lose two of the five before the first repair, then 20 p³ in each of 121 intervals, p = 0.083 · 3/365
+    p = 0.083 * 3 / 365
+    assert found["p_loss_1y_independent"] == pytest.approx(10 * p**2 + 121 * 20 * p**3, rel=0.01)
     assert 0 < found["p_loss_1y_correlated"] <= found["p_loss_1y_correlated_high"] < 0.1
     assert (found["stored_bytes"], found["expansion_ppm"]) == (6 * 16_384, 1_500_000)
 
@@ -100,3 +103,32 @@ def test_an_object_that_nobody_holds_is_lost(played: tuple[World, ObjectFacts, d
     assert (found["margin"], found["p_loss_1y_correlated"], found["p_loss_1y_independent"]) == (-4, 1.0, 1.0)
     empty = report(dataclasses.replace(facts, segments=(), size_bytes=0), **tables)
     assert (empty["margin"], empty["p_loss_1y_independent"], empty["expansion_ppm"]) == (None, 0.0, 0)
+
+
+def test_an_intact_segment_in_one_place_is_not_taken_for_safe(played: tuple[World, ObjectFacts, dict]) -> None:
+    """Ten segments lack a share but stand apart, one lacks none but stands with one operator: that one is the danger."""
+    world, facts, tables = played
+    held = tables["holdings"].with_columns(failed_ms=pl.lit(0, dtype=pl.Int64))
+    devices = [one.device for one in world.providers]
+    operators = dict(tables["registry"].select("device", "operator").iter_rows())
+    assert len({operators[device] for device in devices}) == 6
+    apart = [bytes([number]) * 16 for number in range(10)]
+    heaped = b"~" * 16
+    spread = [held.filter(pl.col("index") < 5).with_columns(segment=pl.lit(name)) for name in apart]
+    alone = held.with_columns(segment=pl.lit(heaped), device=pl.lit(devices[0]))
+    of_all = dataclasses.replace(facts, segments=tuple(Segment(name, 4, 6) for name in [*apart, heaped]))
+    # five regions and makers, so that nothing but the operator is shared
+    registry = tables["registry"].with_columns(
+        lon=pl.int_range(pl.len()).cast(pl.Float64) * 10, model=pl.int_range(pl.len()).cast(pl.String)
+    )
+    found = report(of_all, **{**tables, "holdings": pl.concat([*spread, alone]), "registry": registry})
+    by_name = {segment["segment"]: segment for segment in found["segments"]}
+    assert by_name[heaped.hex()]["margin"] > by_name[apart[0].hex()]["margin"]
+    assert by_name[heaped.hex()]["p_loss_1y_correlated"] == pytest.approx(0.05, abs=0.02)  # its operator's end
+    assert by_name[apart[0].hex()]["p_loss_1y_correlated"] < 0.01
+
+
+def test_a_device_whose_place_is_not_known_is_a_region_of_its_own(played: tuple[World, ObjectFacts, dict]) -> None:
+    _, facts, tables = played
+    registry = tables["registry"].with_columns(lat=pl.lit(None, dtype=pl.Float64))
+    assert report(facts, **{**tables, "registry": registry})["segments"][0]["alive"] == 5

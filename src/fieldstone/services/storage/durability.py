@@ -1,11 +1,11 @@
-"""How likely is data lost, and when to repair: the binomial figure, and a simulation in which failures come together.
+"""How likely is data lost: the binomial figure, and a simulation in which failures come together.
 
 Independent: each of n shares is lost with probability p within one repair interval; an object is lost when fewer than k
 are left: P = Σ_{i<k} C(n, i) (1−p)^i p^(n−i)   (reference 2.1's table). Every published "eleven nines" is this number.
 
-Over a year with repairs (`independent_loss_over`): every step disks and operators fail independently; as soon as at most
-`repair_at` shares are left, all missing ones are made anew. The same steps, rates and repairs as the simulation below, so
-that the two figures of a report differ by correlation alone.
+Over a year with repairs (`independent_loss_over`): every step shares fail one by one, each as often as its disk, operator,
+prefix, region and maker do together; as soon as at most `repair_at` shares are left, all missing ones are made anew. The same
+steps, rates and repairs as the simulation below, so that the two figures of a report differ by correlation alone.
 
 Correlated: shares share operators, network prefixes, regions and hardware makers, and whole groups fail at once. The
 simulation draws group failures and single failures over the placement as it is, so two objects of one profile differ
@@ -18,7 +18,7 @@ Integers decide nothing here: these are predictions, printed with their model, a
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -33,12 +33,8 @@ __all__ = [
     "Placement",
     "Prediction",
     "Rates",
-    "RepairPlan",
-    "group_cap",
     "independent_loss",
     "independent_loss_over",
-    "plan_repair",
-    "repair_cost",
     "simulate",
 ]
 
@@ -53,6 +49,11 @@ class Rates:
     region: float
     maker: float
     source: str
+
+    @property
+    def of_a_share(self) -> float:
+        """How often a year a share is lost, by whatever takes it."""
+        return self.disk + self.operator + self.prefix + self.region + self.maker
 
 
 REPAIR_DAYS = 3.0
@@ -91,11 +92,6 @@ class Prediction:
     repaired_shares_per_year: float
 
 
-def group_cap(k: int, n: int) -> int:
-    """Return how many shares of one segment an operator, prefix or maker may hold: max(1, ⌊(n−k)/4⌋) (reference 2.1)."""
-    return max(1, (n - k) // 4)
-
-
 def independent_loss(k: int, alive: int, p: float) -> float:
     """Return P(fewer than `k` of `alive` shares survive) when each is lost with probability `p`, independently."""
     if not 0 <= p <= 1 or k < 1 or alive < 0:
@@ -103,7 +99,7 @@ def independent_loss(k: int, alive: int, p: float) -> float:
     if alive < k:
         return 1.0
     # from the smallest term up, so that terms of 10⁻⁸⁰ are not lost
-    return float(sum(math.comb(alive, i) * (1 - p) ** i * p ** (alive - i) for i in range(k)))
+    return min(1.0, float(sum(math.comb(alive, i) * (1 - p) ** i * p ** (alive - i) for i in range(k))))
 
 
 @lru_cache(maxsize=512)
@@ -119,15 +115,15 @@ def independent_loss_over(
 ) -> float:
     """Return P(loss within `years`) of `alive` shares that fail independently and are repaired as in `simulate`.
 
-    Exact: the distribution of the number of live shares, step by step; a share fails with its disk or its operator.
+    Exact: the distribution of the number of live shares, step by step. Raises UsageError for numbers that cannot be.
     """
     repair_at = (k + n) // 2 if repair_at is None else repair_at
-    if not 1 <= k <= n or alive < 0 or repair_days <= 0:
+    if not 1 <= k <= n or alive < 0 or not _is_time(repair_days, years, rates):
         raise UsageError(f"no loss probability for k={k}, n={n}, {alive} shares, repair every {repair_days} days")
     if alive < k:
         return 1.0
     step = repair_days / 365.0
-    p = -math.expm1(-(rates.disk + rates.operator) * step)
+    p = -math.expm1(-rates.of_a_share * step)
     most = max(n, alive)
     # chances[m][f]: f of m shares fail in a step
     chances = [[math.comb(m, f) * p**f * (1 - p) ** (m - f) for f in range(m + 1)] for m in range(most + 1)]
@@ -163,10 +159,11 @@ def simulate(
 
     In each step groups and disks fail for ever; if at least k are left and at most `repair_at` (default half way between
     k and n), the missing ones are made again on new operators of their own in the same regions. Fewer than k: lost.
+    Raises UsageError for numbers that cannot be.
     """
     n = len(shares) if n is None else n
     repair_at = (k + n) // 2 if repair_at is None else repair_at
-    if not 1 <= k <= n or trials < 1 or repair_days <= 0:
+    if not 1 <= k <= n or trials < 1 or not _is_time(repair_days, years, rates):
         raise UsageError(f"no simulation for k={k}, n={n}, {trials} trials, repair every {repair_days} days")
     dice = np.random.default_rng(seed)
     step = repair_days / 365.0
@@ -207,68 +204,13 @@ def simulate(
     return Prediction(loss.value, loss.low, loss.high, hits, trials, seed, repaired / trials / years)
 
 
-@dataclass(frozen=True, slots=True)
-class RepairPlan:
-    """`threshold`: repair when this many shares or fewer are left. `loss`: per year, independent model."""
-
-    threshold: int
-    loss_per_year: float
-    repairs_per_year: float
-    repaired_bytes_per_year: float
-    read_bytes_per_repair: float
-
-
-def plan_repair(
-    k: int,
-    n: int,
-    *,
-    share_bytes: int,
-    yearly_loss: float,
-    target_per_year: float,
-    repair_days: float = 3.0,
-) -> RepairPlan:
-    """Return the lowest threshold (the fewest repairs) whose predicted loss per year is at most `target_per_year`.
-
-    Loss: from `threshold` shares, fewer than k survive one repair interval. The worst start is taken for every interval,
-    so the figure is an upper bound under independence. A repair reads k shares and writes n − threshold. When no
-    threshold below n reaches the target, n − 1 is returned with what it gives: compare `loss_per_year`.
-    """
-    p = -math.expm1(math.log1p(-yearly_loss) * repair_days / 365.0) if yearly_loss < 1 else 1.0
-    intervals = 365.0 / repair_days
-    plan = None
-    for threshold in range(k, n):
-        loss = -math.expm1(intervals * math.log1p(-min(independent_loss(k, threshold + 1, p), 1 - 1e-16)))
-        # shares are lost one by one from n to the threshold: Σ 1/(i · rate) years between repairs
-        rate = -math.log1p(-yearly_loss) if yearly_loss < 1 else 1.0
-        years_between = sum(1 / (i * rate) for i in range(threshold + 1, n + 1))
-        repairs = 1 / years_between
-        plan = RepairPlan(threshold, loss, repairs, repairs * (n - threshold) * share_bytes, k * share_bytes)
-        if loss <= target_per_year:
-            break
-    if plan is None:
-        raise UsageError(f"a {k}-of-{n} code has nothing to repair from: n must exceed k")
-    return plan
-
-
-def repair_cost(k: int, n: int, alive: int, *, share_bytes: int, egress_micro_usd_per_gib: int) -> int:
-    """Return micro-dollars of one repair: k shares read at the egress price (writes are free), rounded up.
-
-    Per repaired byte it is k/(n − alive) of that, so early repairs of few shares are the dear ones.
-    """
-    if not k <= alive < n:
-        raise UsageError(f"nothing to repair with {alive} of {n} shares, {k} needed")
-    return -(-k * share_bytes * egress_micro_usd_per_gib // 2**30)
-
-
-def loss_order(segments: Mapping[str, tuple[int, int]], p: float) -> list[str]:
-    """Return segment names, most endangered first: by P(loss before the next pass), not by shares missing.
-
-    `segments`: name → (k, live shares). Reason: one share missing of 4/6 is worse than ten of 20/40.
-    """
-    return sorted(segments, key=lambda name: (-independent_loss(*segments[name], p), name))
-
-
 def _groups(names: list[str]) -> NDArray[np.int64]:
     """Number equal names alike; every empty name is a group of its own."""
     numbers: dict[str, int] = {}
     return np.array([numbers.setdefault(name or f"\0{place}", len(numbers)) for place, name in enumerate(names)])
+
+
+def _is_time(repair_days: float, years: float, rates: Rates) -> bool:
+    steps = (repair_days, years)
+    often = (rates.disk, rates.operator, rates.prefix, rates.region, rates.maker)
+    return all(0 < one < math.inf for one in steps) and all(0 <= one < math.inf for one in often)

@@ -7,6 +7,8 @@ out again and compares (`check`), so nobody has to believe the signature either.
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -48,7 +50,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class ObjectFacts:
-    """What the gateway knows and the network does not. `storage_micro_usd_per_gib_month`: the price paid for shares."""
+    """What the gateway knows and the network does not. `storage_micro_usd_per_gib_month`: the epoch's price of shares."""
 
     name: str
     size_bytes: int
@@ -62,11 +64,11 @@ def report(
 ) -> dict[str, Any]:
     """Return the report as plain values. `holdings`: carry table of the epoch; `registry`: REGISTRY_SCHEMA.
 
-    `spent`: of the present holders since their leases began, for proven time. `ahead`: the next thirty days if all is
-    proven. A share is alive when it is leased and did not fail since it was last proven.
+    `spent`: of the present holders since their leases began, for proven time, at the epoch's price (rounded down, as charges
+    are). `ahead`: the next thirty days if all is proven (rounded up). A share is alive when it is leased and did not fail since it was last proven.
     """
     places = {
-        row[0]: Placement(row[1].lower(), "", f"{_cell(row[3])}/{_cell(row[4])}", row[2])
+        row[0]: Placement(row[1].lower(), "", _region(row[3], row[4]), row[2])
         for row in registry.select("device", "operator", "model", "lat", "lon").iter_rows()
     }
     live = holdings.filter((pl.col("gateway") == facts.gateway) & (pl.col("until_ms") == FOREVER))
@@ -88,7 +90,8 @@ def report(
         "margin": None if safest is None else safest["margin"],
         "model": {
             "correlated": f"{TRIALS} trials, seed {SEED}; simulated are the {MOST_SIMULATED} "
-            "segments with the least margin, the others take the lowest figure of these",
+            "segments with the fewest shares to spare after the end of their largest operator, region or maker; the others take "
+            "the lowest figure of these",
             "horizon": f"both figures: one year, a look every {REPAIR_DAYS:g} days, repair when half of the parity is left",
             "independent": "exact, disks and operators failing one by one",
             "rates_per_year": msgspec.to_builtins(DEFAULT_RATES),
@@ -188,9 +191,12 @@ def _segment(segment: Segment, mine: pl.DataFrame, places: Mapping[str, Placemen
 
 
 def _simulate(segments: list[dict[str, Any]]) -> None:
-    """Fill in the correlated figures, the most endangered segments first."""
+    """Fill in the correlated figures, the most endangered segments first.
+
+    Shares to spare are not enough to tell danger: forty shares in one region are nearer to loss than thirty in ten.
+    """
     lowest = (1.0, 1.0)
-    order = sorted(segments, key=lambda segment: (segment["margin"], segment["segment"]))
+    order = sorted(segments, key=lambda segment: (_spare(segment), segment["margin"], segment["segment"]))
     for place, segment in enumerate(order):
         placements = segment.pop("_placements")
         if place < MOST_SIMULATED:
@@ -202,8 +208,20 @@ def _simulate(segments: list[dict[str, Any]]) -> None:
         segment["p_loss_1y_correlated"], segment["p_loss_1y_correlated_high"] = figure
 
 
-def _cell(degrees: float) -> int:
-    return int(degrees // REGION_DEGREES)
+def _spare(segment: Mapping[str, Any]) -> int:
+    """Return how many live shares more than k are left when the group that holds the most of them ends."""
+    places: Sequence[Placement] = segment["_placements"]
+    groups = Counter(
+        (name, text) for one in places for name in ("operator", "region", "maker") if (text := getattr(one, name))
+    )
+    return int(segment["margin"]) - max([1, *groups.values()])
+
+
+def _region(lat: float | None, lon: float | None) -> str:
+    """Name the square of REGION_DEGREES that a place lies in; "" when it is not known."""
+    if lat is None or lon is None or not (math.isfinite(lat) and math.isfinite(lon)):
+        return ""
+    return f"{int(lat // REGION_DEGREES)}/{int(lon // REGION_DEGREES)}"
 
 
 def _any(chances: list[float]) -> float:
