@@ -29,9 +29,12 @@ from fieldstone.services.storage.challenge import (
 )
 from fieldstone.services.storage.codes.chunk_opening import chunk_of, starts_of
 from fieldstone.services.storage.holdings import fold
+from fieldstone.services.storage.lab_providers import Honest
+from fieldstone.services.storage.lab_shares import checked
+from fieldstone.services.storage.lab_world import Customer, World
 from fieldstone.services.storage.rules.v1 import default_params
 from fieldstone.services.storage.shelf import Shelf, shelves
-from tests.services.storage.worlds import fleet
+from tests.services.storage.worlds import fleet, played
 
 
 def test_the_draw_is_the_documented_one() -> None:
@@ -221,3 +224,48 @@ def test_the_service_asks_through_the_contract() -> None:
     so_far = world.input(0, world.now_ms + 2, ())
     assert service.challenges(so_far, asked).equals(challenges(so_far, asked))
     assert service.round_s(service.default_params(1)) == 1_800
+
+
+class Guessing(World):
+    """Its first customer reports every leaf it pays for before each round is asked, or wrong secrets of earlier rounds."""
+
+    trick = ""
+
+    def _read_in_secret(self, due: list[tuple[int, int, str, str, bytes]], one: Customer, asked: Round) -> None:
+        if one is not self.customers[0]:
+            return super()._read_in_secret(due, one, asked)
+        number = asked.number + 1 if self.trick == "early" else asked.number
+        secret = one.links.secret(number) or b""
+        if self.trick == "wrong" and asked.number < 4:
+            lie = records.encode(records.CheckSet(number=number, checks=(), secret=bytes(32)))
+            due += [(asked.issued_ms + 1_000 + n, len(due) + n, "check", one.device, lie) for n in range(3)]
+        lines = tuple(
+            msgspec.structs.replace(checked(device, share, leaf, 10, b"?"), answer=bytes(32), at_ms=asked.issued_ms)
+            for (gateway, device), shares in self.leased.items()
+            if gateway == one.device
+            for share in shares
+            for leaf in range(4)  # 16 KiB in leaves of 4
+        )
+        body = records.encode(records.CheckSet(number=number, checks=lines, secret=secret))
+        due.append((asked.issued_ms + 2_000, len(due), "check", one.device, body))
+
+
+@pytest.mark.parametrize("trick", ["early", "wrong"])
+def test_no_gateway_can_make_a_provider_fail_what_it_was_never_asked(trick: str) -> None:
+    """What a round asks is worked out while it is asked and again when it is judged: no report may count in one of them only."""
+    world = Guessing(3, overrides={"secret_every_rounds": 1})
+    world.trick = trick
+    for number in range(4):
+        world.add(f"honest{number}", Honest())
+    for number in range(3):
+        world.store(4, gateway=world.add_customer(f"customer{number}").key)
+    whole, _, rows = played(world, 6.0)
+    assert [name for name, row in rows.items() if "MISSING_LEAF" in row["reasons"]] == []
+    held = fold(whole).holdings
+    (part,) = service.partitions(whole, 1)
+    later = Asking(part)
+    for asked in whole.rounds:
+        bodies = dict(challenges(whole, asked).iter_rows())
+        for shelf in shelves(held):
+            judged = [(shelf.shares[row], start) for row, start in later.questions(shelf, asked.number)]
+            assert judged == list(decode_body(bodies[shelf.device]).prove), asked.number

@@ -56,7 +56,7 @@ __all__ = [
 ]
 
 CHAINS, SECRET_READS = "chains", "secret_reads"  # tables that are carried
-_MOST_BAD_REVEALS = 4  # of a gateway in an epoch: each may cost 65,536 hashes
+_MOST_BAD_REVEALS = 2  # of a gateway about a round: each may cost 65,536 hashes
 
 CHAIN_SCHEMA: dict[str, pl.DataType] = {
     "gateway": pl.String(),
@@ -134,7 +134,8 @@ def revealed(inp: EpochInput, rounds: Mapping[int, tuple[int, int]]) -> tuple[pl
     """Return SECRET_READ_SCHEMA of the carry and of the epoch's reports whose secret is right, in order; and the chains.
 
     `rounds`: number → (position, last moment at which a report is received in time). Later reports are left out: the
-    secret is no secret any more.
+    secret is no secret any more. So are those before the round was asked. What counts about a round depends on reports
+    about that round alone: who asks the next round knows one, who judges it knows many, and both must find the same.
     """
     chains = _chains(inp)
     carried = inp.carry.get(SECRET_READS, pl.DataFrame(schema=SECRET_READ_SCHEMA)).select(list(SECRET_READ_SCHEMA))
@@ -143,21 +144,23 @@ def revealed(inp: EpochInput, rounds: Mapping[int, tuple[int, int]]) -> tuple[pl
         return carried, chains
     table = table.filter(pl.col("position") > min(position for position, _ in rounds.values()))
     rows: list[tuple[object, ...]] = []
-    bad: dict[str, int] = defaultdict(int)
+    bad: dict[tuple[str, int], int] = defaultdict(int)
     columns = table.sort("position").select("device", "received_ms", "position", "body")
     for gateway, received_ms, position, body in columns.iter_rows():
-        if gateway not in chains or bad[gateway] >= _MOST_BAD_REVEALS:
+        if gateway not in chains:
             continue
         try:
             one = records.decode(body, records.CheckSet)
         except Rejected:
             continue
         asked = rounds.get(one.number)
-        if not one.secret or asked is None or received_ms > asked[1]:
+        if not one.secret or asked is None or position < asked[0] or received_ms > asked[1]:
+            continue
+        if bad[gateway, one.number] >= _MOST_BAD_REVEALS:
             continue
         chain = _in_force(chains[gateway], asked[0])
         if chain is None or not chain.takes(one.number, one.secret):
-            bad[gateway] += 1
+            bad[gateway, one.number] += 1
             continue
         head = (gateway, one.number, one.secret)
         rows.append((*head, "", b"", 0, "", 0, b"", 0, position))
