@@ -12,6 +12,8 @@ import uvloop
 from fieldstone.errors import CheckFailed, UsageError
 from fieldstone.services.storage.codes import cipher
 from fieldstone.services.storage.pool import Pool, Profile, Stored
+from fieldstone.services.storage.pool.placement import TooFewNodes
+from fieldstone.services.storage.pool.upload import NotStored
 from fieldstone.services.storage.pool.writing import Budget
 from tests.services.storage.pool.conftest import SMALL, MakeNet, everything, pieces
 
@@ -154,3 +156,28 @@ async def test_ranges_outside_are_refused(net: MakeNet, start: int, end: int) ->
         stored = await n.put(os.urandom(100_000))
         with pytest.raises(UsageError, match="not inside"):
             await n.get(stored, start, end)
+
+
+async def test_the_automatic_profile_is_that_of_the_nodes_that_can_take_shares(net: MakeNet) -> None:
+    body = os.urandom(50_000)
+    async with net(9) as n:
+        for provider in n.providers[:3]:
+            provider.down = True
+        with pytest.raises(NotStored):  # now it is known who is away
+            await n.pool.write(pieces(body), profile=None, size_hint=len(body))
+        assert n.pool.automatic_profile().name == "3/6"
+        assert await n.get(await n.pool.write(pieces(body), profile=None, size_hint=len(body))) == body
+        for node in n.pool.directory:
+            n.pool.directory.update(node.did, free_bytes=0)
+        # a line that is cut, or disks that are all full, must not end in objects without any redundancy
+        assert n.pool.automatic_profile().name == "2/5"
+        with pytest.raises(TooFewNodes):
+            await n.pool.write(pieces(body), profile=None, size_hint=len(body))
+
+
+async def test_without_any_node_there_is_no_profile_yet_and_small_objects_need_none(net: MakeNet) -> None:
+    async with net(2) as n:
+        n.pool.directory.replace([])
+        with pytest.raises(TooFewNodes, match="no storage node"):
+            await n.pool.write(pieces(b"x" * 5_000), profile=None, size_hint=5_000)
+        assert (await n.pool.write(pieces(b"x"), profile=None, size_hint=1)).inline is not None

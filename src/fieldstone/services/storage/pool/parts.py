@@ -19,7 +19,8 @@ from fieldstone.services.storage.pool.database import Database
 from fieldstone.services.storage.pool.directory import Directory, Node
 from fieldstone.services.storage.pool.download import Download
 from fieldstone.services.storage.pool.nodes import NodeProblem, Nodes
-from fieldstone.services.storage.pool.placement import Candidate
+from fieldstone.services.storage.pool.placement import Candidate, TooFewNodes, has_room
+from fieldstone.services.storage.pool.profile import SEGMENT_BYTES, Profile, automatic
 from fieldstone.services.storage.pool.segments import Segment, SegmentGone, Share
 from fieldstone.services.storage.pool.stream import Rooms
 from fieldstone.services.storage.pool.vouchers import VoucherBook
@@ -84,6 +85,17 @@ class Parts:
             vetting = bool(node.joined_ms) and now_ms - node.joined_ms < self.vetting_ms
             found.append(Candidate(node, self.scores(node), vetting))
         return found
+
+    def automatic_profile(self) -> Profile:
+        """Return the profile of `Pool.automatic_profile`. Raises TooFewNodes."""
+        known = [node for node in self.directory if self.scores(node) > 0]
+        if not known:
+            raise TooFewNodes(0, 1)
+        share_bytes = SEGMENT_BYTES // automatic(len(known)).k
+        able = sum(
+            self.nodes.health(node.did).offline_since_ms is None and has_room(node, share_bytes) for node in known
+        )
+        return automatic(max(able, -(-len(known) // 2)))
 
     # ---- segments ----
 

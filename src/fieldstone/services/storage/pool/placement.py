@@ -69,6 +69,8 @@ class TooFewNodes(Retryable):
         self.have, self.need = have, need
         super().__init__(
             f"{need} shares need as many storage nodes, {have} can take one now: add nodes, or use a smaller profile"
+            if have
+            else "no storage node can take a share now: wait for providers that are in reach and have room, or add some"
         )
 
 
@@ -109,7 +111,7 @@ def place(
     """
     wanted = tuple(range(profile.n)) if indexes is None else tuple(indexes)
     taken = {node.did for node in holders}
-    usable = [c for c in candidates if c.node.did not in taken and c.weight > 0 and _has_room(c.node, share_bytes)]
+    usable = [c for c in candidates if c.node.did not in taken and c.weight > 0 and has_room(c.node, share_bytes)]
     if len(usable) < len(wanted):
         raise TooFewNodes(len(usable), len(wanted))
     drawn = sorted(usable, key=lambda c: (-math.log(1.0 - seed.random()) / c.weight, c.node.did))
@@ -133,7 +135,8 @@ def place(
     return Placement(wanted, tuple(c.node for c in chosen), tuple(c.node for c in spares), relaxed)
 
 
-def _has_room(node: Node, share_bytes: int) -> bool:
+def has_room(node: Node, share_bytes: int) -> bool:
+    """Tell whether a share fits on the node's disk and under its operator's bond, as far as either is known."""
     wanted = max(1, share_bytes)
     is_covered = node.bond_room_bytes < 0 or node.bond_room_bytes >= wanted
     return is_covered and (node.free_bytes < 0 or node.free_bytes >= share_bytes)

@@ -28,7 +28,7 @@ from fieldstone.services.storage.pool.database import Database, ThreadDatabase
 from fieldstone.services.storage.pool.directory import Directory, Node
 from fieldstone.services.storage.pool.nodes import Nodes
 from fieldstone.services.storage.pool.parts import VETTING_MS, Parts
-from fieldstone.services.storage.pool.profile import INLINE_BYTES, Profile, SegmentRef, Stored, automatic
+from fieldstone.services.storage.pool.profile import INLINE_BYTES, Profile, SegmentRef, Stored
 from fieldstone.services.storage.pool.readers import Readers
 from fieldstone.services.storage.pool.reading import read_segment
 from fieldstone.services.storage.pool.source import Source
@@ -98,8 +98,12 @@ class Pool:
             self._own_database.close()
 
     def automatic_profile(self) -> Profile:
-        """Return the profile for as many nodes as are known now. Raises UsageError when there is none."""
-        return automatic(len(self.directory))
+        """Return the profile for as many nodes as can take shares now. Raises TooFewNodes when none is known.
+
+        Nodes come, go and fill up while a gateway runs, so every write chooses anew. It is never for fewer than half of
+        the nodes that are in good standing: when more are out of reach, it is rather our line than their disks.
+        """
+        return self.parts.automatic_profile()
 
     # ---- in the catalogue's transaction ----
 
@@ -114,10 +118,11 @@ class Pool:
     # ---- bytes ----
 
     async def write(
-        self, source: AsyncIterator[bytes | memoryview], *, profile: Profile, size_hint: int | None = None
+        self, source: AsyncIterator[bytes | memoryview], *, profile: Profile | None, size_hint: int | None = None
     ) -> Stored:
         """Store everything that `source` gives; return when enough signed receipts are durable in the database.
 
+        `profile`: None takes the automatic one, as of now.
         `size_hint`: the exact length, if known; sending then begins before the source has ended. Segments that nobody
         adopts are swept after a while. Raises UsageError when the source has another length than announced, Retryable
         (NotStored, TooFewNodes) when the network cannot take it now.
@@ -131,6 +136,8 @@ class Pool:
             if size_hint is not None:
                 raise UsageError(f"the source gave {len(head)} bytes or more, {size_hint} were announced")
             plain.give_back(head)
+        if profile is None:
+            profile = self.automatic_profile()
         writers: list[SegmentWriter] = []
         running: list[asyncio.Task[None]] = []
         try:

@@ -43,7 +43,7 @@ class BytesPool(Protocol):
     """What the gateway asks of the pool (`pool.Pool` is one; tests have one on a folder)."""
 
     async def write(
-        self, source: AsyncIterator[bytes | memoryview], *, profile: Profile, size_hint: int | None
+        self, source: AsyncIterator[bytes | memoryview], *, profile: Profile | None, size_hint: int | None
     ) -> Stored: ...
     def read(self, stored: Stored, start: int, end: int) -> AsyncIterator[bytes | memoryview]: ...
     def holding(self, segment_ids: Sequence[bytes]) -> AbstractContextManager[None]: ...
@@ -54,11 +54,12 @@ class BytesPool(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class GatewayOptions:
-    """`base_domains`: hosts below which a bucket is named by the host. `etag`: `opaque` spares the MD5 of uploads; such
-    ETags end in -1, so that clients do not take them for one. `allow_v2_header`: old clients' signatures (unsafe).
+    """`profile`: None lets the pool choose for each write. `base_domains`: hosts below which a bucket is named by the
+    host. `etag`: `opaque` spares the MD5 of uploads; such ETags end in -1, so that clients do not take them for one.
+    `allow_v2_header`: old clients' signatures (unsafe).
     `trusted_proxies`, `behind_tls`: see `Callers`. `keys_over_http`: customers' keys (SSE-C) may come unencrypted."""
 
-    profile: Profile
+    profile: Profile | None
     region: str = "us-east-1"
     base_domains: tuple[str, ...] = ()
     etag: Literal["md5", "opaque"] = "md5"
