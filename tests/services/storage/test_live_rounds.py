@@ -13,7 +13,7 @@ from fieldstone.services.storage.directory import directory
 from fieldstone.services.storage.lab_providers import Honest
 from fieldstone.services.storage.lab_world import World
 from fieldstone.services.storage.live_draw import challenge_seed, group
-from fieldstone.services.storage.live_rounds import Suspicion, groups_of, weigh
+from fieldstone.services.storage.live_rounds import LIVE_SCHEMA, Suspicion, groups_of, weigh
 from fieldstone.services.storage.rules.v1 import default_params
 from tests.services.storage.worlds import named
 
@@ -206,10 +206,32 @@ def test_two_disks_behind_one_slow_line_are_one_position_and_accused_of_nothing(
 
 
 def test_groups_join_what_overlaps_and_need_several_operators() -> None:
-    rows = [("a", "b", "x", 1, True, 9, 9), ("a", "b", "y", 1, True, 9, 9), ("b", "c", "x", 1, True, 9, 9)]
-    table = pl.DataFrame(rows, schema=["first", "second", "operator", "sum", "is_up", "measured", "hits"], orient="row")
-    assert groups_of(table, {"a": 5, "b": 1, "c": 0}, 2) == {"a": "b", "b": "b"}
-    assert groups_of(table, {"a": 5, "b": 1, "c": 0}, 1) == {"a": "c", "b": "c", "c": "c"}
+    first_s = {"a": 5, "b": 1, "c": 0}
+    rows = [("a", "b", "x"), ("a", "b", "y"), ("b", "c", "x")]
+
+    def grouped(quorum: int, stake_ppm: int) -> dict[str, str]:
+        full = [(*row, kind, 1, True, 9, 9, stake_ppm) for row in rows for kind in ("disk", "line")]
+        table = pl.DataFrame(full, schema=LIVE_SCHEMA, orient="row")
+        return groups_of(table, first_s, {**PARAMS, "live_quorum": quorum})
+
+    assert grouped(2, 200_000) == {"a": "b", "b": "b"}
+    assert grouped(1, 200_000) == {"a": "c", "b": "c", "c": "c"}
+    assert grouped(2, 100_000) == {"a": "b", "b": "b"} and grouped(2, 99_999) == {}  # a stake in both kinds counts once
+
+
+def test_wallets_with_a_few_bytes_accuse_nobody() -> None:
+    """Two free wallets lease a share each from everybody and lie about all; who pays for the rest was not asked about this pair."""
+    world = measured(66, liars=2)
+    world.store(10)  # by a customer that measures nothing
+    for _ in range(2):
+        _, result = world.run(30.0)
+    rows = named(world, result)
+    table = result.carry["suspicions"]
+    assert table.filter(pl.col("is_up"))["operator"].n_unique() == 2  # both have their alarms up
+    assert table["stake_ppm"].max() < 100_000
+    assert not any("SHARED_DISK" in row["reasons"] for row in rows.values())
+    told = directory(world.input(world.now_ms, world.now_ms + 1, ()))
+    assert {told[one.device]["shares_disk_with"] for one in world.providers} == {""}
 
 
 def test_neighbours_are_asked_together_and_the_control_is_far() -> None:

@@ -133,6 +133,43 @@ def test_failed_reads_suspend() -> None:
     assert NEW.after_reads(0, 30, 5, PARAMS).causes == ("LOW_RETRIEVAL_SCORE",)
 
 
+def _day_of(one: Standing, day: int, state: str = "proven", reads: tuple[int, int] = (0, 0)) -> Standing:
+    for number in range(48):
+        answered = judged(40 if state == "proven" else 0, 0, 0 if state == "proven" else 40, state)
+        one = one.after_round({**answered, "issued_ms": day * 86_400_000 + number * 1_800_000}, PARAMS)
+    end_ms = (day + 1) * 86_400_000
+    return one.after_reads(*reads, end_ms, PARAMS).at_end(end_ms, PARAMS)
+
+
+def test_who_comes_back_after_six_days_and_fails_nothing_is_reinstated_in_time() -> None:
+    one = NEW
+    for day in range(6):
+        one = _day_of(one, day, "silent", reads=(0, 12))
+    assert one.state == SUSPENDED and set(one.causes) == {"LOW_AVAILABILITY", "LOW_RETRIEVAL_SCORE"}
+    one = _day_of(one, 6, reads=(12, 0))
+    assert one.state == SUSPENDED  # a day is not enough
+    one = _day_of(one, 7, reads=(12, 0))
+    assert (one.state, one.causes) == (GOOD, ())
+    assert one.online.ppm >= PARAMS["online_suspend_ppm"] and one.read.ppm < PARAMS["read_suspend_ppm"] + 80_000
+    again = _day_of(one, 8, reads=(0, 12))  # at the threshold, not above it
+    assert again.state == SUSPENDED
+
+
+def test_who_goes_on_failing_is_not() -> None:
+    one = NEW
+    for day in range(8):
+        one = _day_of(one, day, "silent" if day < 6 else "proven", reads=(0, 12) if day < 6 else (10, 2))
+    assert one.state == SUSPENDED  # two bad reads a day
+    assert _day_of(one, 8, reads=(10, 2)).state == DISQUALIFIED
+    bad = NEW
+    for day in range(3):
+        bad = _day_of(bad, day, reads=(0, 12))
+    assert bad.causes == ("LOW_RETRIEVAL_SCORE",)
+    for day in range(3, 6):  # proves everything; nobody happened to read
+        bad = _day_of(bad, day)
+    assert bad.state == SUSPENDED
+
+
 @pytest.mark.parametrize("state", [GOOD, SUSPENDED, DISQUALIFIED])
 def test_a_standing_survives_its_table(state: str) -> None:
     one = Standing(**{**_fields(NEW), "state": state, "since_ms": 9, "causes": ("DATA_LOSS",), "cusum": 4, "clean": 2})

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 
 import numpy as np
 import polars as pl
 
 from fieldstone.services.contract import Round
-from fieldstone.services.storage.challenge import Posed, leaf_to_read
+from fieldstone.services.storage import service
+from fieldstone.services.storage.challenge import Posed, decode_body, leaf_to_read
 from fieldstone.services.storage.lab_providers import CorruptReads, Drops, RefusesWithFriends, Slanders
 from fieldstone.services.storage.retrieval import READ_SCHEMA, Committees, Task, decide
 from fieldstone.services.storage.rules.v1 import default_params
@@ -70,6 +72,32 @@ def test_a_seat_costs_bytes_not_names() -> None:
     tasks = [t for number in range(300) for t in committees.tasks(posed(number)) if t.provider.startswith("big")]
     taken = Counter(task.checkers[0][:3] for task in tasks)
     assert 0.04 < taken["tin"] / len(tasks) < 0.2
+
+
+def test_a_seat_costs_proven_bytes_not_leases() -> None:
+    """Five wallets lease petabytes to devices of their own and store nothing of it; who proved has the seats."""
+    operators = {**{f"good{i}": f"good{i}" for i in range(9)}, **{f"fake{i}": f"fake{i}" for i in range(5)}}
+    shelves = [shelf(name, 10 if name.startswith("good") else 10**9) for name in sorted(operators)]
+    committees = Committees(shelves, operators, PARAMS)
+    seats = {name: 100 for name in operators if name.startswith("good")}
+    tasks = [t for number in range(60) for t in committees.tasks(dataclasses.replace(posed(number), seats=seats))]
+    assert tasks and {checker[:4] for task in tasks for checker in task.checkers} == {"good"}
+
+
+def test_who_did_not_prove_what_he_leased_from_himself_has_no_seat_in_the_next_epoch() -> None:
+    world = fleet(24, honest=6)
+    owner = world.add_customer("owner")
+    fakes = [world.add(f"fake{number}", Slanders(), label="fake") for number in range(5)]
+    for one in fakes:
+        world.lease(one, [world.share(bytes([number]) * 16, number) for number in range(60)], gateway=owner.key)
+        one.shares.clear()
+    for _ in range(2):
+        world.run(3.0)
+    whole, _, rows = played(world, 3.0)
+    told = [service.challenges(whole, one) for one in whole.rounds]
+    checkers = {device for table in told for device, body in table.iter_rows() if decode_body(body).read}
+    assert checkers and not checkers & {one.device for one in fakes}
+    assert all(rows[f"honest{number}"]["detail"]["test_reads"]["bad"] == 0 for number in range(6))
 
 
 def test_what_is_read_is_a_leaf_of_the_device() -> None:

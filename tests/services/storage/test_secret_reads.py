@@ -306,6 +306,60 @@ def test_the_median_is_weighted_and_in_doubt_for_the_accused() -> None:
     assert said(("a", 0, 9, 0), ("b", 9, 0, 1)) is None  # who has no weight left has no say
 
 
+def test_those_who_pay_little_do_not_decide_when_those_who_pay_most_had_nothing_to_read() -> None:
+    one = Judgement()
+    one.reads["d"] = {name: [0, 3] for name in ("a", "b", "c")}
+    wallets = {name: name for name in "abcd"}
+    tiny = dict.fromkeys("abc", 10)
+    found = one.good_ppm("d", wallets, tiny, 3)
+    assert found is not None and found[0] == 0
+    assert one.good_ppm("d", wallets, {**tiny, "d": 31}, 3) is None
+
+
+def test_what_was_leased_but_not_proven_weighs_nothing() -> None:
+    """A refuser's own wallets lease petabytes that nobody stored, and release them, to outvote its customers."""
+
+    class ServesFriends(Honest):
+        def read(self, world, me, share, leaf_index):
+            known = world.reader in {one.device for one in friends}
+            return super().read(world, me, share, leaf_index) if known else (me.latency_ms, None)
+
+    made = served(47, honest=2, customers=3, refuses=ServesFriends())
+    refuser = made.providers[-1]
+    friends = [made.add_customer(f"friend{number}") for number in range(3)]
+    for friend in friends:
+        made.lease(refuser, huge := [made.share(os.urandom(16), 1)], gateway=friend.key)
+        fakes = [made.share(os.urandom(16), number) for number in range(60)]
+        known = dict(refuser.shares)
+        made.lease(refuser, fakes, gateway=friend.key)
+        body = records.Release(shares=tuple((refuser.device, share.id) for share in fakes))
+        made.report("release", friend.device, records.encode(body))
+        refuser.shares = known
+        made.leased[friend.device, refuser.device] = dict.fromkeys([huge[0].id], made.now_ms)
+    _, _, rows = played(made, 12.0)
+    assert rows["refuses"]["detail"]["secret_reads"]["operators"] == 6
+    assert "RETRIEVAL_FAILING" in rows["refuses"]["reasons"]
+    assert rows["refuses"]["detail"]["secret_reads"]["share_good_ppm"] == 0
+
+
+def test_no_order_of_reveals_makes_verification_walk_the_chain_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    links = Links(b"x" * 32, 1, 4_000)
+    chain = _Chain(1, links.tip, 1, 4_000)
+    walked = 0
+
+    def counted(link: bytes) -> bytes:
+        nonlocal walked
+        walked += 1
+        return link_before(link)
+
+    monkeypatch.setattr("fieldstone.services.storage.secret_reads.link_before", counted)
+    for _ in range(20):
+        for number in (3_001, 3_000, 2_990):
+            assert chain.takes(number, links.secret(number) or b"")
+    assert not chain.takes(2_995, b"w" * 32)
+    assert walked < 3_001 + 20 * 12 + 10
+
+
 def judged(
     until_ms: int, *, at_ms: int | None, outcome: str = "refused"
 ) -> tuple[dict[str, dict[str, list[int]]], int]:

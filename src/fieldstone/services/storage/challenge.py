@@ -31,7 +31,7 @@ end] to read as a checker.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import msgspec
@@ -82,6 +82,8 @@ ROUND_SCHEMA: dict[str, pl.DataType] = {
     "check_every": pl.Int64(),
     "suspects": pl.List(pl.String()),
     "excluded": pl.List(pl.String()),
+    # who had proven what, and so may read as a checker
+    "seats": pl.List(pl.Struct({"device": pl.String(), "units": pl.Int64()})),
 }
 
 
@@ -113,6 +115,8 @@ class Posed:
     check_every: int
     suspects: frozenset[str]
     excluded: frozenset[str]
+    # device → MiB-seconds proven for customers in the epoch before
+    seats: Mapping[str, int] = field(default_factory=dict)
 
 
 def encode_body(asked: Asked) -> bytes:
@@ -316,22 +320,33 @@ def posed_rounds(inp: EpochInput, asked: Round | None = None) -> list[Posed]:
     """Return the rounds that the carry keeps and those of the epoch up to `asked`, in order, and how they were asked."""
     kept = inp.carry.get("rounds", pl.DataFrame(schema=ROUND_SCHEMA))
     rounds = [
-        Posed(Round(*row[:4]), row[4], row[5], row[6], frozenset(row[7] or ()), frozenset(row[8] or ()))
+        Posed(
+            Round(*row[:4]),
+            row[4],
+            row[5],
+            row[6],
+            frozenset(row[7] or ()),
+            frozenset(row[8] or ()),
+            {seat["device"]: seat["units"] for seat in row[9] or ()},
+        )
         for row in kept.select(list(ROUND_SCHEMA)).iter_rows()
     ]
     suspects: frozenset[str] = frozenset()
     excluded: frozenset[str] = frozenset()
+    seats: dict[str, int] = {}
     standing = inp.carry.get("reputation")
     if standing is not None and standing.height:
         odd = (pl.col("cusum") >= int(inp.params["suspect_micronats"])) | (pl.col("state") == "suspended")
         suspects = frozenset(standing.filter(odd)["device"].to_list())
         excluded = frozenset(standing.filter(pl.col("state") == "disqualified")["device"].to_list())
+        seated = standing.filter((pl.col("state") == "good") & (pl.col("seat_units") > 0))
+        seats = dict(seated.select("device", "seat_units").iter_rows())
     seldom, often = per_round(inp.params, often=False), per_round(inp.params, often=True)
     every = int(inp.params["check_every_rounds"])
     new = [one for one in inp.rounds if asked is None or one.number < asked.number]
     if asked is not None:
         new.append(asked)
-    return [*rounds, *(Posed(one, seldom, often, every, suspects, excluded) for one in new)]
+    return [*rounds, *(Posed(one, seldom, often, every, suspects, excluded, seats) for one in new)]
 
 
 def _heard(inp: EpochInput, rounds: Sequence[Posed], before: int | None) -> dict[tuple[str, int], int]:
@@ -367,6 +382,7 @@ def round_table(rounds: Sequence[Posed]) -> pl.DataFrame:
         (
             *(one.asked.number, one.asked.position, one.asked.issued_ms, one.asked.seed),
             *(one.questions, one.often_questions, one.check_every, sorted(one.suspects), sorted(one.excluded)),
+            [{"device": device, "units": units} for device, units in sorted(one.seats.items())],
         )
         for one in rounds
     ]

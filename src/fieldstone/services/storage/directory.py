@@ -145,7 +145,7 @@ def _shared(so_far: EpochInput) -> Mapping[str, str]:
     from fieldstone.services.storage.live_rounds import groups_of
 
     enrolled = dict(so_far.registry.select("device", "enrolled_ms").iter_rows())
-    return groups_of(table, enrolled, int(so_far.params["live_quorum"]))
+    return groups_of(table, enrolled, so_far.params)
 
 
 def _failed(so_far: EpochInput) -> dict[str, list[bytes]]:

@@ -163,13 +163,16 @@ def _read_in_secret(
                 into[gateway] = into.get(gateway, 0) + count
     for gateway, count in judgement.silent.items():
         found.withheld[gateway] += count  # who keeps results back weighs less, whatever they were
-    sums = held.group_by("gateway", "device").agg(pl.col("size_bytes").sum())
-    size = {(gateway, device): total for gateway, device, total in sums.iter_rows()}
+    sums = held.group_by("gateway", "device").agg(pl.col("proven_units").sum())
+    units = {(gateway, device): total for gateway, device, total in sums.iter_rows()}
+    payers: dict[str, list[str]] = defaultdict(list)
+    for one in pairs:
+        payers[one.provider].append(one.gateway)
     quorum = int(whole.params["secret_quorum"])
     for device, by_gateway in sorted(judgement.reads.items()):
         weights = {
-            gateway: size[gateway, device] // 1_024 * (before[gateway].checker.ppm if gateway in before else PPM) + 1
-            for gateway in by_gateway
+            gateway: units[gateway, device] * (before[gateway].checker.ppm if gateway in before else PPM) // PPM
+            for gateway in payers[device]
         }
         good, bad = (sum(counts[place] for counts in by_gateway.values()) for place in (0, 1))
         decided = judgement.good_ppm(device, wallets, weights, quorum)

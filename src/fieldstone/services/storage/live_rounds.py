@@ -7,7 +7,8 @@ void, as are ones whose receipts do not verify. For each pair, each operator of 
 rises by ln(0.5/0.1) with a hit and falls by −ln(0.5/0.9) with a miss; an operator raises the alarm at ln(10⁶), which a pair
 whose hits come by chance reaches at most once in a million measurements (10 % of hits; the noisiest lines simulated, ± 200 ms,
 give 9.7 %). A pair shares a disk when `live_quorum` operators, none of them the owner of one of the two, have their alarm up
-for it. It comes down when the sum is back at zero.
+for it, and together pay for `live_stake_ppm` of what both prove for customers: wallets and a few leased kilobytes cost
+nothing, so a count of operators alone would let anybody accuse anybody. It comes down when the sum is back at zero.
 
 Of the devices that share a disk one earns: the one enrolled first. The others' quality is 0, which ends their bootstrap;
 customers go on paying for what is proven, and the directory names the group, so that placement takes it for one operator.
@@ -20,7 +21,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
@@ -34,6 +35,7 @@ from fieldstone.services.storage.holdings import device_keys, opened
 from fieldstone.services.storage.live_draw import PHASES, challenge_seed, group
 from fieldstone.services.storage.pool.directory import prefix_of, region_of
 from fieldstone.services.storage.schema import LIVE
+from fieldstone.units import PPM
 
 __all__ = ["LIVE_SCHEMA", "SUSPICIONS", "Suspicions", "groups_of", "suspicions", "weigh"]
 
@@ -48,6 +50,7 @@ LIVE_SCHEMA: dict[str, pl.DataType] = {
     "is_up": pl.Boolean(),
     "measured": pl.Int64(),
     "hits": pl.Int64(),
+    "stake_ppm": pl.Int64(),  # of what was proven for customers of the two, that this operator pays: the lesser of both
 }
 
 
@@ -59,13 +62,16 @@ class Suspicion:
     is_up: bool = False
     measured: int = 0
     hits: int = 0
+    stake_ppm: int = 0
 
     def after(self, is_hit: bool, params: Mapping[str, Any]) -> Suspicion:
         """Return the suspicion after a measurement."""
         alarm = int(params["live_alarm_micronats"])
         step = int(params["live_hit_micronats"]) if is_hit else -int(params["live_miss_micronats"])
         now = min(max(0, self.sum + step), 2 * alarm)
-        return Suspicion(now, now >= alarm or (self.is_up and now > 0), self.measured + 1, self.hits + is_hit)
+        return Suspicion(
+            now, now >= alarm or (self.is_up and now > 0), self.measured + 1, self.hits + is_hit, self.stake_ppm
+        )
 
 
 @dataclass(frozen=True)
@@ -142,19 +148,39 @@ def suspicions(whole: EpochInput, held: pl.DataFrame, rounds: Sequence[Posed]) -
         for kind in (DISK, LINE):
             key = first, second, owner, kind
             state[key] = state.get(key, Suspicion()).after(found == kind, whole.params)
+    stakes = _stakes(held, wallets)
+    for (first, second, owner, kind), one in state.items():
+        both = [stakes[device] for device in (first, second) if device in stakes]
+        if len(both) == 2:  # nothing proven is no news of who pays: what was known stays
+            state[first, second, owner, kind] = replace(one, stake_ppm=min(who.get(owner, 0) for who in both))
     rows = [(*key, *_fields(one)) for key, one in sorted(state.items())]
     table = pl.DataFrame(rows, schema=LIVE_SCHEMA, orient="row")
     enrolled = dict(whole.registry.select("device", "enrolled_ms").iter_rows())
-    quorum = int(whole.params["live_quorum"])
-    shared = groups_of(table.filter(pl.col("kind") == DISK), enrolled, quorum)
-    return Suspicions(table, shared, groups_of(table, enrolled, quorum), bad, unasked)
+    shared = groups_of(table.filter(pl.col("kind") == DISK), enrolled, whole.params)
+    return Suspicions(table, shared, groups_of(table, enrolled, whole.params), bad, unasked)
 
 
-def groups_of(table: pl.DataFrame, enrolled: Mapping[str, int], quorum: int) -> dict[str, str]:
+def _stakes(held: pl.DataFrame, wallets: Mapping[str, str]) -> dict[str, dict[str, int]]:
+    """Return device → operator of gateways → ppm of what was proven on it for others than its owner."""
+    sums: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    proven = held.group_by("gateway", "device").agg(pl.col("proven_units").sum()).filter(pl.col("proven_units") > 0)
+    for gateway, device, units in proven.iter_rows():
+        owner = wallets.get(gateway)
+        if owner is not None and owner != wallets.get(device):
+            sums[device][owner] += units
+    return {
+        device: {owner: units * PPM // sum(who.values()) for owner, units in who.items()}
+        for device, who in sums.items()
+    }
+
+
+def groups_of(table: pl.DataFrame, enrolled: Mapping[str, int], params: Mapping[str, Any]) -> dict[str, str]:
     """Return device → first enrolled device of its group, for devices in pairs that enough operators found to share one
     thing. Of the whole table that is one position in the network; of rows of one kind, that disk or line."""
-    up = table.filter(pl.col("is_up")).group_by("first", "second").agg(count=pl.col("operator").n_unique())
-    pairs = up.filter(pl.col("count") >= quorum).select("first", "second").sort("first", "second").rows()
+    up = table.filter(pl.col("is_up")).group_by("first", "second", "operator").agg(pl.col("stake_ppm").max())
+    found = up.group_by("first", "second").agg(count=pl.len(), stake=pl.col("stake_ppm").sum())
+    enough = (pl.col("count") >= int(params["live_quorum"])) & (pl.col("stake") >= int(params["live_stake_ppm"]))
+    pairs = found.filter(enough).select("first", "second").sort("first", "second").rows()
     leader: dict[str, str] = {}
 
     def find(device: str) -> str:
@@ -168,8 +194,8 @@ def groups_of(table: pl.DataFrame, enrolled: Mapping[str, int], quorum: int) -> 
     return {device: find(device) for device in sorted(leader)}
 
 
-def _fields(one: Suspicion) -> tuple[int, bool, int, int]:
-    return one.sum, one.is_up, one.measured, one.hits
+def _fields(one: Suspicion) -> tuple[int, bool, int, int, int]:
+    return one.sum, one.is_up, one.measured, one.hits, one.stake_ppm
 
 
 def _carried(whole: EpochInput) -> pl.DataFrame:

@@ -13,6 +13,11 @@ the score, and sounds falsely at most once in 10⁷ questions of a device that l
 Standing: good → suspended (alarm, or a score below its threshold) → good again after `recover_questions` right answers
 in a row with every score above its threshold, or disqualified when `appeal_s` have passed without that. Every failed
 question is in the verdict's detail with its share from the first one on, long before anything is taken.
+
+Availability and retrieval fade slowly: who comes back after six days away could not be above the threshold in time,
+whatever he does. So he who did nothing wrong for `recover_s` (no failed question, no missed round, no bad read, and
+`recover_reads` good ones if it was reads he failed) is good again with the score *at* the threshold: the next failure
+suspends him again. The audit score needs no such help, suspended devices are asked ten times as much.
 """
 
 from __future__ import annotations
@@ -26,7 +31,7 @@ import polars as pl
 
 from fieldstone.units import PPM
 
-__all__ = ["REPUTATION_SCHEMA", "Score", "Standing", "from_table", "starting", "to_table"]
+__all__ = ["REPUTATION_SCHEMA", "Score", "Standing", "from_table", "starting", "to_table", "with_seats"]
 
 MICRO = 1_000_000
 _FIXED = 10**12
@@ -49,6 +54,9 @@ REPUTATION_SCHEMA: dict[str, pl.DataType] = {
     "causes": pl.List(pl.String()),
     "clean": pl.Int64(),  # right answers in a row since the last failure
     "at_risk_bytes": pl.Int64(),  # held when the suspension began (`faults`); 0 while it is good
+    "fault_ms": pl.Int64(),  # newest failed question, missed round or bad read
+    "clean_reads": pl.Int64(),  # good test reads since the last bad one
+    "seat_units": pl.Int64(),  # MiB-seconds proven for customers in the epoch: its weight in the draw of checkers
 }
 
 
@@ -69,6 +77,12 @@ class Score:
         alpha, beta = _step(self.alpha, self.beta, good, decay_ppm)
         beta, alpha = _step(beta, alpha, bad, decay_ppm)
         return Score(alpha, beta)
+
+    def at_least(self, ppm: int) -> Score:
+        """Return the score, raised to `ppm` if it is below, with as many events."""
+        total = self.alpha + self.beta
+        alpha = max(self.alpha, -(-total * ppm // PPM))
+        return Score(alpha, total - alpha)
 
 
 def _step(grows: int, fades: int, count: int, decay_ppm: int) -> tuple[int, int]:
@@ -99,6 +113,9 @@ class Standing:
     causes: tuple[str, ...] = ()
     clean: int = 0
     at_risk_bytes: int = 0
+    fault_ms: int = 0
+    clean_reads: int = 0
+    seat_units: int = 0
 
     def after_round(self, row: Mapping[str, Any], params: Mapping[str, Any]) -> Standing:
         """Return the standing after one judged round (`devices` stage 1's struct `rounds`)."""
@@ -107,7 +124,8 @@ class Standing:
         answered = row["state"] not in ("silent", "late")
         online = self.online.after(int(answered), int(not answered), int(params["online_decay_ppm"]))
         if not answered:
-            return self._judged(replace(self, online=online), row["issued_ms"], params, alarm=False)
+            new = replace(self, online=online, fault_ms=row["issued_ms"])
+            return self._judged(new, row["issued_ms"], params, alarm=False)
         right, failed = row["right"], row["wrong"] + row["missing"]
         audit = self.audit.after(right, failed, int(params["audit_decay_ppm"]))
         cusum = max(0, self.cusum - right * int(params["cusum_right_micronats"]))
@@ -119,6 +137,7 @@ class Standing:
             audit=audit,
             cusum=0 if alarm else cusum,
             clean=0 if failed else self.clean + right,
+            fault_ms=row["issued_ms"] if failed else self.fault_ms,
         )
         return self._judged(new, row["issued_ms"], params, alarm=alarm)
 
@@ -132,7 +151,19 @@ class Standing:
             return replace(new, causes=tuple(dict.fromkeys((*new.causes, *causes))))
         if not causes and new.clean >= int(params["recover_questions"]):
             return replace(new, state=GOOD, since_ms=now_ms, causes=(), clean=0)
-        return new
+        return new._back(now_ms, causes, params)
+
+    def _back(self, now_ms: int, low: tuple[str, ...], params: Mapping[str, Any]) -> Standing:
+        """Return a suspended standing as good again when only slow scores are `low` and nothing failed for long."""
+        is_slow = bool(low) and set(low) <= {"LOW_AVAILABILITY", "LOW_RETRIEVAL_SCORE"}
+        is_well = self.clean >= int(params["recover_questions"])
+        is_well = is_well and now_ms >= max(self.fault_ms, self.since_ms) + int(params["recover_s"]) * 1_000
+        serves = "LOW_RETRIEVAL_SCORE" not in low or self.clean_reads >= int(params["recover_reads"])
+        if not (is_slow and is_well and serves):
+            return self
+        online = self.online.at_least(int(params["online_suspend_ppm"]))
+        read = self.read.at_least(int(params["read_suspend_ppm"]))
+        return replace(self, online=online, read=read, state=GOOD, since_ms=now_ms, causes=(), clean=0)
 
     def low_scores(self, params: Mapping[str, Any]) -> tuple[str, ...]:
         """Return the codes of the scores below their thresholds."""
@@ -147,7 +178,12 @@ class Standing:
         """Return the standing after an epoch's decided test reads."""
         if self.state == DISQUALIFIED or not good + bad:
             return self
-        new = replace(self, read=self.read.after(good, bad, int(params["read_decay_ppm"])))
+        new = replace(
+            self,
+            read=self.read.after(good, bad, int(params["read_decay_ppm"])),
+            clean_reads=0 if bad else self.clean_reads + good,
+            fault_ms=now_ms if bad else self.fault_ms,
+        )
         return self._judged(new, now_ms, params, alarm=False)
 
     def after_checks(self, agreed: int, dissented: int, params: Mapping[str, Any]) -> Standing:
@@ -186,6 +222,20 @@ def from_table(table: pl.DataFrame | None) -> dict[str, Standing]:
     return found
 
 
+def with_seats(standings: Mapping[str, Standing], held: pl.DataFrame) -> dict[str, Standing]:
+    """Return the standings with what each device proved in the epoch for customers other than its owner, copies left out.
+
+    `held`: HELD_SCHEMA, marked (`uniqueness`). In an epoch that judged no round what was known stays.
+    """
+    if not held.height or not held["due_units"].sum():
+        return dict(standings)
+    counts = (pl.col("flaw") == "") & ~pl.col("own")
+    sums = held.filter(counts).group_by("device").agg(pl.col("proven_units").sum())
+    # in MiB-seconds, rounded up: sums over a network stay below 2⁶³
+    units = {device: -(-total // 1_024) for device, total in sums.iter_rows()}
+    return {device: replace(one, seat_units=units.get(device, 0)) for device, one in standings.items()}
+
+
 def to_table(standings: Iterable[Standing]) -> pl.DataFrame:
     """Return REPUTATION_SCHEMA, sorted by device."""
     rows = [
@@ -197,6 +247,7 @@ def to_table(standings: Iterable[Standing]) -> pl.DataFrame:
                 for number in (score.alpha, score.beta)
             ),
             *(one.cusum, one.state, one.since_ms, list(one.causes), one.clean, one.at_risk_bytes),
+            *(one.fault_ms, one.clean_reads, one.seat_units),
         )
         for one in sorted(standings, key=lambda standing: standing.device)
     ]

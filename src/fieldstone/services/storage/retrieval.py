@@ -1,9 +1,11 @@
 """Test reads by independent checkers: who reads what from whom, and what the majority says.
 
 In about every `check_every_rounds`-th round one leaf of a device is read by a committee. Both are drawn from the round's
-seed. A seat goes to whoever holds a leaf drawn from all leaves of the network: identities are free, proven bytes are
-not, so an attacker's chance of a seat is his share of the bytes, however many names he gives himself. Every operator
-has one seat at most, the device's own operator none. Nobody chooses, and the device cannot ask who.
+seed. A seat goes to whoever proved a KiB-second drawn from all that were proven for customers in the epoch before:
+identities are free, and so are leases between two devices of one owner; proven bytes are not, so an attacker's chance of
+a seat is his share of them, however many names he gives himself. His own gateways' data, copies and what a suspended
+device holds give no seat. (In a network's first epoch nothing was proven yet: seats are drawn by leaves held.) Every
+operator has one seat at most, the device's own operator none. Nobody chooses, and the device cannot ask who.
 
 The read itself is an ordinary signed order for ordinary bytes. What is read by whom follows from public data, so a
 device that works it out can tell a test by its leaf: `secret_reads` are what it cannot tell. The verdict of a committee
@@ -25,6 +27,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from fieldstone.errors import Rejected
 from fieldstone.services.contract import EpochInput
@@ -88,14 +91,11 @@ class Committees:
         """Return the tasks of a round in the order of the providers."""
         asked = posed.asked
         held = [shelf.held(asked.position) for shelf in self._shelves]
-        sizes = np.array(
-            [
-                0 if shelf.device in posed.excluded else int(shelf.leaves[rows].sum())
-                for shelf, rows in zip(self._shelves, held, strict=True)
-            ],
-            dtype=np.int64,
-        )
-        edges = np.cumsum(sizes)
+        sizes = [
+            0 if shelf.device in posed.excluded or not rows.size else _weight(shelf, rows, posed)
+            for shelf, rows in zip(self._shelves, held, strict=True)
+        ]
+        edges = np.cumsum(np.array(sizes, dtype=np.int64))
         for shelf in self._shelves:
             read = leaf_to_read(shelf, posed)
             if read is None:
@@ -117,6 +117,10 @@ class Committees:
                 if len(seats) == self._seats:
                     break
         return tuple(seats)
+
+
+def _weight(shelf: Shelf, rows: NDArray[np.int64], posed: Posed) -> int:
+    return posed.seats.get(shelf.device, 0) if posed.seats else int(shelf.leaves[rows].sum())
 
 
 def reports(inp: EpochInput) -> tuple[pl.DataFrame, dict[str, int]]:

@@ -20,8 +20,9 @@ has what he holds made anew elsewhere and released soon after. Of
 the leaves reported as read, up to `secret_proven_per_round` drawn by the *next* seed must be proven in the next round.
 
 A gateway pays the provider, so its word about it counts with others' only: the share of good reads of a provider is the
-median over the operators of gateways, weighted by the bytes that they pay for and by their weight as checkers, and it
-counts from `secret_quorum` operators on. Who deviates by more than half from the median dissents.
+median over the operators of gateways, weighted by the KiB-seconds that were proven for them in the epoch (a lease alone
+costs nothing) and by their weight as checkers. It counts from `secret_quorum` operators on that have half of the weight of
+all who might have been drawn. Who deviates by more than half from the median dissents.
 """
 
 from __future__ import annotations
@@ -96,15 +97,18 @@ class _Chain:
         index = number - self.first + 1
         if not 1 <= index <= self.length or len(secret) != 32:
             return False
-        down_to, value = (self.known, self.link) if self.known and self.known <= index else (0, self.tip)
-        link = secret
-        for _ in range(index - down_to):
-            link = link_before(link)
-        if link != value:
+        if index <= self.known:  # an earlier link follows from a later one: no walk from the tip at every report
+            return _walked(self.link, self.known - index) == secret
+        if _walked(secret, index - self.known) != (self.link if self.known else self.tip):
             return False
-        if index > self.known:
-            self.known, self.link = index, secret
+        self.known, self.link = index, secret
         return True
+
+
+def _walked(link: bytes, steps: int) -> bytes:
+    for _ in range(steps):
+        link = link_before(link)
+    return link
 
 
 def _chains(inp: EpochInput) -> dict[str, list[_Chain]]:
@@ -198,8 +202,12 @@ class Judgement:
     ) -> tuple[int, dict[str, int]] | None:
         """Return a provider's share of good reads as the weighted median over operators, and each gateway's own share.
 
-        `weights`: gateway → what its word about this provider weighs. None when fewer than `quorum` operators read.
+        `weights`: gateway → what its word about this provider weighs, also of those that had nothing to read. None when
+        fewer than `quorum` operators read, or those who did weigh less than the others: wallets cost nothing, and who
+        has many would be alone in the epochs in which those who pay were not drawn.
         """
+        if 2 * sum(weights.get(gateway, 0) for gateway in self.reads.get(device, {})) < sum(weights.values()):
+            return None
         by_operator: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
         own = {}
         for gateway, (good, bad) in self.reads.get(device, {}).items():

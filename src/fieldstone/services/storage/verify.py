@@ -1,6 +1,6 @@
 """Stage 2: compare the devices, take the committees' word on reads, update standings, and decide.
 
-    quantity   KiB-seconds that judged rounds proved, of shares that count (`uniqueness`); own gateway's shares weigh
+    quantity   KiB-seconds that judged rounds proved, while they count (`uniqueness`); own gateway's shares weigh
                `own_gateway_ppm`, proven empty space `space_weight_ppm`
     quality    10⁶ − read_income_ppm · share of bad test reads; 0 while suspended
     usage      what gateways pay: proven KiB-seconds · quality div 10⁶, and the rise of their egress vouchers, of which
@@ -43,6 +43,7 @@ from fieldstone.services.storage.reputation import (
     from_table,
     starting,
     to_table,
+    with_seats,
 )
 from fieldstone.services.storage.retrieval import Finding
 from fieldstone.services.storage.schema import EGRESS, PERMANENT_REPAIR, SERVICE
@@ -64,8 +65,9 @@ def check_fleet(whole: EpochInput, device_checks: pl.DataFrame) -> FleetVerdicts
     before = from_table(whole.carry.get("reputation"))
     reads = read_checks(whole, checks, held, operators, before)
     shared = suspicions(whole, held, posed_rounds(whole))
-    held = with_reads(mark(held, operators, whole.params), reads)
+    held = with_reads(mark(held, operators, whole), reads)
     standings = _standings(whole, checks, reads, before, held_bytes(held, whole.start_ms))
+    standings = with_seats(standings, held)
     covered, unreadable = covers(whole)
     repaired = mended(whole, held)
     desk = _Desk(whole, checks, with_product(held, covered), reads, standings, unreadable, shared, repaired)
@@ -132,28 +134,27 @@ class _Desk:
         self._left = have_left(announced(whole), held, silent)
         self._leaving = frozenset(announced(whole).filter(pl.col("is_leaving"))["device"].to_list())
         self._whole, self._checks, self._reads, self._standings = whole, checks, reads, standings
-        counts = pl.col("flaw") == ""
         own_ppm = int(whole.params["own_gateway_ppm"])
         own = pl.col("own")
-        live = pl.col("until_position") == FOREVER
+        live, counted = pl.col("until_position") == FOREVER, pl.col("proven_units") - pl.col("flawed_units")
         # released shares stay in the table as long as their receipts are valid; they are no holdings
         sums = held.filter(live | (pl.col("due_units") > 0) | (pl.col("until_ms") > whole.start_ms))
         sums = sums.group_by("device").agg(
             shares=live.sum(),
             due=pl.col("due_units").sum(),
-            proven=pl.col("proven_units").filter(counts & ~own).sum(),
-            own=pl.col("proven_units").filter(counts & own).sum(),
-            flawed=pl.col("due_units").filter(~counts).sum(),
+            proven=counted.filter(~own).sum(),
+            own=counted.filter(own).sum(),
+            flawed=pl.col("flawed_units").sum(),
             stored_bytes=pl.col("size_bytes").filter(live).sum(),
         )
         self._sums = {row["device"]: row for row in sums.iter_rows(named=True)}
         self._own_ppm = own_ppm
-        flawed = held.filter(~counts).select("device", "flaw", "share")
+        flawed = held.filter(pl.col("flaw") != "").select("device", "flaw", "share")
         self._flawed: dict[str, list[tuple[str, bytes]]] = defaultdict(list)
         for device, flaw, share in flawed.iter_rows():
             self._flawed[device].append((flaw, share))
         paid = (
-            held.filter(counts & (pl.col("proven_units") > 0))
+            held.filter(pl.col("proven_units") > 0)
             .group_by("gateway", "device", "product")
             .agg(pl.col("proven_units").sum())
         )

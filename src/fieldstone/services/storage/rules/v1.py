@@ -57,7 +57,7 @@ PARAMETERS: dict[str, Parameter] = {
         600, "s", "before its end an order to delete was signed, as gateways sign them", OWN
     ),
     "segment_shares_per_operator": Parameter(
-        1, "shares", "of one segment are paid to one operator", "no two copies on one disk"
+        1, "shares", "of one segment earn the bootstrap with one operator", "no two copies on one disk"
     ),
     "own_gateway_ppm": Parameter(0, "ppm", "weight in quantity of shares leased by the operator's own gateway", OWN),
     # audit score and sequential test
@@ -123,6 +123,12 @@ PARAMETERS: dict[str, Parameter] = {
         13_815_511, "10⁻⁶ nat", "alarm of one operator's gateways at ln(10⁶)", "one in 10⁶ measurements at most"
     ),
     "live_quorum": Parameter(2, "operators", "of gateways must raise the alarm about a pair", "nobody accuses alone"),
+    "live_stake_ppm": Parameter(
+        200_000,
+        "ppm",
+        "of what each of the two proves for customers must be paid by those who raised the alarm",
+        "wallets are free, proven bytes are not",
+    ),
     # paid once
     "repair_claim_s": Parameter(
         86_400,
@@ -133,6 +139,13 @@ PARAMETERS: dict[str, Parameter] = {
     # standing
     "appeal_s": Parameter(604_800, "s", "a suspended device has so long to recover or appeal", f"{STORJ}: 168 h"),
     "recover_questions": Parameter(459, "chunks", "answered without a failure after a suspension reinstate", OWN),
+    "recover_s": Parameter(
+        172_800,
+        "s",
+        "without any failure reinstate who is suspended for availability or reads only, at the threshold",
+        "a score that fades in a week cannot recover in a week",
+    ),
+    "recover_reads": Parameter(20, "reads", "good in a row are needed besides, if it was reads that failed", OWN),
     # pay held back from new devices (rewards.held)
     "held_pay_ppm_by_month": Parameter(
         [0],
