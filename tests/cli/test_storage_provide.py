@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from fieldstone.agent.transport import HttpTransport
-from fieldstone.cli.storage_provide import _say_bond, size_of
+from fieldstone.cli.storage_provide import _check_told, _say_bond
+from fieldstone.cli.storage_size import size_of, size_words
 from fieldstone.errors import Retryable, UsageError
 from fieldstone.identity.keys import DeviceKey
 from tests.services.storage.provider.running import Gateway, wait_until_up
@@ -39,6 +40,28 @@ def test_sizes(text: str, size: int) -> None:
 def test_what_is_no_size_is_a_usage_error(text: str) -> None:
     with pytest.raises(UsageError, match="--capacity"):
         size_of(text, "--capacity")
+
+
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [(0, "0 bytes"), (1_023, "1023 bytes"), (1_024, "1.00 KiB"), (50_000_000, "47.7 MiB"), (2**40, "1.00 TiB"),
+     (900 * 2**50, "900 PiB")],
+)  # fmt: skip
+def test_sizes_in_words(size: int, words: str) -> None:
+    assert size_words(size) == words
+
+
+def test_gateways_are_told_an_address_that_they_can_reach(capsys: pytest.CaptureFixture[str]) -> None:
+    for host in ("0.0.0.0", "::"):
+        with pytest.raises(UsageError, match="--url"):
+            _check_told(host, "http://127.0.0.1:8080")
+    _check_told("127.0.0.1", "http://127.0.0.1:8080")
+    _check_told("127.0.0.1", "http://localhost:8080")
+    _check_told("192.0.2.7", "https://network.example")
+    _check_told("disk.example", "https://network.example")
+    assert capsys.readouterr().err == ""
+    _check_told("127.0.0.1", "https://network.example")
+    assert "reached from this machine alone" in capsys.readouterr().err
 
 
 def provide(*words: str) -> subprocess.Popen[str]:
@@ -82,6 +105,8 @@ def test_it_serves_and_a_signal_stops_it(tmp_path: Path, number: signal.Signals)
         (["--capacity", "1GiB"], 2, "whom to serve"),
         (["--capacity", "lots", "--gateway", GATEWAY], 2, "no size"),
         (["--capacity", "1GiB", "--gateway", GATEWAY, "--listen", "nowhere"], 2, "HOST:PORT"),
+        (["--capacity", "2", "--gateway", GATEWAY], 2, "unit missing"),
+        (["--capacity", "1GiB", "--gateway", GATEWAY, "--wallet", "no.wallet"], 2, "fieldstone device wallet"),
         (["--capacity", "1GiB", "--network", "http://127.0.0.1:9", "--lat", "1", "--lon", "1"], 3, "does not answer"),
     ],
 )

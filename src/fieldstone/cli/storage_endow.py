@@ -64,8 +64,8 @@ def command(
     import sys
 
     from fieldstone.cli.sealed import to_json
-    from fieldstone.cli.storage_provide import size_of
     from fieldstone.cli.storage_quote import percent_ppm, reads_ppm, show_once
+    from fieldstone.cli.storage_size import size_of
     from fieldstone.errors import CheckFailed, UsageError
     from fieldstone.services.storage.pool.profile import profile_named
     from fieldstone.units import format_usd, parse_amount

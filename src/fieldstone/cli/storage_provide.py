@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fieldstone.cli.storage_size import size_of, size_words
+
 if TYPE_CHECKING:
     from fieldstone.agent.agent import Agent
     from fieldstone.identity.keys import DeviceKey
 
 MODEL = "storage-provider"
+LEAST_CAPACITY_BYTES = 64 * 2**20  # one whole segment's share fits, whatever the profile; less is a forgotten unit
 
 
 def command(
@@ -65,9 +68,21 @@ def command(
     if not network and not gateway:
         raise UsageError("whom to serve? give --network URL, or --gateway DID for a network of your own")
     host, port = address(listen)
+    if network and not url:
+        _check_told(host, network)
+    if wallet is not None and not wallet.exists():
+        raise UsageError(
+            f"--wallet {wallet} does not exist: make it with `fieldstone device wallet {wallet}`, or leave --wallet out "
+            f"and one is made in {folder}"
+        )
+    capacity_bytes = size_of(capacity, "--capacity")
+    if capacity_bytes < LEAST_CAPACITY_BYTES:
+        raise UsageError(
+            f"--capacity {capacity!r} is {size_words(capacity_bytes)}: is the unit missing? 64MiB is the least"
+        )
     scrub_bytes_s, space_bytes = size_of(scrub, "--scrub"), size_of(space, "--space") if space else 0
     key = _key(folder)
-    store = Store(folder, size_of(capacity, "--capacity"))
+    store = Store(folder, capacity_bytes)
     stop = threading.Event()
     threads: list[threading.Thread] = []
 
@@ -80,7 +95,14 @@ def command(
         here = url or f"http://{f'[{server.host}]' if ':' in server.host else server.host}:{server.port}"
         metrics = Metrics(store)
         _say(f"device   {key.public.device_id}")
-        _say(f"holds    {store.totals().shares} shares, {store.used_bytes:,} of {store.capacity_bytes:,} bytes")
+        _say(
+            f"holds    {store.totals().shares:,} shares, {size_words(store.used_bytes)} of {size_words(capacity_bytes)}"
+        )
+        if store.free_bytes() < capacity_bytes - store.used_bytes:
+            _say(
+                f"room     the disk has only {size_words(store.free_bytes())} left of the {size_words(capacity_bytes)} that "
+                "--capacity says: what comes then is refused. Free some, or start with less"
+            )
         _say_recovered(store.recovered)
         known: Gateways = Listed(gateway or [])
         if network:
@@ -129,20 +151,27 @@ def command(
     _say("stopped; everything acknowledged is on disk")
 
 
-def size_of(text: str, what: str) -> int:
-    """Read a size: a number and B, kB, MB, GB, TB, PB or KiB, MiB, GiB, TiB, PiB. Raises UsageError."""
-    import re
+def _check_told(host: str, network: str) -> None:
+    """See that gateways are told an address at which they can reach this machine. Raises UsageError."""
+    import ipaddress
+    from urllib.parse import urlsplit
 
     from fieldstone.errors import UsageError
 
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kKMGTP]?)(i?)B?\s*", text)
-    if found is None:
-        raise UsageError(f"{what} {text!r} is no size: write 500GB, 2TiB or a number of bytes")
-    power = " KMGTP".index(found[2].upper() or " ")
-    size = int(float(found[1]) * (1024 if found[3] else 1000) ** power)
-    if size <= 0:
-        raise UsageError(f"{what} {text!r} is not above zero")
-    return size
+    try:
+        here = ipaddress.ip_address(host)
+    except ValueError:
+        return
+    if here.is_unspecified:
+        raise UsageError(
+            f"--listen {host} is every address of this machine: say which one gateways use, --url http://HOST:PORT"
+        )
+    node = urlsplit(network).hostname or ""
+    if here.is_loopback and node not in ("localhost", "::1", "") and not node.startswith("127."):
+        _say(
+            f"warning  --listen {host} is reached from this machine alone, but the network is at {node}: listen on 0.0.0.0 "
+            "and say with --url where gateways reach it"
+        )
 
 
 def _say(words: str) -> None:
@@ -239,6 +268,11 @@ def _enrol(
             try:
                 found = door.get(f"/v1/devices/{quote(device, safe=':')}")
                 _say(f"enrolled in the network for operator {found.get('operator')}")
+                if wallet is not None and (mine := Wallet.load(wallet).address) != found.get("operator"):
+                    _say(
+                        f"warning  {wallet} is {mine}: it does not get what this disk earns. The operator of an enrolled device "
+                        "stays; a new --dir enrols a new one"
+                    )
                 marker.touch()
                 return
             except UsageError:  # 404

@@ -62,7 +62,7 @@ def command(
     import dataclasses
 
     from fieldstone.cli.sealed import to_json
-    from fieldstone.cli.storage_provide import size_of
+    from fieldstone.cli.storage_size import size_of
     from fieldstone.services.storage.endowment import Assumptions
     from fieldstone.services.storage.object_quote import monthly
     from fieldstone.services.storage.object_quote import permanent as endowed
