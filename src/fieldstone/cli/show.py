@@ -3,29 +3,83 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str = "") -> None:
-    """Print a table. Cells are text, never markup: a device's name cannot colour or hide anything."""
+    """Print a table; row by row where a terminal is too narrow for it.
+
+    Cells are text, never markup: a device's name cannot colour or hide anything.
+    """
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     shown = Table(*columns, title=title or None, box=SIMPLE_HEAD, title_justify="left", pad_edge=False)
-    for row in rows:
-        shown.add_row(*(Text(str(cell)) for cell in row))
+    texts = [[printable(str(cell)) for cell in row] for row in rows]
+    for row in texts:
+        shown.add_row(*map(Text, row))
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = 240
+    elif not _fits(console, shown):
+        _one_by_one(columns, texts, title)
+        return
     console.print(shown)
 
 
 def facts(values: Mapping[str, Any]) -> None:
-    """Print aligned `name  value` lines."""
+    """Print aligned `name  value` lines; on a terminal long values go on below themselves."""
+    import sys
+    import textwrap
+
     import typer
 
     width = max(map(len, values), default=0)
+    room = _columns() - width - 2 if sys.stdout.isatty() else 0
     for name, value in values.items():
-        typer.echo(f"{name.ljust(width)}  {value}")
+        text = printable(str(value))
+        if room >= 20 and len(text) > room:
+            lines = textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False)
+            text = ("\n" + " " * (width + 2)).join(lines)
+        typer.echo(f"{name.ljust(width)}  {text}")
+
+
+def printable(text: str) -> str:
+    r"""Return text of a stranger as it can be shown: what steers a terminal becomes visible (`\x1b`), lines stay lines."""
+    if text.isprintable():
+        return text
+    return "".join(
+        letter if letter in "\n\u00a0\u202f" or letter.isprintable() else _visible(letter) for letter in text
+    )
+
+
+def _visible(letter: str) -> str:
+    return letter.encode("unicode_escape").decode("ascii")
+
+
+def _columns() -> int:
+    import shutil
+
+    return shutil.get_terminal_size().columns
+
+
+def _fits(console: Console, shown: Table) -> bool:
+    """Tell whether the table can be shown without breaking a word."""
+    return bool(shown.__rich_measure__(console, console.options.update(max_width=10_000)).minimum <= console.width)
+
+
+def _one_by_one(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str) -> None:
+    import typer
+
+    if title:
+        typer.echo(title)
+    for row in rows:
+        typer.echo("")
+        facts({name: cell for name, cell in zip(columns, row, strict=True) if cell})
+    typer.echo("")
