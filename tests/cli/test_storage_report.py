@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -268,6 +269,76 @@ def test_hostile_facts_are_refused_before_anything_is_computed(
     file.write_bytes(sign(place.key, body))
     said = run("--verify", file, "--epochs", place.epochs)
     assert said.code == 1 and "BAD_PAYLOAD" in said.err
+
+
+@pytest.mark.parametrize(
+    "says",
+    [
+        None,
+        [],
+        {},
+        {"segments": 5, "repair_micro_usd": 0},
+        {"segments": [{}], "repair_micro_usd": 0},
+        {"segments": [], "repair_micro_usd": "much"},
+        {"segments": [], "repair_micro_usd": -1},
+    ],
+)
+def test_a_word_of_the_gateway_that_cannot_be_read_is_refused(
+    run: Run, place: Place, tmp_path: Path, says: object
+) -> None:
+    """Nothing of it can be worked out again, so its form is all there is to check."""
+    file = tmp_path / "1.report"
+    made(run, place, "photos/holiday/1.jpg", "--out", file)
+    body, _ = peek(file.read_bytes())
+    file.write_bytes(sign(place.key, {**body, "gateway_says": says}))
+    said = run("--verify", file, "--epochs", place.epochs)
+    assert said.code == 1 and "BAD_PAYLOAD" in said.err, said.err
+
+
+def test_a_report_cannot_write_to_the_terminal_of_who_reads_it(run: Run, place: Place, tmp_path: Path) -> None:
+    """A stranger's report names its object: escape sequences and new lines must arrive as what they are."""
+    file = tmp_path / "1.report"
+    made(run, place, "photos/holiday/1.jpg", "--out", file)
+    body, _ = peek(file.read_bytes())
+    name = "a: retained\x1b[2J\n\u202eevil\x9b"
+    body["facts"]["name"] = body["report"]["name"] = name
+    body["gateway_says"]["segments"][0]["placement_relaxed"] = "\x1b]0;title\x07"
+    file.write_bytes(sign(place.key, body))
+    said = run("--verify", file, "--epochs", place.epochs)
+    assert said.code == 0, said.err
+    for letter in "\x1b\x9b\x07\u202e":
+        assert letter not in said.out + said.err
+    assert "a: retained\\x1b[2J\\n\\u202eevil\\x9b: retained" in said.out
+
+
+def test_what_is_no_file_is_not_read_for_ever(run: Run, place: Place, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for file in (pipe, Path("/dev/zero"), tmp_path):
+        said = run("--verify", file, "--epochs", place.epochs)
+        assert said.code == 2 and "cannot be read" in said.err, said.err
+
+
+def test_a_database_that_is_none_is_named_and_none_is_made(run: Run, place: Place, tmp_path: Path) -> None:
+    garbage = tmp_path / "garbage.db"
+    garbage.write_bytes(b"this is no database " * 50)
+    words = ("photos/note", "--dir", place.gateway, "--epochs", place.epochs, "--database")
+    said = run(*words, garbage)
+    assert said.code == 2 and "is no gateway's database" in said.err, said.err
+    for missing in (tmp_path / "new.db", f"sqlite:///{tmp_path}/new.db"):
+        said = run(*words, missing)
+        assert said.code == 2 and "does not exist" in said.err, said.err
+    assert not (tmp_path / "new.db").exists()
+    folder = tmp_path / "gateway"
+    shutil.copytree(place.gateway, folder)
+    (folder / "gateway.db").write_bytes(garbage.read_bytes())
+    said = run("photos/note", "--dir", folder, "--epochs", place.epochs)
+    assert said.code == 2 and "is no gateway's database" in said.err, said.err
+
+
+def test_a_name_that_is_no_text_is_refused(run: Run, place: Place) -> None:
+    said = run("photos/\udcff", "--dir", place.gateway, "--epochs", place.epochs)
+    assert said.code == 2 and "UTF-8" in said.err, said.err
 
 
 def test_an_epoch_whose_files_were_changed_proves_nothing(run: Run, place: Place, tmp_path: Path) -> None:

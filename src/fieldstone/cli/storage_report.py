@@ -92,13 +92,15 @@ def command(
         typer.echo(f"signed report in {out}: recheck it with `fieldstone storage report --verify {out}`", err=True)
     if body["state"] in ("short", "silent"):
         raise CheckFailed(
-            f"{body['facts']['name']}: fewer shares than are needed to read it are known to be within reach"
+            f"{body['facts']['name']!r}: fewer shares than are needed to read it are known to be within reach"
         )
 
 
 def _from_gateway(
     name: str, directory: Path, database: str | None, version_id: str | None
 ) -> tuple[DeviceKey, StoredObject]:
+    from sqlalchemy.exc import DatabaseError
+
     from fieldstone.errors import UsageError
     from fieldstone.identity.keys import DeviceKey
     from fieldstone.services.storage.object_rows import read_object
@@ -108,17 +110,33 @@ def _from_gateway(
     if not bucket or not slash or not key_name:
         raise UsageError(f"{name!r} names no object: write BUCKET/KEY")
     path = directory / "gateway.db"
+    try:
+        key_name.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"{name!r} names no object: a key is UTF-8 text") from None
     # connecting would make an empty database
     if database is None and not path.is_file():
         raise UsageError(f"{directory} is no gateway's folder: it has no gateway.db (or name it with --database)")
+    if database is not None and not _is_there(database):
+        raise UsageError(f"--database {database} does not exist")
     if not (directory / "device.key").is_file():
         raise UsageError(f"{directory} has no device.key: a gateway that never ran in a network has nothing to report")
     key = DeviceKey.load(directory / "device.key")
     engine = connect_state(database or path)
     try:
         return key, read_object(engine, bucket, key_name, version_id)
+    except DatabaseError as error:
+        raise UsageError(f"{database or path} is no gateway's database: {error.orig}") from None
     finally:
         engine.dispose()
+
+
+def _is_there(database: str) -> bool:
+    """Tell whether a database that is a file exists; others say so themselves."""
+    if "://" not in database:
+        return Path(database).is_file()
+    scheme, _, rest = database.partition("://")
+    return not scheme.startswith("sqlite") or Path(rest.removeprefix("/").partition("?")[0]).is_file()
 
 
 def _made(
@@ -151,9 +169,11 @@ def _verified(file: Path, network: str | None, epochs: Path | None, gateway: str
     from fieldstone.services.storage.customer_report import peek, recheck
 
     try:
+        if file.exists() and not file.is_file():  # a pipe would be waited for, a device read without end
+            raise UsageError(f"{file} cannot be read: it is no file")
         message = file.read_bytes()
-    except OSError as error:
-        raise UsageError(f"{file} cannot be read: {error.strerror or error}") from None
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{file} cannot be read: {getattr(error, 'strerror', None) or error}") from None
     said, facts = peek(message)
     if gateway is not None and facts.gateway != gateway:
         raise CheckFailed(f"{file} is of the gateway {facts.gateway}, not of {gateway}")

@@ -12,13 +12,14 @@ MOST_SEGMENTS = 20  # lines of segments; the rest is in --json
 
 def show(body: Mapping[str, Any], *, show_all: bool = False) -> None:
     """Print a report: the summary, the segments, the shares of the weakest segment (or of all)."""
-    from fieldstone.cli.show import facts, table
+    from fieldstone.cli.show import facts, printable, table
     from fieldstone.services.storage.customer_report import STATES
     from fieldstone.units import format_usd
 
     report, epoch, stated = body["report"], body["epoch"], body["facts"]
     says = body.get("gateway_says") or {"segments": [], "repair_micro_usd": 0}
-    typer.echo(f"{stated['name']}: {body['state']} – {STATES.get(body['state'], '')}\n")
+    name = printable(stated["name"]).replace("\n", "\\n")
+    typer.echo(f"{name}: {body['state']} – {STATES.get(body['state'], '')}\n")
     lines = {
         "size": f"{stated['size_bytes']:,} bytes, {report['stored_bytes']:,} bytes of shares with providers",
         "as of": f"epoch {epoch['number']} of {epoch['network_id']}, ended {_moment(epoch['end_ms'])}",
@@ -46,8 +47,9 @@ def show(body: Mapping[str, Any], *, show_all: bool = False) -> None:
         lines["model"] = f"{report['model']['horizon']}; {report['model']['correlated']}"
     if order:
         lines |= {
-            "spent so far": f"{format_usd(report['spent_micro_usd'])} for proven time of the present holders, "
-            f"{format_usd(says['repair_micro_usd'])} for repairs (the gateway's word)",
+            "spent so far": f"{format_usd(report['spent_micro_usd'])} for proven time of the present holders at "
+            f"this epoch's price, {format_usd(says['repair_micro_usd'])} for repairs (the gateway's word); your reads not "
+            "counted",
             "next 30 days": f"at most {format_usd(report['ahead_micro_usd_30_days'])} at "
             f"{format_usd(epoch['storage_micro_usd_per_gib_month'])} per GiB-month of shares; unproven time is not paid",
         }
@@ -65,8 +67,8 @@ def show(body: Mapping[str, Any], *, show_all: bool = False) -> None:
             "alive",
             "reachable",
             "margin",
-            "loss in a year, unrepaired",
-            "correlated, repaired",
+            "loss in a year, independent",
+            "correlated",
             "repairs",
             "gateway's remarks",
         ),

@@ -45,7 +45,7 @@ FORMAT = 1
 QUIET_ROUNDS = 4
 
 STATES: Mapping[str, str] = {
-    "retained": "every segment has more than enough shares that were proven in time",
+    "retained": "every segment has at least as many shares proven in time, and within reach, as restore it",
     "unproven": "enough shares are leased, but too few were asked and proven yet: a later epoch will tell",
     "unlisted": "the epoch does not know enough of its shares yet: it was uploaded or repaired after the epoch ended",
     "silent": "enough shares are proven, but fewer holders than are needed answered lately: it may not be readable now",
@@ -58,6 +58,8 @@ STATES: Mapping[str, str] = {
 _Id = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}$")]
 _Number = Annotated[int, msgspec.Meta(ge=1, le=255)]
 _Bytes = Annotated[int, msgspec.Meta(ge=0, le=2**60)]
+_Text = Annotated[str, msgspec.Meta(max_length=8_192)]  # bucket, key and version
+_Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
 
 class SegmentFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -77,10 +79,10 @@ class SegmentFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Facts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the gateway states of an object."""
 
-    name: str
+    name: _Text
     size_bytes: _Bytes
     inline_bytes: _Bytes
-    etag: str
+    etag: _Text
     modified_ms: int
     gateway: str
     segments: tuple[SegmentFacts, ...]
@@ -208,6 +210,8 @@ def peek(message: bytes) -> tuple[dict[str, Any], Facts]:
         raise Rejected(reason("BAD_PAYLOAD"), "object report", f"format {body.get('format')!r:.40} is not {FORMAT}")
     try:
         msgspec.convert(body.get("epoch"), _Epoch)
+        if "gateway_says" in body:  # nothing else is held against it, and readers rely on its form
+            msgspec.convert(body["gateway_says"], _GatewayWord)
         return body, msgspec.convert(body.get("facts"), Facts)
     except msgspec.ValidationError as error:
         raise Rejected(reason("BAD_PAYLOAD"), "object report", str(error)) from None
@@ -236,6 +240,25 @@ def recheck(message: bytes, sealed: SealedTables) -> dict[str, Any]:
                 f"{found!r:.120}"
             )
     return said
+
+
+class _SegmentWord(msgspec.Struct, frozen=True):
+    """What only the gateway knows of a segment; see `object_rows.StoredSegment`."""
+
+    incidents: _Count
+    not_leased: _Count
+    placement_relaxed: _Text
+    repair_micro_usd: _Count
+    repairs: _Count
+    segment: _Id
+    shares: dict[_Text, _Count]
+    stored_ms: _Count
+    uses: _Count
+
+
+class _GatewayWord(msgspec.Struct, frozen=True):
+    repair_micro_usd: _Count
+    segments: list[_SegmentWord]
 
 
 class _Epoch(msgspec.Struct):
