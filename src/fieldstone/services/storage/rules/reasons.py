@@ -125,12 +125,12 @@ _ALL = (
     ),
     VerdictReason(
         "DUPLICATE_SEGMENT",
-        "The operator holds more shares of one segment than the rules allow; those beyond are not paid.",
+        "The operator holds more shares of one segment than the rules allow; those beyond earn no bootstrap; their gateway pays for them.",
         "Gateway: place a segment's shares on different operators. detail.duplicates names the shares.",
     ),
     VerdictReason(
         "COPIED_SHARE",
-        "The same bytes are leased elsewhere already; identical bytes earn once.",
+        "The same bytes are leased and proven elsewhere already: identical bytes earn the bootstrap once. Their gateway pays for both.",
         "Gateway: release the share at the old provider when a repair has moved it.",
     ),
     VerdictReason(
