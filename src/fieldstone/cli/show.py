@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
+from typing import Any
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str = "") -> None:
@@ -27,27 +23,31 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str =
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = 240
-    elif not _fits(console, shown):
-        _one_by_one(columns, texts, title)
+        console.print(shown)
         return
-    console.print(shown)
+    with console.capture() as drawn:
+        console.print(shown)
+    # rich cuts words that do not fit with an ellipsis
+    if drawn.get().count("…") > sum(text.count("…") for row in [columns, *texts] for text in row) + title.count("…"):
+        _one_by_one(columns, texts, title)
+    else:
+        console.print(shown)
 
 
 def facts(values: Mapping[str, Any]) -> None:
     """Print aligned `name  value` lines; on a terminal long values go on below themselves."""
-    import sys
-    import textwrap
-
     import typer
 
     width = max(map(len, values), default=0)
-    room = _columns() - width - 2 if sys.stdout.isatty() else 0
     for name, value in values.items():
-        text = printable(str(value))
-        if room >= 20 and len(text) > room:
-            lines = textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False)
-            text = ("\n" + " " * (width + 2)).join(lines)
-        typer.echo(f"{name.ljust(width)}  {text}")
+        typer.echo(f"{name.ljust(width)}  {_wrapped(printable(str(value)), width + 2)}")
+
+
+def say(text: str) -> None:
+    """Print a paragraph, on a terminal within its width."""
+    import typer
+
+    typer.echo(_wrapped(printable(text), 0))
 
 
 def printable(text: str) -> str:
@@ -63,15 +63,16 @@ def _visible(letter: str) -> str:
     return letter.encode("unicode_escape").decode("ascii")
 
 
-def _columns() -> int:
+def _wrapped(text: str, indent: int) -> str:
     import shutil
+    import sys
+    import textwrap
 
-    return shutil.get_terminal_size().columns
-
-
-def _fits(console: Console, shown: Table) -> bool:
-    """Tell whether the table can be shown without breaking a word."""
-    return bool(shown.__rich_measure__(console, console.options.update(max_width=10_000)).minimum <= console.width)
+    room = shutil.get_terminal_size().columns - indent if sys.stdout.isatty() else 0
+    if room < 20 or len(text) <= room:
+        return text
+    lines = textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False)
+    return ("\n" + " " * indent).join(lines)
 
 
 def _one_by_one(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str) -> None:

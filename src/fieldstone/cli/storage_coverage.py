@@ -36,7 +36,7 @@ def command(
     """
     from fieldstone.cli.sealed import to_json
     from fieldstone.cli.shop import shop_at
-    from fieldstone.cli.show import facts, table
+    from fieldstone.cli.show import facts, say, table
     from fieldstone.errors import CheckFailed
     from fieldstone.services.storage.coverage import coverage
     from fieldstone.units import format_usd
@@ -64,9 +64,7 @@ def command(
             for one in found["years"]
         ]
         table(("costs fall a year", "years covered"), rows)
-        typer.echo(
-            "Reads are charged when providers claim them, every ten minutes by default: the newest are not in it yet."
-        )
+        say("Reads are charged when providers claim them, every ten minutes by default: the newest are not in it yet.")
     if found["unpaid_micro_usd"]:
         raise CheckFailed(
             f"{format_usd(found['unpaid_micro_usd'])} of the charges found no credits: top the account up, or what the "

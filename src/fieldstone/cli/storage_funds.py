@@ -39,7 +39,7 @@ def command(
 
 
 def _show(fund: Mapping[str, Any]) -> None:
-    from fieldstone.cli.show import facts, table
+    from fieldstone.cli.show import facts, say, table
     from fieldstone.services.storage.paid_once import STATES
     from fieldstone.units import format_usd
 
@@ -79,7 +79,8 @@ def _show(fund: Mapping[str, Any]) -> None:
                 for one in rows
             ],
         )
-    typer.echo(f"Then: {review['at_exhaustion']}.\n")
+    say(f"Then: {review['at_exhaustion']}.")
+    typer.echo("")
 
 
 def _day(moment_ms: int | None) -> str:

@@ -196,7 +196,7 @@ def _show(made: Quote, body: Mapping[str, Any]) -> None:
 
 def show_once(found: Mapping[str, Any], *, sells: bool = False) -> None:
     """Print price, assumptions, years covered and stress test of paying once. `sells`: the network offers it as it stands."""
-    from fieldstone.cli.show import facts, table
+    from fieldstone.cli.show import facts, say, table
     from fieldstone.units import format_usd
 
     assumed = found["assumptions"]
@@ -239,33 +239,39 @@ def show_once(found: Mapping[str, Any], *, sells: bool = False) -> None:
         ],
     )
     first = found["stress"][0]
-    typer.echo(f"Share of {first['trials']:,} random futures in which it is empty, by year (seed {first['seed']}):")
+    say(
+        f"Share of {first['trials']:,} random futures in which it is empty by a year, costs and the fund's worth varying, "
+        f"and the year by which 5 % of them are (seed {first['seed']}):"
+    )
     marks = sorted(first["exhausted_by_ppm"], key=int)
     table(
         (
-            "costs fall (mean ± a year)",
-            "fund's worth varies",
+            "costs fall (± a year)",
+            "worth varies",
             *(f"by {mark}" for mark in marks),
-            "5 % are empty by year",
+            "5 % by year",
         ),
         [
             (
-                f"{_percent(one['mean_decline_ppm'])} ± {_percent(one['decline_volatility_ppm'])}",
-                f"± {_percent(one['purchasing_power_volatility_ppm'])}",
-                *(_percent(one["exhausted_by_ppm"][mark]) for mark in marks),
-                f"not within {one['horizon_years']}"
+                f"{_short(one['mean_decline_ppm'])} ± {_short(one['decline_volatility_ppm'])}",
+                f"± {_short(one['purchasing_power_volatility_ppm'])}",
+                *(_short(one["exhausted_by_ppm"][mark]) for mark in marks),
+                f"after {one['horizon_years']}"
                 if one["years_5th_percentile"] is None
                 else f"{one['years_5th_percentile']:g}",
             )
             for one in found["stress"]
         ],
     )
-    typer.echo(f"At exhaustion: {found['at_exhaustion']}.")
+    say(f"At exhaustion: {found['at_exhaustion']}.")
     if sells:
-        typer.echo(
-            "A fund is held in dollars and earns nothing. That the network's prices fall as assumed is not promised."
-        )
+        say("A fund is held in dollars and earns nothing. That the network's prices fall as assumed is not promised.")
 
 
 def _percent(ppm: int) -> str:
     return f"{ppm / 10_000:.4g} %"
+
+
+def _short(ppm: int) -> str:
+    """Three digits on one line: a narrow terminal shows nine columns of these."""
+    return f"{ppm / 10_000:.3g}\u00a0%"

@@ -12,14 +12,15 @@ MOST_SEGMENTS = 20  # lines of segments; the rest is in --json
 
 def show(body: Mapping[str, Any], *, show_all: bool = False) -> None:
     """Print a report: the summary, the segments, the shares of the weakest segment (or of all)."""
-    from fieldstone.cli.show import facts, printable, table
+    from fieldstone.cli.show import facts, printable, say, table
     from fieldstone.services.storage.customer_report import STATES
     from fieldstone.units import format_usd
 
     report, epoch, stated = body["report"], body["epoch"], body["facts"]
     says = body.get("gateway_says") or {"segments": [], "repair_micro_usd": 0}
     name = printable(stated["name"]).replace("\n", "\\n")
-    typer.echo(f"{name}: {body['state']} – {STATES.get(body['state'], '')}\n")
+    say(f"{name}: {body['state']} – {STATES.get(body['state'], '')}")
+    typer.echo("")
     lines = {
         "size": f"{stated['size_bytes']:,} bytes, {report['stored_bytes']:,} bytes of shares with providers",
         "as of": f"epoch {epoch['number']} of {epoch['network_id']}, ended {_moment(epoch['end_ms'])}",
@@ -103,7 +104,7 @@ def show(body: Mapping[str, Any], *, show_all: bool = False) -> None:
 
 def _show_funds(found: Mapping[str, Any]) -> None:
     """Print what pays for a permanent object."""
-    from fieldstone.cli.show import facts, table
+    from fieldstone.cli.show import facts, say, table
     from fieldstone.units import format_usd
 
     typer.echo("\nPaid once:\n")
@@ -142,7 +143,7 @@ def _show_funds(found: Mapping[str, Any]) -> None:
     )
     for fund in found["funds"]:
         review = fund["review"]
-        typer.echo(
+        say(
             f"{fund['fund']} assumes that prices fall by {review['assumed_decline_ppm'] / 10_000:g} % a year, that it earns "
             f"{review['assumed_return_ppm'] / 10_000:g} %, {review['expansion_ppm'] / 1e6:g} copies' worth of shares, and that "
             f"repair reads all of it {review['assumed_repair_reads_ppm'] / 1e6:g} times a year."
