@@ -10,6 +10,7 @@ VERBS: dict[str, str] = {
     "provide": "storage_provide",
     "leave": "storage_leave",
     "gateway": "storage_gateway",
+    "keys": "storage_keys",
     "report": "storage_report",
     "quote": "storage_quote",
     "endow": "storage_endow",

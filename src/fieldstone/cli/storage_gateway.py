@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from fieldstone.identity.keys import Signer
     from fieldstone.identity.wallet import Wallet
-    from fieldstone.services.storage.catalog.accounts import Credentials, SecretBox
+    from fieldstone.services.storage.catalog.accounts import SecretBox
     from fieldstone.services.storage.catalog.store import Store
     from fieldstone.services.storage.pool import Directory, Pool
 
@@ -120,91 +120,45 @@ def command(
     The gateway sees plain text: run it on your own machine where that matters. Keys and database lie in DIR; who loses
     the master key loses every object.
     """
+    from fieldstone.cli.storage_catalogue import opened, print_credentials
+    from fieldstone.cli.storage_gateway_start import alone, check
     from fieldstone.errors import UsageError
     from fieldstone.node.logs import configure
-    from fieldstone.services.storage.catalog.accounts import SecretBox, create_first_account, load_credentials
-    from fieldstone.services.storage.catalog.schema import create_tables
-    from fieldstone.services.storage.catalog.store import Store
-    from fieldstone.state.engine import connect_state
+    from fieldstone.services.storage.catalog.accounts import create_account as make_account
+    from fieldstone.services.storage.catalog.accounts import create_first_account
 
+    # all that was mistyped is found before keys are made and shown
     if etag not in ("md5", "opaque"):
         raise UsageError(f"--etag {etag!r}: choose md5 or opaque")
+    if create_account is None:
+        check(listen, admin, network, nodes, profile, wallet)
     configure()
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    master_key = _master_key(master_key_file or directory / "master.key")
-    engine = connect_state(database or directory / "gateway.db")
-    create_tables(engine)
-    store = Store(engine)
-    box = SecretBox(master_key)
-    try:
-        # before anything is served: objects written under a wrong master key would be lost to the other gateways
-        store.read_now(lambda c: load_credentials(c, box))
+    with opened(directory, database, master_key_file, make=True) as found:
+        store, box = found.store, found.box
         if create_account is not None:
             secret = secret_file.read_text().strip() if secret_file else None
-            made = _create(store, box, create_account, account_id, email, access_key, secret)
-            _print_credentials(made, as_json)
+            made = store.write_now(
+                lambda c: make_account(
+                    c, box, create_account, account_id=account_id, email=email, access_key=access_key, secret=secret
+                )
+            )
+            print_credentials(made, as_json)
             return
         first = store.write_now(lambda c: create_first_account(c, box, "admin"))
         if first is not None:
-            _print_credentials(first, as_json)
+            print_credentials(first, as_json)
+            if not as_json:
+                typer.echo(
+                    "(the secret is not shown again: `fieldstone storage keys --add admin` makes another key)", err=True
+                )
         place = (lat, lon) if lat is not None and lon is not None else None
         settings = _Settings(
             directory, listen, network, nodes, profile, tuple(domain or ()), region, etag, admin, access_log, tls,
             wallet, place, asns, repair_after, repair_every, as_json,
             behind_tls, tuple(trusted_proxy or ()), allow_sse_c_over_http,
         )  # fmt: skip
-        _serve(engine, store, box, master_key, settings)
-    finally:
-        store.close()
-        engine.dispose()
-
-
-def _master_key(path: Path) -> bytes:
-    import secrets
-
-    from fieldstone.errors import UsageError
-    from fieldstone.identity.keys import write_secret_file
-
-    if not path.exists():
-        write_secret_file(path, secrets.token_bytes(32).hex().encode() + b"\n")
-        typer.echo(f"new master key in {path}: keep a copy elsewhere; without it every object is lost", err=True)
-    try:
-        key = bytes.fromhex(path.read_text().strip())
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path}: no master key: {error}") from None
-    if len(key) != 32:
-        raise UsageError(f"{path}: a master key is 64 hex digits")
-    return key
-
-
-def _create(
-    store: Store,
-    box: SecretBox,
-    name: str,
-    account_id: str | None,
-    email: str,
-    access_key: str | None,
-    secret: str | None,
-) -> Credentials:
-    from fieldstone.services.storage.catalog.accounts import create_account
-
-    return store.write_now(
-        lambda c: create_account(c, box, name, account_id=account_id, email=email, access_key=access_key, secret=secret)
-    )
-
-
-def _print_credentials(made: Credentials, as_json: bool) -> None:
-    if as_json:
-        fields = {
-            "account": made.account.name,
-            "account_id": made.account.id,
-            "access_key": made.access_key,
-            "secret_key": made.secret,
-        }
-        typer.echo(json.dumps(fields))
-        return
-    typer.echo(f"account     {made.account.name}\naccount id  {made.account.id}")
-    typer.echo(f"access key  {made.access_key}\nsecret key  {made.secret}")
+        with alone(directory):
+            _serve(found.engine, store, box, found.master_key, settings)
 
 
 @dataclass(frozen=True)
@@ -238,14 +192,15 @@ def _serve(engine: Engine, store: Store, box: SecretBox, master_key: bytes, sett
 
     import uvloop
 
+    from fieldstone.cli.storage_gateway_start import address_of
     from fieldstone.services.storage.pool.descriptors import allow_many_files
     from fieldstone.services.storage.pool.memory import keep_freed_memory
     from fieldstone.services.storage.s3.server.run import listen as open_socket
 
     keep_freed_memory()
     allow_many_files()
-    listener = open_socket(*_address(settings.listen))
-    listener_admin = open_socket(*_address(settings.admin)) if settings.admin else None
+    listener = open_socket(*address_of(settings.listen))
+    listener_admin = open_socket(*address_of(settings.admin)) if settings.admin else None
     url = f"{'https' if settings.tls else 'http'}://{_name(listener)}"
 
     def ready() -> None:
@@ -253,7 +208,7 @@ def _serve(engine: Engine, store: Store, box: SecretBox, master_key: bytes, sett
         if settings.as_json:
             typer.echo(json.dumps({"endpoint": url, "admin": admin_url, "region": settings.region}))
         else:
-            typer.echo(f"endpoint    {url}")
+            typer.echo(f"endpoint    {url}  (stop with Ctrl-C)")
             if admin_url:
                 typer.echo(f"admin       {admin_url}/healthz, /metrics")
         sys.stdout.flush()
@@ -272,6 +227,7 @@ async def _run(
     ready: Any,
     settings: _Settings,
 ) -> None:
+    from fieldstone.cli.storage_gateway_start import profile_words
     from fieldstone.services.storage.pool import Pool, profile_named
     from fieldstone.services.storage.s3.server.gateway import Gateway, GatewayOptions
     from fieldstone.services.storage.s3.server.run import serve
@@ -283,7 +239,9 @@ async def _run(
 
         directory.know_networks(AsnTable.read(settings.asns))
     pool = Pool(engine, directory, key, master_key, database=store)
-    chosen = pool.automatic_profile() if settings.profile == "auto" else profile_named(settings.profile)
+    chosen = None if settings.profile == "auto" else profile_named(settings.profile)
+    if not settings.as_json:
+        typer.echo(profile_words(chosen, len(directory)), err=True)
     options = GatewayOptions(
         profile=chosen,
         region=settings.region,
@@ -319,13 +277,11 @@ async def _upkeep(pool: Pool, key: Signer, settings: _Settings) -> None:
 
 
 def _directory(settings: _Settings, key: Signer) -> Directory:
-    from fieldstone.errors import UsageError
     from fieldstone.services.storage.pool import Directory
 
     if settings.nodes is not None:
         return Directory.read(settings.nodes)
-    if settings.network is None:
-        raise UsageError("give the network's node (--network URL) or a list of storage nodes (--nodes FILE)")
+    assert settings.network is not None  # `_check`
     from fieldstone.agent import HttpTransport
     from fieldstone.identity.entries import Place
     from fieldstone.services.storage.membership import join, listing
@@ -367,15 +323,6 @@ def _access_log(where: str | None) -> Any:
     if where is None:
         return None
     return AccessLog(sys.stdout if where == "-" else open(where, "a", encoding="utf-8"))
-
-
-def _address(text: str) -> tuple[str, int]:
-    from fieldstone.errors import UsageError
-
-    host, colon, port = text.rpartition(":")
-    if not colon or not port.isdecimal():
-        raise UsageError(f"{text!r} is no address; write HOST:PORT")
-    return host.strip("[]") or "127.0.0.1", int(port)
 
 
 def _name(listener: Any) -> str:

@@ -99,7 +99,9 @@ def create_account(
     account = Account(account_id or secrets.token_hex(32), name, email)
     taken = select(accounts.c.id).where((accounts.c.name == name) | (accounts.c.id == account.id))
     if connection.execute(taken).first():
-        raise UsageError(f"account {name!r} exists; choose another name, or add a key to it")
+        raise UsageError(
+            f"account {name!r} exists; choose another name, or add a key to it (`fieldstone storage keys --add`)"
+        )
     connection.execute(accounts.insert().values(id=account.id, name=name, email=email, created_ms=_now_ms()))
     return add_access_key(connection, box, account, access_key=access_key, secret=secret)
 
@@ -150,6 +152,17 @@ def load_credentials(connection: Connection, box: SecretBox) -> dict[str, Creden
         .where(keys.c.revoked_ms.is_(None))
     )
     return {row[0]: Credentials(row[0], box.open(row[0], row[1]), Account(*row[2:])) for row in rows}
+
+
+def list_access_keys(connection: Connection) -> list[tuple[str, str, int]]:
+    """Return account name, key id and when it was made (Unix ms) of every key that is not revoked, by account and age."""
+    rows = connection.execute(
+        select(accounts.c.name, keys.c.id, keys.c.created_ms)
+        .join(accounts, accounts.c.id == keys.c.account_id)
+        .where(keys.c.revoked_ms.is_(None))
+        .order_by(accounts.c.name, keys.c.created_ms, keys.c.id)
+    )
+    return [(row[0], row[1], row[2]) for row in rows]
 
 
 def find_account(connection: Connection, account_id: str) -> Account | None:
