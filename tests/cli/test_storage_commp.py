@@ -113,3 +113,16 @@ def test_empty_input(run: Run) -> None:
 def test_a_missing_or_unknown_scheme_is_a_usage_error(run: Run, file: Path) -> None:
     assert run("root", file).returncode == 2
     assert run("root", "--scheme", "ipfs", file).returncode == 2
+
+
+@pytest.mark.parametrize("sector", vectors("storage_sia.json")["sectors"], ids=lambda one: one["root"][:8])
+def test_sia_roots_that_others_publish(run: Run, sector: dict) -> None:
+    runs = sector.get("runs")
+    data = b"".join(bytes([byte]) * count for byte, count in runs) if runs else bytes(range(256)) * (2**22 // 256)
+    assert len(data) == 2**22
+    assert run("root", "--scheme", "sia", "-", stdin=data) == Result(0, sector["root"] + "\n", "")
+
+
+@pytest.mark.parametrize("piece", vectors("storage_commp.json")["texts"], ids=lambda one: one["text"])
+def test_piece_cids_that_others_publish(run: Run, piece: dict) -> None:
+    assert run("commp", "-", stdin=piece["text"].encode()) == Result(0, piece["cid"] + "\n", "")
