@@ -62,6 +62,24 @@ def test_an_order_shown_before_the_lease_keeps_it_from_counting() -> None:
     assert folded(world).holdings.is_empty()
 
 
+def test_an_order_of_another_key_voids_no_receipt() -> None:
+    """A provider signed "delete" with a key of its own, reported it, and was never asked for what a customer had stored."""
+    world = new_world(1)
+    share, one, accomplice = world.share(b"s" * 16, 0), world.providers[0], world.key("accomplice")
+    world.lease(one, [share])
+    lease = world._pending["lease"].pop()
+    message = records.AccessOrder(
+        operation="delete",
+        gateway=accomplice.public.device_id,
+        provider=one.device,
+        share=share.id,
+        expires_ms=world.now_ms + 10**9,
+    )
+    world.report("deleted", one.device, deletion(records.sign(accomplice, message, records.ACCESS)))
+    world.report("lease", lease[0], lease[4])
+    assert folded(world).holdings["until_ms"].to_list() == [FOREVER] and causes(world) == []
+
+
 @pytest.mark.parametrize(
     ("changes", "cause"),
     [

@@ -177,8 +177,10 @@ def _audit(
                         "answer": answers[number].read[proven_places[0]] if proven_places else NO_TRUTH,
                     }
                 )
+        failed = {share_place for (share_place, _), _ in failures}
         for place in answers[number].right:
-            proven_ms[questions[number][place][0]] = issued_ms
+            if questions[number][place][0] not in failed:  # a chunk of a share that lost another proves no share
+                proven_ms[questions[number][place][0]] = issued_ms
         for (share_place, start), what in failures:
             failed_ms[share_place] = issued_ms
             found.failures.append({"share": shelf.shares[share_place], "start": start, "number": number, "what": what})

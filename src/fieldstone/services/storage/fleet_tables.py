@@ -1,4 +1,7 @@
-"""What an epoch hands on to the next one, and what gateways reported that does not count."""
+"""What an epoch hands on to the next one, and what gateways reported that does not count.
+
+What was redeemed of vouchers, and how a device stood, outlasts its absence from the registry: a revoked device may be
+recovered, and would be paid again for all that it ever served, or be rid of a disqualification."""
 
 from __future__ import annotations
 
@@ -14,10 +17,11 @@ from fieldstone.services.contract import EpochInput
 from fieldstone.services.storage import records
 from fieldstone.services.storage.challenge import Posed
 from fieldstone.services.storage.device_tables import unnest
+from fieldstone.services.storage.egress import EGRESS_SCHEMA
 from fieldstone.services.storage.holdings import HOLDING_SCHEMA
 from fieldstone.services.storage.schema import LEASE, RELEASE
 
-__all__ = ["carried", "gateway_counts", "kept_holdings"]
+__all__ = ["carried", "gateway_counts", "kept_egress", "kept_holdings", "with_absent"]
 
 
 def gateway_counts(whole: EpochInput, checks: pl.DataFrame) -> tuple[set[str], dict[str, int]]:
@@ -66,3 +70,24 @@ def carried(checks: pl.DataFrame, column: str, schema: Mapping[str, Any], then: 
     if not checks.height or not checks[column].list.len().sum():
         return pl.DataFrame(schema=schema)
     return unnest(checks, column).select(list(schema)).cast(dict(schema)).sort("device", then)  # type: ignore[arg-type]
+
+
+def kept_egress(checks: pl.DataFrame, whole: EpochInput) -> pl.DataFrame:
+    """Return EGRESS_SCHEMA for the next epoch: of gateways that are enrolled, or were when something was redeemed.
+
+    Keys cost nothing; vouchers of keys that nobody enrolled are charged to nobody and would be carried for ever.
+    """
+    table = carried(checks, "egress", EGRESS_SCHEMA, "gateway")
+    before = whole.carry.get("egress", pl.DataFrame(schema=EGRESS_SCHEMA)).select(list(EGRESS_SCHEMA))
+    pair = ["device", "gateway"]
+    enrolled = table.filter(pl.col("gateway").is_in(whole.registry["device"].to_list()))
+    known = table.join(enrolled, on=pair, how="anti").join(before, on=pair, how="semi")
+    return with_absent(pl.concat([enrolled, known]), before, whole).sort(*pair)
+
+
+def with_absent(table: pl.DataFrame, before: pl.DataFrame | None, whole: EpochInput) -> pl.DataFrame:
+    """Return a table of this epoch's devices with the rows of those that were carried and are in the registry no more."""
+    if before is None:
+        return table
+    absent = before.select(table.columns).filter(~pl.col("device").is_in(whole.registry["device"].to_list()))
+    return pl.concat([table, absent]).sort("device", maintain_order=True)

@@ -165,6 +165,7 @@ class _Book:
         self._roots: dict[tuple[str, bytes], bytes] = {}  # (device, root) → share
         self._refused: list[tuple[str, str, bytes, int, str]] = []
         self._gone: dict[tuple[str, bytes], int] = {}  # (device, share) → ms of its newest release
+        self._ordered: dict[tuple[str, bytes, str], int] = {}  # (device, share, gateway) → end of its order to delete
         self._index: tuple[dict[tuple[str, bytes], int], dict[tuple[str, bytes], int]] | None = None
         self._ended: dict[int, tuple[int, int]] = {}  # carried row → until_position, until_ms
 
@@ -195,7 +196,7 @@ class _Book:
             cause = "the provider was not enrolled yet"
         elif received_ms > claimed.stored_ms + self._receipt_ms:
             cause = "the receipt is too old"
-        elif claimed.stored_ms <= self._released_ms(provider, share):
+        elif claimed.stored_ms <= self._released_ms(provider, share, gateway):
             cause = "the receipt is older than the share's release"
         elif self._is_held(provider, share):
             cause = "the provider holds this share already"
@@ -245,8 +246,8 @@ class _Book:
                 continue
             ordered_ms = min(received_ms, order.expires_ms - self._order_ms)
             self._end(order.gateway, provider, order.share, position, ordered_ms)
-            key = provider, order.share
-            self._gone[key] = max(order.expires_ms, self._released_ms(*key))
+            key = provider, order.share, order.gateway  # nobody but who pays for it can say that a share is to go
+            self._ordered[key] = max(order.expires_ms, self._ordered.get(key, -1))
 
     def _end(self, gateway: str, provider: str, share: bytes, position: int, received_ms: int) -> bool:
         # a lease that began later than it is said to have ended lasted no time at all
@@ -267,9 +268,9 @@ class _Book:
         self._gone[provider, share] = until_ms
         return True
 
-    def _released_ms(self, provider: str, share: bytes) -> int:
+    def _released_ms(self, provider: str, share: bytes, gateway: str) -> int:
         self._carried_index()
-        return self._gone.get((provider, share), -1)
+        return max(self._gone.get((provider, share), -1), self._ordered.get((provider, share, gateway), -1))
 
     def _is_held(self, provider: str, share: bytes) -> bool:
         place = self._carried_index()[0].get((provider, share))

@@ -25,10 +25,9 @@ from fieldstone.services.storage.covers import COVERS, covers, kept_covers, with
 from fieldstone.services.storage.device_tables import ANSWER_SCHEMA, HELD_SCHEMA, unnest
 from fieldstone.services.storage.devices import kept_rounds
 from fieldstone.services.storage.directory import ANNOUNCED, announced, have_left
-from fieldstone.services.storage.egress import EGRESS_SCHEMA
 from fieldstone.services.storage.epoch_reads import Reads, read_checks, with_reads
 from fieldstone.services.storage.faults import at_risk, held_bytes
-from fieldstone.services.storage.fleet_tables import carried, gateway_counts, kept_holdings
+from fieldstone.services.storage.fleet_tables import carried, gateway_counts, kept_egress, kept_holdings, with_absent
 from fieldstone.services.storage.holdings import FOREVER
 from fieldstone.services.storage.live_rounds import SUSPICIONS, Suspicions, suspicions
 from fieldstone.services.storage.presence import PRESENCE
@@ -81,12 +80,12 @@ def check_fleet(whole: EpochInput, device_checks: pl.DataFrame) -> FleetVerdicts
         COVERS: kept_covers(covered, kept),
         "rounds": round_table(kept_rounds(rounds, whole)),
         "answers": carried(checks, "answers", ANSWER_SCHEMA, "number"),
-        "egress": carried(checks, "egress", EGRESS_SCHEMA, "gateway"),
+        "egress": kept_egress(checks, whole),
         "reads": reads.open_reports,
         SECRET_READS: reads.secret_reports,
         CHAINS: reads.chains,
         SUSPICIONS: shared.table,
-        "reputation": to_table(standings.values()),
+        "reputation": with_absent(to_table(standings.values()), whole.carry.get("reputation"), whole),
         ANNOUNCED: announced(whole),
         PRESENCE: to_presence(checks),
     }
