@@ -86,7 +86,7 @@ def rejudged(played: tuple, change) -> pl.DataFrame:
         rows.append((device, t_ms, received_ms, position, change(said)))
     table = pl.DataFrame(rows, schema=whole.evidence["live"].schema, orient="row")
     other = dataclasses.replace(whole, evidence={**whole.evidence, "live": table}, carry={**whole.carry})
-    other.carry.pop("suspicions")  # type: ignore[attr-defined]
+    other.carry.pop("suspicions", None)  # type: ignore[attr-defined]
     result = service.check_fleet(other, world.stage_1(other))
     return result.carry["suspicions"], result
 
@@ -217,6 +217,44 @@ def test_groups_join_what_overlaps_and_need_several_operators() -> None:
     assert grouped(2, 200_000) == {"a": "b", "b": "b"}
     assert grouped(1, 200_000) == {"a": "c", "b": "c", "c": "c"}
     assert grouped(2, 100_000) == {"a": "b", "b": "b"} and grouped(2, 99_999) == {}  # a stake in both kinds counts once
+
+
+@pytest.fixture(scope="module")
+def evaded() -> tuple:
+    world = measured(67)
+    for one in world.providers[2:]:
+        one.is_evading = True
+    whole, result = world.run(60.0)
+    return world, whole, result
+
+
+def test_who_refuses_to_be_measured_together_is_kept_apart_all_the_same(evaded: tuple) -> None:
+    world, _, result = evaded
+    rows = named(world, result)
+    same = sorted(("same0", "same1"), key=lambda name: rows[name]["device"])
+    told = directory(world.input(world.now_ms, world.now_ms + 1, ()))
+    assert {told[rows[name]["device"]]["shares_disk_with"] for name in same} == {rows[same[0]]["device"]}
+    assert {told[rows[f"honest{n}"]["device"]]["shares_disk_with"] for n in range(2)} == {""}
+    assert not any("SHARED_DISK" in row["reasons"] for row in rows.values())  # silence alone takes nobody's income
+    assert not any("BAD_REPORT" in row["reasons"] for row in rows.values())
+
+
+def test_who_is_away_is_no_evader(evaded: tuple) -> None:
+    """The same reports, of devices that did not answer the network either; and of a control that did not answer."""
+    world, whole, _ = evaded
+    silent = {world.providers[2].device}
+    proofs = whole.evidence["proof"].filter(~pl.col("device").is_in(sorted(silent)))
+    other = dataclasses.replace(whole, evidence={**whole.evidence, "proof": proofs})
+    table = service.check_fleet(other, world.stage_1(other)).carry["suspicions"]
+    pair = sorted(one.device for one in world.providers[2:])
+    assert table.filter((pl.col("first") == pair[0]) & (pl.col("second") == pair[1])).height == 0
+
+    def control_is_silent(said: records.LiveSet) -> bytes:
+        nothing = records.LiveMeasure(said.measures[2].provider, 0, 0, 0, 0, (b"", b"", b"", b""))
+        return with_measures(said, (*said.measures[:2], nothing))
+
+    table, _ = rejudged(evaded, control_is_silent)
+    assert table.height == 0
 
 
 def test_wallets_with_a_few_bytes_accuse_nobody() -> None:

@@ -73,6 +73,7 @@ class Provider:
     jitter_ms: float = 4.0  # of its line: mean of the noise of an answer
     seek_ms: float = 0.3  # 8 for a hard disk
     line: str = ""  # who names the same one shares it
+    is_evading: bool = False  # refuses to be measured together with who shares its disk
     send_ms: float = 0.5  # of an answer to a live challenge through the line: 27 KB, 0.5 ms at 400 Mbit/s, 54 at 4
 
     @property
@@ -349,6 +350,9 @@ class World:
         disks, lines = ([getattr(one, name) or one.name for one in three] for name in ("disk", "line"))
         measures = []
         for provider, disk, line in zip(three, disks, lines, strict=True):
+            if provider.is_evading and disks.count(disk) > 1:
+                measures.append(records.LiveMeasure(provider.device, 0, 0, 0, 0, (b"", b"", b"", b"")))
+                continue
             took_us = []
             for phase in PHASES:
                 seeks = 1 if phase.startswith(b"beside") else int(self.params["live_questions"])

@@ -1,5 +1,10 @@
 """From same-time challenges to a verdict: slowly, by several, and never about a slow line.
 
+Whom a round draws together is public, so two names on one disk could refuse whenever they are. Who does not answer, while
+the control does, and while it answers the network's own questions of the same round, counts as a hit for a *line*: it is kept
+apart from the other by placement, as it would have been after an answer, and loses nothing. Who is silent to the network as well
+is away, and the measurement is void.
+
 When both suspects took `live_slowed_ppm` times as long together as alone, and the control did not, they share something:
 a *disk* when what they were slowed by is `live_disk_times` what slowed them for chunks side by side (as many bytes for the
 line, one seek for the disk), else a *line*. What slows all three is the checker's own line, and such a measurement is
@@ -20,7 +25,7 @@ The timings are the gateway's word, the answers the provider's: a lie needs as m
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -37,7 +42,7 @@ from fieldstone.services.storage.pool.directory import prefix_of, region_of
 from fieldstone.services.storage.schema import LIVE
 from fieldstone.units import PPM
 
-__all__ = ["LIVE_SCHEMA", "SUSPICIONS", "Suspicions", "groups_of", "suspicions", "weigh"]
+__all__ = ["LIVE_SCHEMA", "SUSPICIONS", "Suspicions", "groups_of", "heard_in", "suspicions", "weigh"]
 
 SUSPICIONS = "suspicions"  # the table that is carried
 DISK, LINE = "disk", "line"
@@ -88,7 +93,8 @@ class Suspicions:
 
 
 def weigh(measures: Sequence[records.LiveMeasure], params: Mapping[str, Any]) -> str | None:
-    """Tell what a measurement (first, second, control) says that the two share: disk, line, or "" for nothing; None: void."""
+    """Tell what a measurement (first, second, control) says that the two share: disk, line, or "" for nothing; None: void.
+    All three answered."""
     slowed = [
         one.together_us * 1_000_000 >= one.alone_us * int(params["live_slowed_ppm"])
         and one.together_us - one.alone_us >= int(params["live_slowed_us"])
@@ -105,8 +111,18 @@ def weigh(measures: Sequence[records.LiveMeasure], params: Mapping[str, Any]) ->
     return DISK if is_disk else LINE
 
 
-def suspicions(whole: EpochInput, held: pl.DataFrame, rounds: Sequence[Posed]) -> Suspicions:
-    """Fold the epoch's `live` reports into the carried sums."""
+def heard_in(checks: pl.DataFrame) -> frozenset[tuple[str, int]]:
+    """Return (device, round) of the judged rounds that a device answered in time. `checks`: CHECK_SCHEMA."""
+    rows = checks.select("device", "rounds").iter_rows()
+    return frozenset(
+        (d, one["number"]) for d, rounds in rows for one in rounds if one["state"] not in ("silent", "late")
+    )
+
+
+def suspicions(
+    whole: EpochInput, held: pl.DataFrame, rounds: Sequence[Posed], heard: Container[tuple[str, int]] = frozenset()
+) -> Suspicions:
+    """Fold the epoch's `live` reports into the carried sums. `heard`: (device, round) that were answered in time."""
     wallets = {device: owner.lower() for device, owner in whole.registry.select("device", "operator").iter_rows()}
     state = {(row[0], row[1], row[2], row[3]): Suspicion(*row[4:]) for row in _carried(whole).iter_rows()}
     posed = {one.asked.number: one.asked for one in rounds}
@@ -138,14 +154,19 @@ def suspicions(whole: EpochInput, held: pl.DataFrame, rounds: Sequence[Posed]) -
         if drawn is None or tuple(one.provider for one in said.measures) != drawn:
             unasked[gateway] += 1
             continue
-        if not all(_is_answered(asked.seed, gateway, one, keys) for one in said.measures):
+        if not all(_is_signed(asked.seed, gateway, one, keys) for one in said.measures if one.is_answered):
             bad[gateway] += 1
             continue
-        found = weigh(said.measures, whole.params)
+        silent = [one.provider for one in said.measures if not one.is_answered]
+        if not silent:
+            found = weigh(said.measures, whole.params)
+        else:
+            evades = said.measures[2].is_answered and all((device, said.number) in heard for device in silent)
+            found = LINE if evades else None
         owner, (first, second) = wallets[gateway], sorted(drawn[:2])
         if found is None or owner in (wallets.get(first), wallets.get(second)):
             continue
-        for kind in (DISK, LINE):
+        for kind in (LINE,) if silent else (DISK, LINE):
             key = first, second, owner, kind
             state[key] = state.get(key, Suspicion()).after(found == kind, whole.params)
     stakes = _stakes(held, wallets)
@@ -208,7 +229,7 @@ def _places(whole: EpochInput) -> dict[str, tuple[str, str]]:
     return {device: (prefix_of(url), region_of(*places.get(device, (None, None)))) for device, url in urls.items()}
 
 
-def _is_answered(seed: bytes, gateway: str, one: records.LiveMeasure, keys: Mapping[str, tuple[str, ...]]) -> bool:
+def _is_signed(seed: bytes, gateway: str, one: records.LiveMeasure, keys: Mapping[str, tuple[str, ...]]) -> bool:
     """Tell whether the provider signed that it answered all four challenges."""
     for receipt, phase in zip(one.receipts, PHASES, strict=True):
         try:

@@ -190,7 +190,8 @@ class LiveReceipt(_Record, frozen=True):
 
 class LiveMeasure(_Record, frozen=True):
     """How long a provider took for a challenge alone, and for one at the same moment as others: for chunks all over what it
-    holds, and for as many side by side; its receipts of the four, in the order of `live_draw.PHASES`."""
+    holds, and for as many side by side; its receipts of the four, in the order of `live_draw.PHASES`. One that did not
+    answer them all, with proofs, has no receipts and no times."""
 
     provider: str
     alone_us: NotNegative
@@ -198,6 +199,11 @@ class LiveMeasure(_Record, frozen=True):
     beside_alone_us: NotNegative
     beside_together_us: NotNegative
     receipts: tuple[bytes, bytes, bytes, bytes]
+
+    @property
+    def is_answered(self) -> bool:
+        """Tell whether there is anything to look at."""
+        return any(self.receipts)
 
 
 class LiveSet(_Record, frozen=True):

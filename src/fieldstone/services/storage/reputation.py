@@ -229,8 +229,8 @@ def with_seats(standings: Mapping[str, Standing], held: pl.DataFrame) -> dict[st
     """
     if not held.height or not held["due_units"].sum():
         return dict(standings)
-    counts = (pl.col("flaw") == "") & ~pl.col("own")
-    sums = held.filter(counts).group_by("device").agg(pl.col("proven_units").sum())
+    counted = (pl.col("proven_units") - pl.col("flawed_units")).sum()
+    sums = held.filter(~pl.col("own")).group_by("device").agg(counted)
     # in MiB-seconds, rounded up: sums over a network stay below 2⁶³
     units = {device: -(-total // 1_024) for device, total in sums.iter_rows()}
     return {device: replace(one, seat_units=units.get(device, 0)) for device, one in standings.items()}

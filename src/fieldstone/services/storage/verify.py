@@ -29,7 +29,7 @@ from fieldstone.services.storage.epoch_reads import Reads, read_checks, with_rea
 from fieldstone.services.storage.faults import at_risk, held_bytes
 from fieldstone.services.storage.fleet_tables import carried, gateway_counts, kept_egress, kept_holdings, with_absent
 from fieldstone.services.storage.holdings import FOREVER
-from fieldstone.services.storage.live_rounds import SUSPICIONS, Suspicions, suspicions
+from fieldstone.services.storage.live_rounds import SUSPICIONS, Suspicions, heard_in, suspicions
 from fieldstone.services.storage.presence import PRESENCE
 from fieldstone.services.storage.presence import to_table as to_presence
 from fieldstone.services.storage.repair_reads import REPAIRS, Mended, divide, mended
@@ -63,7 +63,7 @@ def check_fleet(whole: EpochInput, device_checks: pl.DataFrame) -> FleetVerdicts
     held = held.select(list(HELD_SCHEMA)).cast(dict(HELD_SCHEMA)).sort("device", "share", "from_position")  # type: ignore[arg-type]
     before = from_table(whole.carry.get("reputation"))
     reads = read_checks(whole, checks, held, operators, before)
-    shared = suspicions(whole, held, posed_rounds(whole))
+    shared = suspicions(whole, held, posed_rounds(whole), heard_in(checks))
     held = with_reads(mark(held, operators, whole), reads)
     standings = _standings(whole, checks, reads, before, held_bytes(held, whole.start_ms))
     standings = with_seats(standings, held)

@@ -135,10 +135,18 @@ async def test_providers_are_asked_at_the_same_moment_and_sign_for_it(net: tuple
         for receipt, phase in zip(measure.receipts, PHASES, strict=True):
             signed = records.open_signed(receipt, records.LiveReceipt, measure.provider, records.LIVE_RECEIPT)
             assert signed.seed == challenge_seed(seed, gateway, measure.provider, phase)
-    with writing(pool.parts.database.engine) as connection:  # a root that is not theirs: no answer counts
+    odd = said.measures[0].provider
+    with writing(
+        pool.parts.database.engine
+    ) as connection:  # a root that is not its own: no answer counts, and that is said
+        connection.execute(share.update().where(share.c.device == odd).values(root=bytes(32)))
+    assert await checker().once() is True
+    again = records.decode(sent[1][1], records.LiveSet)
+    assert [one.provider for one in again.measures if not one.is_answered] == [odd]
+    with writing(pool.parts.database.engine) as connection:  # nobody answers: that is our own fault
         connection.execute(share.update().values(root=bytes(32)))
     assert await checker().once() is False
-    assert len(sent) == 1
+    assert len(sent) == 2
 
 
 async def test_a_provider_that_leaves_is_emptied_by_the_gateway(tmp_path: Path) -> None:

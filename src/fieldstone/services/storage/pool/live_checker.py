@@ -1,7 +1,7 @@
 """The gateway's side of same-time challenges: ask two providers and a control alone, then all at once; report the times.
 
-Whom it asks follows from the round (`services.storage.live_draw`). Only whole answers are reported: one whose chunks do
-not verify, or that does not come, says nothing about a shared disk, and audits and test reads look after it.
+Whom it asks follows from the round (`services.storage.live_draw`). Times are reported of whole answers only: of a provider
+whose chunks do not verify, or do not come, it is said that it did not answer (`live_rounds`: refusing would be a way out).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import asyncio
 import random
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import accumulate
 from typing import Any, NamedTuple
 
@@ -95,46 +96,56 @@ class LiveChecker:
         nodes = [self._parts.directory.get(device) for device in drawn]
         await self._rounds.sleep(random.uniform(0, turn.left_s))
         measures = await self._measure(turn.seed, [node for node in nodes if node is not None])
-        if len(measures) < len(drawn):
+        if len(measures) < len(drawn) or not any(one.is_answered for one in measures):  # all three: it was our own line
             return False
         await self._rounds.send("live", records.encode(records.LiveSet(number=turn.number, measures=tuple(measures))))
         return True
 
     async def _measure(self, seed: bytes, nodes: list[Node]) -> list[records.LiveMeasure]:
-        """Challenge the nodes one after the other, then together, twice; return those that answered all four in full.
+        """Challenge the nodes one after the other, then together, twice. Whom nothing could be asked is left out.
 
         Answers are verified when all times are taken: it would hold up those that are on their way.
         """
         said: list[list[_Answered | None]] = []
-        for phase in PHASES:
+        asked = [await self._questions(seed, node) for node in nodes]
+        if not all(all(part) for part in asked):  # no share is long enough for so many chunks side by side
+            return []
+        for place, phase in enumerate(PHASES):
+            turns = [self._ask(seed, node, phase, part[place]) for node, part in zip(nodes, asked, strict=True)]
             if phase in (ALONE, BESIDE_ALONE):
-                said.append([await self._ask(seed, node, phase) for node in nodes])
+                said.append([await turn for turn in turns])
             else:
-                said.append(await asyncio.gather(*(self._ask(seed, node, phase) for node in nodes)))
+                said.append(await asyncio.gather(*turns))
         found = []
         for node, *answers in zip(nodes, *said, strict=True):
             whole = [one for one in answers if one is not None and one.is_whole(node)]
-            if len(whole) == len(PHASES):
-                times = [one.took_us for one in whole]
-                receipts = whole[0].receipt, whole[1].receipt, whole[2].receipt, whole[3].receipt
-                found.append(
-                    records.LiveMeasure(
-                        provider=node.did,
-                        alone_us=times[0],
-                        together_us=times[1],
-                        beside_alone_us=times[2],
-                        beside_together_us=times[3],
-                        receipts=receipts,
-                    )
+            is_whole = len(whole) == len(PHASES)
+            times = [one.took_us for one in whole] if is_whole else [0] * 4
+            receipts = [one.receipt for one in whole] if is_whole else [b""] * 4
+            found.append(
+                records.LiveMeasure(
+                    provider=node.did,
+                    alone_us=times[0],
+                    together_us=times[1],
+                    beside_alone_us=times[2],
+                    beside_together_us=times[3],
+                    receipts=(receipts[0], receipts[1], receipts[2], receipts[3]),
                 )
+            )
         return found
 
-    async def _ask(self, seed: bytes, node: Node, phase: bytes) -> _Answered | None:
+    async def _questions(self, seed: bytes, node: Node) -> list[list[_Asked]]:
+        """Return what a node is asked in each phase. All is looked up before the first: our database is not on the clock."""
+        found = []
+        for phase in PHASES:
+            challenge = challenge_seed(seed, self._parts.nodes.gateway, node.did, phase)
+            choose = _beside if phase in (BESIDE_ALONE, BESIDE_TOGETHER) else _chunks
+            draw = partial(choose, device=node.did, seed=challenge, count=self._count)
+            found.append(await self._parts.database.read(draw))
+        return found
+
+    async def _ask(self, seed: bytes, node: Node, phase: bytes, asked: list[_Asked]) -> _Answered | None:
         challenge = challenge_seed(seed, self._parts.nodes.gateway, node.did, phase)
-        choose = _beside if phase in (BESIDE_ALONE, BESIDE_TOGETHER) else _chunks
-        asked = await self._parts.database.read(lambda c: choose(c, node.did, challenge, self._count))
-        if not asked:  # no share is long enough for so many chunks side by side
-            return None
         body = msgspec.msgpack.encode([challenge, [[one.share, one.start] for one in asked]])
         try:
             answer, receipt, took_us = await self._parts.nodes.live(node, body)
