@@ -93,7 +93,7 @@ def report(
             "segments with the fewest shares to spare after the end of their largest operator, region or maker; the others take "
             "the lowest figure of these",
             "horizon": f"both figures: one year, a look every {REPAIR_DAYS:g} days, repair when half of the parity is left",
-            "independent": "exact, disks and operators failing one by one",
+            "independent": "exact, shares failing one by one, by whatever takes them",
             "rates_per_year": msgspec.to_builtins(DEFAULT_RATES),
             "region": f"{REGION_DEGREES}° × {REGION_DEGREES}° of latitude and longitude",
         },
