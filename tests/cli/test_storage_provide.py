@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from fieldstone.agent.transport import HttpTransport
-from fieldstone.cli.storage_provide import _check_told, _say_bond
+from fieldstone.cli.storage_provide import _check_service, _check_told, _say_bond
 from fieldstone.cli.storage_size import size_of, size_words
 from fieldstone.errors import Retryable, UsageError
 from fieldstone.identity.keys import DeviceKey
@@ -62,6 +62,23 @@ def test_gateways_are_told_an_address_that_they_can_reach(capsys: pytest.Capture
     assert capsys.readouterr().err == ""
     _check_told("127.0.0.1", "https://network.example")
     assert "reached from this machine alone" in capsys.readouterr().err
+
+
+def test_a_network_without_storage_is_named_before_anything_is_enrolled(monkeypatch: pytest.MonkeyPatch) -> None:
+    services: dict[str, Any] = {"sensing": {}}
+
+    def get(self: HttpTransport, path: str) -> Any:
+        if not services:
+            raise Retryable("away")
+        return {"services": services}
+
+    monkeypatch.setattr(HttpTransport, "get", get)
+    with pytest.raises(UsageError, match="offers no storage, but sensing"):
+        _check_service("http://127.0.0.1:9")
+    services["storage"] = {}
+    _check_service("http://127.0.0.1:9")
+    services.clear()
+    _check_service("http://127.0.0.1:9")
 
 
 def provide(*words: str) -> subprocess.Popen[str]:

@@ -108,6 +108,7 @@ def command(
         if network:
             from fieldstone.agent.transport import HttpTransport
 
+            _check_service(network)
             agent = _agent(folder, key, network)
             place = (lat, lon, elevation, accuracy)
             _enrol(folder, key, network, wallet, place, name)
@@ -171,6 +172,23 @@ def _check_told(host: str, network: str) -> None:
         _say(
             f"warning  --listen {host} is reached from this machine alone, but the network is at {node}: listen on 0.0.0.0 "
             "and say with --url where gateways reach it"
+        )
+
+
+def _check_service(network: str) -> None:
+    """See that the network offers storage, as far as it can be asked. Raises UsageError: there is nothing to earn."""
+    from fieldstone.agent.transport import HttpTransport
+    from fieldstone.errors import FieldstoneError, UsageError
+
+    try:
+        with HttpTransport(network) as door:
+            offered = list(door.get("/v1/network/policy")["services"])
+    except (FieldstoneError, KeyError, TypeError):
+        return  # away: an enrolled provider goes on
+    if "storage" not in offered:
+        raise UsageError(
+            f"the network at {network} offers no storage, but {', '.join(offered)}: is it the right one? A founder who "
+            "wants storage begins with `fieldstone init DIR --service storage`"
         )
 
 
