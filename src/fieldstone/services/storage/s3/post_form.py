@@ -198,7 +198,8 @@ def verify(form: Form, bucket: str, lookup: Lookup, now_s: float) -> tuple[Ident
         access_key = _check_v4(fields, text, lookup, now_s)
     else:
         access_key = _check_v2(fields, text, lookup)
-    return Identity(access_key, "post", UNSIGNED), check_policy(text, {**fields, "bucket": bucket}, now_s)
+    meant = {**fields, "key": form.key, "bucket": bucket}  # the policy speaks of the key as it will be
+    return Identity(access_key, "post", UNSIGNED), check_policy(text, meant, now_s)
 
 
 def _field(fields: Mapping[str, str], name: str) -> str:

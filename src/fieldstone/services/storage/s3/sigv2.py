@@ -31,6 +31,7 @@ SIGNED_PARAMETERS = frozenset(
     }
 )  # fmt: skip
 _CARRIED = ("content-md5", "content-type")
+_BUCKET_PATH = re.compile(rb"/[^/]+")
 _HEADER = re.compile(r"AWS ([^:\s]+):([A-Za-z0-9+/=]+)", re.ASCII)
 
 
@@ -40,7 +41,7 @@ def _amz(name: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A version-2 signature as claimed, with the strings it may be over (the path as sent, the path decoded)."""
+    """A version-2 signature as claimed, with the strings that it may be over, the one by the rules first."""
 
     kind: Literal["v2", "v2-presigned"]
     access_key: str
@@ -123,20 +124,21 @@ class Verifier:
         # A presigned URL may carry headers as parameters; version 2 signs them as the headers they stand for.
         carried = {n.encode(): v.encode() for n, v in request.query if n in _CARRIED or _amz(n)}
         headers = carried | request.headers if request.header("authorization") is None else request.headers
-        amz = sorted(
-            name + b":" + b" ".join(value.split()) for name, value in headers.items() if name.startswith(b"x-amz-")
-        )
+        amz = sorted((name, value) for name, value in headers.items() if name.startswith(b"x-amz-"))
         top = [
             request.method.encode(),
             headers.get(b"content-md5", b"").strip(),
             headers.get(b"content-type", b"").strip(),
             date.encode(),
-            *amz,
+            *(name + b":" + b" ".join(value.split()) for name, value in amz),
         ]
         parameters = sorted((n, v) for n, v in request.query if n in SIGNED_PARAMETERS)
         listed = "&".join(f"{n}={v}" if v else n for n, v in parameters).encode()
         # The version 2 rules take a virtual host's bucket into the resource, whatever the host's domain.
         bucket = bucket_of_host(request.header("host") or "", self._base_domains) if self._base_domains else None
         prefix = f"/{bucket}".encode() if bucket else b""
-        resource = prefix + request.raw_path + (b"?" + listed if listed else b"")
-        return (b"\n".join([*top, resource]),)
+        paths = [prefix + request.raw_path]
+        if not bucket and _BUCKET_PATH.fullmatch(request.raw_path):
+            paths.append(request.raw_path + b"/")  # botocore signs a bucket's URL so, whatever it sends
+        tail = b"?" + listed if listed else b""
+        return tuple(b"\n".join([*top, path + tail]) for path in paths)

@@ -164,6 +164,14 @@ def the_files_name_may_be_the_key(door: Door, bucket: str) -> None:
     policy = {"expiration": moment(900), "conditions": conditions(bucket)}
     assert post(door, bucket, {**FORM, "key": "up/${filename}", **signed(door, policy)}, file="fern.txt").status == 204
     assert door.client().get_object(Bucket=bucket, Key="up/fern.txt")["Body"].read() == DATA
+    policy = {
+        "expiration": moment(900),
+        "conditions": conditions(bucket, key="fern"),
+    }  # it speaks of the key as it will be
+    form = {**FORM, "key": "${filename}", **signed(door, policy)}
+    assert post(door, bucket, form, file="fern.txt").status == 204
+    assert post(door, bucket, form, file="moss.txt").status == 403
+    assert door.client().get_object(Bucket=bucket, Key="fern.txt")["Body"].read() == DATA
 
 
 @case("forms", "test_post_object_set_success_code")
