@@ -10,7 +10,6 @@ from tests.docs.test_commands_apart import APART
 # In this order: the last one restarts the node under another policy.
 ON_THE_TUTORIALS_NETWORK = (
     "run-a-station",
-    "provide-storage",
     "object-to-an-epoch",
     "buy-data",
     "assess-a-network",

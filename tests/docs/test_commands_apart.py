@@ -11,6 +11,7 @@ import pytest
 from tests.docs.shell import DOCS, Shell
 
 APART = (
+    "provide-storage",
     "use-the-s3-gateway",
     "keep-for-ever",
     "know-what-is-stored",
