@@ -41,6 +41,22 @@ def test_an_outage_costs_its_time_and_accuses_nobody_of_loss(outcome: pl.DataFra
     assert not rows["reasons"].list.eval(pl.element().is_in(["DATA_LOSS", "WRONG_LEAF", "SUSPENDED"])).list.any().any()
 
 
+def test_who_has_no_disk_of_his_own_is_found_by_being_asked_at_the_same_moment() -> None:
+    attack = "fetches_on_demand"
+    found = trial(1, honest=2, shares=8, days=2, attacks=[attack], overrides={"questions_per_day": 48})
+    assert "SHARED_DISK" in {code for codes in found.filter(pl.col("label") == attack)["reasons"] for code in codes}
+    assert not found.filter(pl.col("label") != attack)["reasons"].list.contains("SHARED_DISK").any()
+
+
+def test_seats_for_leases_would_let_who_stores_nothing_denounce_everybody() -> None:
+    found = trial(1, honest=6, shares=8, days=1, attacks=["empty_checkers"], overrides={"questions_per_day": 48})
+    assert found.filter(pl.col("label") == "empty_checkers")["penalised"].all()
+    honest = found.filter(pl.col("label") == "honest:slandered")
+    # nothing is proven in the first epoch: seats go by leases there, and only there
+    assert honest.height == 6 and (honest["income_ppm"] > 900_000).all()
+    assert not honest["reasons"].list.contains("SUSPENDED").any()
+
+
 def test_a_trial_is_repeatable() -> None:
     one = trial(2, honest=3, shares=8, days=0.25, attacks=["drop_5"])
     assert one.equals(trial(2, honest=3, shares=8, days=0.25, attacks=["drop_5"]))

@@ -54,6 +54,7 @@ ACCUSING = frozenset(
         "BAD_VOUCHER",
         "COPIED_SHARE",
         "DUPLICATE_SEGMENT",
+        "SHARED_DISK",
         "BAD_LEASE",
         "MISSING_LEAF",
         "WRONG_LEAF",
@@ -140,6 +141,40 @@ def _customers(world: World, name: str) -> None:
         world.store(10, gateway=world.add_customer(f"customer{number}").key)
 
 
+def _one_disk(far_ms: int) -> Callable[[World, str], None]:
+    """Add two providers whose bytes lie on one hard disk; the second reaches it over a line of `far_ms`."""
+
+    def build(world: World, name: str) -> None:
+        for number in range(2):
+            one = world.add(f"{name}{number}", Honest(), label=name)
+            one.disk, one.seek_ms, one.latency_ms = name, 8.0, one.latency_ms + number * far_ms
+
+    return build
+
+
+def _measured(world: World, name: str) -> None:
+    """Let three customers store with these and two others, and ask them at the same moment in every round."""
+    world.is_live, world.params = True, {**world.params, "live_every_rounds": 1}
+    suspects = [one for one in world.providers if one.label == name]
+    for number in range(3):
+        customer = world.add_customer(f"customer{number}")
+        for one in (*world.providers[:2], *suspects):
+            count = max(4, len(one.shares) // 4)
+            world.lease(
+                one, [world.share(world.dice.bytes(16), place % 40) for place in range(count)], gateway=customer.key
+            )
+
+
+def _empty(world: World, name: str) -> None:
+    """Throw everything away and lease much more of it from oneself: seats among the checkers, if leases gave any."""
+    owner = world.add_customer("owner")
+    for one in world.providers:
+        if one.label == name:
+            fakes = [world.share(world.dice.bytes(16), number % 40) for number in range(10 * len(one.shares))]
+            world.lease(one, fakes, gateway=owner.key)
+            one.shares.clear()
+
+
 def _vanish(world: World, name: str) -> None:
     for number in range(max(1, round(len(world.providers) * 0.3 / 0.7))):
         world.add(f"{name}{number}", Vanishes(from_ms=LATE_START_MS), label=name)
@@ -175,9 +210,18 @@ ATTACKS: Mapping[str, Attack] = {
     "one_segment": Attack("one operator, three identities, shares of the same segments", _same_operator, _one_segment),
     "same_bytes": Attack("one operator, three identities, the same bytes", _same_operator, _same_bytes),
     "forged_lease": Attack("leases shares that nobody stored", _one(Honest), _forged),
+    "one_disk": Attack("two operators, one hard disk", _one_disk(0), _measured),
+    "fetches_on_demand": Attack(
+        "two operators, one of whom fetches everything from the other", _one_disk(60), _measured
+    ),
+    "empty_checkers": Attack(
+        "five operators store nothing, lease much from themselves and denounce all others as checkers",
+        _ring(lambda ring: Slanders(ring=ring), 5),
+        _empty,
+    ),
 }
 
-RINGS = ("slander_ring", "friends_of_a_refuser")
+RINGS = ("slander_ring", "friends_of_a_refuser", "empty_checkers")
 
 TROUBLES: Mapping[str, Callable[[], Honest]] = {
     "outage": lambda: Outage(hours=3),
