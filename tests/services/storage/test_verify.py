@@ -53,7 +53,7 @@ def test_cutting_the_epochs_elsewhere_pays_the_same() -> None:
         parts = paid(cut)
         for name, units in whole.items():
             # quality is taken per epoch, lost shares are found per epoch, and each share's floor is per epoch
-            tolerance = 0 if name.startswith("honest") else units // 2
+            tolerance = 0 if name.startswith("honest") else units // 4
             assert abs(parts[name] - units) <= tolerance + 20 * len(cut), (cut, name)
 
 
@@ -364,9 +364,10 @@ class HalfLost(Honest):
 
 
 def test_a_share_is_not_proven_by_a_round_in_which_another_chunk_of_it_was_missing() -> None:
-    """Where few shares are held every round asks each several times: half a share was never named for repair, and was paid."""
+    """Where few shares are held every round asks each several times: half a share was never named for repair."""
     world = fleet(22, honest=1, shares=1, half=HalfLost())
     _, result, _ = played(world, 4.0)
     named_half = pl.col("device") == world.providers[-1].device
     (row,) = result.carry["holdings"].filter(named_half).iter_rows(named=True)
-    assert row["failed_ms"] > row["proven_ms"] and usage_of(world, result, "half") == 0
+    assert row["failed_ms"] > row["proven_ms"]
+    assert 0 < usage_of(world, result, "half") < 0.6 * usage_of(world, result, "honest0")

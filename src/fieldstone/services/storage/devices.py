@@ -142,6 +142,7 @@ def _audit(
     found.bad_reports = take_proofs(asking, shelf, table, proofs, questions, answers, within_ms)
     judged = [one for one in open_rounds if one.asked.issued_ms + within_ms <= part.end_ms]
     proven_ms, failed_ms = table["proven_ms"].to_numpy().copy(), table["failed_ms"].to_numpy().copy()
+    right_ms = proven_ms.copy()  # for pay, which the weight has already cut by what failed
     silence_mark = presence.silent_ms  # silence is no failure of a share: it is marked anew below if it lasts
     failed_ms[(failed_ms == silence_mark) & (silence_mark > 0)] = 0
     until_ms = table["until_ms"].to_numpy()
@@ -179,16 +180,18 @@ def _audit(
                 )
         failed = {share_place for (share_place, _), _ in failures}
         for place in answers[number].right:
-            if questions[number][place][0] not in failed:  # a chunk of a share that lost another proves no share
-                proven_ms[questions[number][place][0]] = issued_ms
+            share_place = questions[number][place][0]
+            right_ms[share_place] = issued_ms
+            if share_place not in failed:  # a chunk of a share that lost another proves no share: it is to be restored
+                proven_ms[share_place] = issued_ms
         for (share_place, start), what in failures:
             failed_ms[share_place] = issued_ms
             found.failures.append({"share": shelf.shares[share_place], "start": start, "number": number, "what": what})
     before = [one.asked.issued_ms for one in asking.rounds if one.asked.issued_ms + within_ms <= part.start_ms]
     proven, due = _units(table, judged, weights, before[-1] if before else None)
-    lost = failed_ms > proven_ms  # a share that failed since it was last proven is not paid until it is proven again
+    lost = failed_ms > right_ms  # a share that failed since it was last proven is not paid until it is proven again
     if presence.silent_ms:  # what was proven before the silence is paid
-        failed_ms[(until_ms == FOREVER) & ~lost] = presence.silent_ms
+        failed_ms[(until_ms == FOREVER) & (failed_ms <= proven_ms)] = presence.silent_ms
     found.presence = presence
     found.table = table.with_columns(
         proven_ms=proven_ms,
