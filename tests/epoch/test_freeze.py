@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from fieldstone.epoch.founders import check_founder_entry
 from fieldstone.epoch.freeze import freeze
-from fieldstone.errors import CheckFailed
+from fieldstone.errors import CheckFailed, UsageError
 from fieldstone.journal import Entry, EntryKind, NewEntry
 
 from .conftest import SmallNetwork
@@ -70,3 +71,69 @@ def test_an_entry_judged_by_the_policy_before_does_not_stop_the_epoch(network: S
     assert frozen.counts["registry-ALREADY_ENROLLED"] == 1
     assert frozen.counts["equivocation-unreadable"] == 1
     assert frozen.evidence["sensing"]["readings"].height == 60 * len(network.keys)
+
+
+_DEEP = b"[" * 100_000 + b"]" * 100_000
+_ROW = b'{"device":"d","operator":"%b","amount_base":"%b"}'
+_CORRECTION = b'{"epoch":1,"cause":"c","rows":[%b]}'
+_NOBODY = b"0x" + b"1" * 40
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        (EntryKind.PRICE, b'{"token_price_micro_usd":1,"note":' + b"9" * 30 + b'.0,"x":' + _DEEP + b"}"),
+        (EntryKind.PRICE, b'{"token_price_micro_usd":1' + b"0" * 400 + b"}"),
+        (EntryKind.CORRECTION, _CORRECTION % (_ROW % (b"null", b"1"))),  # was no leaf of the epoch's tree
+        (EntryKind.CORRECTION, _CORRECTION % (_ROW % (_NOBODY, b"1\\n"))),
+        (EntryKind.CORRECTION, _CORRECTION % _DEEP),
+    ],
+)
+def test_founders_entries_that_would_stop_an_epoch_are_refused_or_passed_over(
+    network: SmallNetwork, kind: EntryKind, body: bytes
+) -> None:
+    entry = NewEntry(kind, "", body)
+    with pytest.raises(UsageError, match="malformed"):
+        check_founder_entry(entry)
+    network.append(entry)  # as if an older door had taken it
+    frozen = freeze(network.entries(), network.state)
+    assert frozen.counts[f"{kind.value}-unreadable"] == 1
+    assert frozen.corrections.is_empty() and frozen.price_micro_usd == network.state.price_micro_usd
+
+
+@pytest.mark.parametrize("more", [b"1e999", b"9" * 5_000, b'"\xff"'])
+def test_what_the_door_skips_in_a_founders_entry_the_epoch_skips_too(network: SmallNetwork, more: bytes) -> None:
+    """The door read a price by its fields, the epoch read all of it: what only the latter minded stopped every epoch."""
+    row = _ROW % (network.wallets[0].address.encode(), b"7")
+    bodies = {
+        EntryKind.PRICE: b'{"token_price_micro_usd":70000,"note":%b}' % more,
+        EntryKind.CORRECTION: b'{"epoch":1,"cause":"c","note":%b,"rows":[%b]}' % (more, row),
+    }
+    for kind, body in bodies.items():
+        check_founder_entry(NewEntry(kind, "", body))
+        network.append(NewEntry(kind, "", body))
+    frozen = freeze(network.entries(), network.state)
+    assert frozen.price_micro_usd == 70_000
+    assert frozen.corrections["amount_base"].to_list() == ["7"]
+
+
+def test_an_address_in_any_spelling_can_be_paid(network: SmallNetwork) -> None:
+    """A correction may name an operator who has no other line, in lower case or with a checksum that is none."""
+    for number, spelling in enumerate((b"0x" + b"ab" * 20, b"0x" + b"AB" * 20)):
+        entry = NewEntry(EntryKind.CORRECTION, "", _CORRECTION % (_ROW % (spelling, b"%d" % (5 + number))))
+        check_founder_entry(entry)
+        network.append(entry)
+    assert 11 in network.compute().leaves.values()
+
+
+@pytest.mark.parametrize("kind", [EntryKind.CHALLENGE, EntryKind.EPOCH, EntryKind.EQUIVOCATION, EntryKind.BOND])
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b"7", b'{"epoch":[]}', b'{"x":"\xff"}', b'{"x":%b}' % _DEEP, b"\x91" * 100_000]
+)
+def test_a_nodes_unreadable_entry_is_named_or_passed_over(network: SmallNetwork, kind: EntryKind, body: bytes) -> None:
+    """A node that hands such an entry to a verifier is refused by name; it does not end the verifier."""
+    network.append(NewEntry(kind, "", body))
+    try:
+        freeze(network.entries(), network.state, check_signatures=True)
+    except CheckFailed as error:
+        assert "position" in str(error)

@@ -15,12 +15,13 @@ import msgspec
 import polars as pl
 
 from fieldstone.epoch.bonds import Snapshot, block_for, read_body, snapshot_of
+from fieldstone.epoch.founders import CorrectionBody, PriceBody, Unreadable, read
 from fieldstone.epoch.state import EpochState
-from fieldstone.errors import CheckFailed, Rejected, UsageError
+from fieldstone.errors import CheckFailed, Rejected
 from fieldstone.identity import cose, keys
 from fieldstone.identity.registry import Device, Registry
 from fieldstone.identity.report import Limits, Report, decode, kind_table
-from fieldstone.journal import Entry, EntryKind, NewEntry
+from fieldstone.journal import Entry, EntryKind
 from fieldstone.policy import Policy
 from fieldstone.services import load_service
 from fieldstone.services.contract import DOCUMENT_SCHEMA, Round
@@ -66,8 +67,16 @@ def freeze(entries: Iterable[Entry], state: EpochState, *, check_signatures: boo
     """
     walk = _Walk(state, check_signatures)
     for entry in entries:
-        walk.take(entry)
+        try:
+            walk.take(entry)
+        except _NOT_READ as error:  # the doors write no such entry: a node that gives it to a verifier lies
+            raise CheckFailed(
+                f"journal position {entry.position}: the {entry.kind} entry cannot be read: {error}"
+            ) from None
     return walk.frozen()
+
+
+_NOT_READ = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError, TypeError, ValueError, OverflowError)
 
 
 class RoundBody(msgspec.Struct, frozen=True):
@@ -93,38 +102,6 @@ def round_interval_ms(policy: Policy, service: str) -> int:
     offered = load_service(service)
     params = offered.with_overrides(offered.default_params(setting.rule_version), setting.params)
     return offered.round_s(params) * 1000
-
-
-class _Correction(msgspec.Struct):
-    device: str
-    operator: str
-    amount_base: Annotated[str, msgspec.Meta(pattern=r"^-?[0-9]{1,40}$")]
-
-
-class _CorrectionBody(msgspec.Struct):
-    epoch: int
-    cause: Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
-    rows: list[_Correction]
-
-
-class _PriceBody(msgspec.Struct):
-    token_price_micro_usd: Annotated[int, msgspec.Meta(gt=0, le=10**15)]
-
-
-_FOUNDER_BODIES: dict[EntryKind, type[msgspec.Struct]] = {
-    EntryKind.PRICE: _PriceBody,
-    EntryKind.CORRECTION: _CorrectionBody,
-}
-
-
-def check_founder_entry(entry: NewEntry) -> None:
-    """Raise UsageError unless `entry` is a price or a correction that `freeze` can read."""
-    if entry.kind not in _FOUNDER_BODIES:
-        raise UsageError(f"a founder writes prices and corrections, not {entry.kind.value} entries")
-    try:
-        msgspec.json.decode(entry.body, type=_FOUNDER_BODIES[entry.kind])
-    except msgspec.DecodeError as error:
-        raise UsageError(f"the {entry.kind.value} entry is malformed: {error}") from None
 
 
 class _Walk:
@@ -171,7 +148,7 @@ class _Walk:
             case EntryKind.METERING:
                 self._metering.append(entry)
             case EntryKind.PRICE:
-                self._price = int(msgspec.json.decode(entry.body)["token_price_micro_usd"])
+                self._set_price(entry)
             case EntryKind.POLICY:
                 self._policy_after = Policy.from_json(entry.body)
             case EntryKind.CORRECTION:
@@ -279,10 +256,23 @@ class _Walk:
     def _count(self, what: str) -> None:
         self._counts[what] = self._counts.get(what, 0) + 1
 
+    def _set_price(self, entry: Entry) -> None:
+        try:
+            self._price = read(entry.body, PriceBody).token_price_micro_usd
+        except Unreadable:
+            self._count("price-unreadable")
+
     def _correction(self, entry: Entry) -> None:
-        body = msgspec.json.decode(entry.body)
-        for row in body["rows"]:
-            self._corrections.append({**row, "amount_base": str(row["amount_base"]), "cause": str(body["cause"])})
+        """Take a correction's rows. One that no door of this version would take is counted and pays nobody."""
+        try:
+            body = read(entry.body, CorrectionBody)
+        except Unreadable:
+            self._count("correction-unreadable")
+            return
+        self._corrections += [
+            {"device": row.device, "operator": row.operator, "amount_base": row.amount_base, "cause": body.cause}
+            for row in body.rows
+        ]
 
     def _equivocation(self, entry: Entry) -> None:
         """Believe an accusation only if both messages verify, share the sequence number and differ."""

@@ -19,7 +19,8 @@ from fieldstone.chain.settlement import Settlement
 from fieldstone.clock import Clock, SystemClock
 from fieldstone.config import Config
 from fieldstone.epoch.compute import compute, epoch_randomness
-from fieldstone.epoch.freeze import check_founder_entry, freeze
+from fieldstone.epoch.founders import check_founder_entry
+from fieldstone.epoch.freeze import freeze
 from fieldstone.epoch.runner import ExecutorRunner, Runner, SerialRunner, process_pool
 from fieldstone.epoch.settle import Desk
 from fieldstone.epoch.signatures import CoSignature, SignatureBook
