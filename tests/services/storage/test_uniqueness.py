@@ -117,3 +117,15 @@ def test_a_strawman_that_leases_the_bytes_first_takes_nothing_from_who_holds_the
     _, result, rows = played(world, 2.0)
     assert rows["honest"]["verdict"] == "accepted" and rows["honest"]["reasons"] == []
     assert usage_of(world, result, "honest") == rows["honest"]["quantity"] > 0 == usage_of(world, result, "straw")
+
+
+def test_what_a_revoked_gateway_leased_earns_nothing_and_stands_in_nobodys_way() -> None:
+    """Nobody is charged for it: an enrolment, a lease and a revocation must not buy bootstrap for ever."""
+    rows = marked({"root": b"r", "gateway": "revoked"}, {"root": b"r", "device": "b"})
+    assert [(row["flaw"], row["flawed_units"]) for row in rows] == [("NO_PAYER", 1_000), ("", 0)]
+    world = World(9)
+    world.add("honest", Honest())
+    world.lease(world.providers[0], [world.share(b"s" * 16, 0)], gateway=world.key("revoked"))
+    _, result, played_rows = played(world, 2.0)
+    assert (played_rows["honest"]["quantity"], played_rows["honest"]["reasons"]) == (0, ["NO_PAYER"])
+    assert usage_of(world, result, "honest") == 0 and result.sold.is_empty()

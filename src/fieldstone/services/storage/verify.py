@@ -229,6 +229,7 @@ class _Desk:
             "SHARED_DISK": device in self._live.shared,
             "DUPLICATE_SEGMENT": "DUPLICATE_SEGMENT" in flaws,
             "COPIED_SHARE": "COPIED_SHARE" in flaws,
+            "NO_PAYER": "NO_PAYER" in flaws,
             "RETRIEVAL_FAILING": bool(bad) or (secret is not None and secret.counted[1] > 0),
             "SERVES_TESTS_ONLY": secret is not None
             and secret.good_ppm is not None

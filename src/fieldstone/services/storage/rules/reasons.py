@@ -134,6 +134,11 @@ _ALL = (
         "Gateway: release the share at the old provider when a repair has moved it.",
     ),
     VerdictReason(
+        "NO_PAYER",
+        "The gateway that leased these shares is not enrolled any more: nobody pays for them, and they earn no bootstrap.",
+        "Nothing to do in the first days: the gateway may be recovered. detail.duplicates names the shares.",
+    ),
+    VerdictReason(
         "OWN_GATEWAY",
         "Shares are leased by a gateway of the same operator: they are settled, but earn no bootstrap.",
         "Nothing to do: customers' data earns the bootstrap.",
