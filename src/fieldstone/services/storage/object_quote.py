@@ -4,7 +4,7 @@
               k of n; objects up to 4 KiB lie in the gateway's own database and cost nothing
     storage   stored · months · price per GiB-month, rounded up; less where providers fail to prove, never more
     read      what one whole read orders from providers · price per GiB, rounded up: k shares of every segment; what is left
-              over of a number of whole reads is one range, of whole chunks
+              over of a number of whole reads is one range, of whole stripes
     repair    one regeneration of every segment reads as much as one read; writes are free
 
 Copies, parts of a multipart upload and later reads of slow providers are the customer's doing or luck and not in it: each
@@ -100,7 +100,9 @@ def monthly(
         raise UsageError(f"no quote for {months} months and {egress_bytes} bytes of reads")
     segments, stored, read = stored_bytes(size_bytes, profile)
     price, egress = prices_micro_usd[STORAGE], prices_micro_usd[EGRESS]
-    ordered = _ordered(egress_bytes, size_bytes, read) if segments else 0  # inline bytes never leave the gateway
+    ordered = (
+        _ordered(egress_bytes, size_bytes, read, profile) if segments else 0
+    )  # inline bytes never leave the gateway
     return Quote(
         size_bytes=size_bytes,
         k=profile.k,
@@ -197,14 +199,19 @@ def _share_bytes(plain_bytes: int, profile: Profile) -> int:
     return Layout(cipher.sealed_bytes(plain_bytes), profile.k, profile.n, profile.block_bytes).share_bytes
 
 
-def _ordered(egress_bytes: int, size_bytes: int, read_bytes: int) -> int:
-    """Return what reads of so many bytes order from providers at most: whole reads, and one range of whole chunks."""
+def _ordered(egress_bytes: int, size_bytes: int, read_bytes: int, profile: Profile) -> int:
+    """Return what reads of so many bytes order from providers at most: whole reads, and one range of whole stripes."""
     whole, rest = divmod(egress_bytes, size_bytes)
     if not rest:
         return whole * read_bytes
-    # wherever the range begins: its first and last byte may each lie anywhere in a chunk
-    chunks = -(-(rest - 1) // cipher.CHUNK_BYTES) + 1
-    return whole * read_bytes + min(read_bytes, chunks * cipher.sealed_bytes(cipher.CHUNK_BYTES))
+    # wherever the range begins and ends in a chunk and a stripe, and where it goes on in another segment
+    pieces = 1 if size_bytes <= profile.segment_bytes else 2
+    segments, part = divmod(rest, profile.segment_bytes)
+    chunks = -(-part // cipher.CHUNK_BYTES) + pieces
+    stripe_bytes = profile.k * profile.block_bytes
+    stripes = -(-(chunks * cipher.sealed_bytes(cipher.CHUNK_BYTES)) // stripe_bytes) + pieces
+    most = segments * profile.k * _share_bytes(profile.segment_bytes, profile) + stripes * stripe_bytes
+    return whole * read_bytes + min(read_bytes, most)
 
 
 def _full_expansion(profile: Profile, price: int) -> int:
