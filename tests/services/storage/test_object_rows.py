@@ -37,14 +37,14 @@ def test_an_object_names_its_segments_and_what_became_of_them(engine: Engine) ->
         holder = connection.execute(share.select().where(share.c.segment_id == SEGMENT).limit(1)).one()
         segments.mark(connection, holder.id, "corrupt", 5)
         segments.note_incident(connection, holder.device, holder.id, "wrong_bytes", "{}", 5)
-        row = {"at_ms": 6, "segment_id": SEGMENT, "healthy_before": 5, "healthy_after": 6, "read_bytes": 1}
-        connection.execute(repair.insert(), [{**row, "written_bytes": 1, "cost_micro_usd": cost} for cost in (70, 8)])
+        row = {"at_ms": 6, "segment_id": SEGMENT, "healthy_before": 5, "healthy_after": 6, "written_bytes": 1}
+        connection.execute(repair.insert(), [{**row, "read_bytes": count, "cost_micro_usd": 1} for count in (70, 8)])
     found = read_object(engine, "photos", "holiday/1.jpg")
     [one] = found.segments
     assert (found.name, found.size_bytes, found.inline_bytes) == ("photos/holiday/1.jpg", SIZE, 0)
     assert (one.code.id, one.code.k, one.code.n, one.size_bytes, one.object_bytes) == (SEGMENT, 4, 6, SIZE, SIZE)
     assert (one.states, one.incidents) == ({"corrupt": 1, "held": 5}, 1)
-    assert (one.repairs, one.repair_micro_usd, one.uses, one.not_leased) == (2, 78, 2, 0)
+    assert (one.repairs, one.repair_read_bytes, one.uses, one.not_leased) == (2, 78, 2, 0)
 
 
 def test_repeated_and_inline_bytes_are_counted_as_often_as_they_stand(engine: Engine) -> None:

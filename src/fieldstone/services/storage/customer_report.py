@@ -35,6 +35,7 @@ from fieldstone.services.storage import object_report
 from fieldstone.services.storage.fund_report import permanence
 from fieldstone.services.storage.object_report import ObjectFacts, Segment
 from fieldstone.services.storage.reputation import from_table
+from fieldstone.services.storage.schema import EGRESS, GIB, PRODUCTS
 
 if TYPE_CHECKING:
     from fieldstone.services.storage.object_rows import StoredObject
@@ -43,6 +44,7 @@ __all__ = ["STATES", "Facts", "SealedTables", "compose", "facts_of", "gateway_of
 
 FORMAT = 1
 QUIET_ROUNDS = 4
+_PRICE = next(product.price_micro_usd for product in PRODUCTS if product.name == EGRESS)
 
 STATES: Mapping[str, str] = {
     "retained": "every segment has at least as many shares proven in time, and within reach, as restore it",
@@ -186,7 +188,8 @@ def compose(facts: Facts, sealed: SealedTables, stored: StoredObject | None = No
         "state": _state(facts, report, reachable),
     }
     if stored is not None:
-        body["gateway_says"] = _gateway_says(stored)
+        price = sealed.prices_micro_usd.get(EGRESS)
+        body["gateway_says"] = _gateway_says(stored, _PRICE if price is None else price)
     return body
 
 
@@ -249,6 +252,7 @@ class _SegmentWord(msgspec.Struct, frozen=True):
     not_leased: _Count
     placement_relaxed: _Text
     repair_micro_usd: _Count
+    repair_read_bytes: _Count
     repairs: _Count
     segment: _Id
     shares: dict[_Text, _Count]
@@ -334,15 +338,21 @@ def _holders(report: Mapping[str, Any], sealed: SealedTables) -> dict[str, Any]:
     return found
 
 
-def _gateway_says(stored: StoredObject) -> dict[str, Any]:
+def _gateway_says(stored: StoredObject, egress_micro_usd_per_gib: int) -> dict[str, Any]:
+    """Return the gateway's own books; repairs at the epoch's price of egress, which is what their reads are charged at."""
+
+    def cost(read_bytes: int) -> int:
+        return -(-read_bytes * egress_micro_usd_per_gib // GIB)
+
     return {
-        "repair_micro_usd": sum(one.repair_micro_usd for one in stored.segments),
+        "repair_micro_usd": cost(sum(one.repair_read_bytes for one in stored.segments)),
         "segments": [
             {
                 "incidents": one.incidents,
                 "not_leased": one.not_leased,
                 "placement_relaxed": one.relaxed,
-                "repair_micro_usd": one.repair_micro_usd,
+                "repair_micro_usd": cost(one.repair_read_bytes),
+                "repair_read_bytes": one.repair_read_bytes,
                 "repairs": one.repairs,
                 "segment": one.code.id.hex(),
                 "shares": one.states,

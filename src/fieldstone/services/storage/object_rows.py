@@ -30,7 +30,7 @@ _AT_ONCE = 500  # SQLite takes 32,766 variables in one statement, PostgreSQL's d
 class StoredSegment:
     """A segment in the gateway's books. `object_bytes`: how many of the object's bytes lie in it (more than `size_bytes`
     when the object repeats them); `states`: how many shares are planned, held, corrupt, lost, leaving; `uses`: by how
-    many objects it is used; `repair_micro_usd`: what its repairs cost in reads."""
+    many objects it is used; `repair_read_bytes`: what its repairs ordered from providers."""
 
     code: Segment
     size_bytes: int
@@ -41,7 +41,7 @@ class StoredSegment:
     states: dict[str, int]
     not_leased: int
     repairs: int
-    repair_micro_usd: int
+    repair_read_bytes: int
     incidents: int
 
 
@@ -116,18 +116,18 @@ def _segments(connection: Connection, covers: Mapping[bytes, int]) -> Iterator[S
             states[name][state] = count
         not_leased = mine & (share.c.state == "held") & share.c.leased_ms.is_(None)
         waiting |= dict(_counts(connection, select(share.c.segment_id, func.count()).where(not_leased)))
-        repaired = select(repair.c.segment_id, func.count(), func.sum(repair.c.cost_micro_usd))
-        for name, count, cost in connection.execute(
+        repaired = select(repair.c.segment_id, func.count(), func.sum(repair.c.read_bytes))
+        for name, count, read_bytes in connection.execute(
             repaired.where(repair.c.segment_id.in_(some)).group_by(repair.c.segment_id)
         ):
-            mended[name] = count, int(cost)
+            mended[name] = count, int(read_bytes)
         wrong = select(share.c.segment_id, func.count()).join(incident, incident.c.share_id == share.c.id).where(mine)
         wrongs |= dict(_counts(connection, wrong))
     for name, object_bytes in covers.items():
         row = rows.get(name)
         if row is None:
             raise Terminal(f"the object has a segment {name.hex()} that the gateway's books lack; restore a backup")
-        repairs, cost = mended.get(name, (0, 0))
+        repairs, read_bytes = mended.get(name, (0, 0))
         yield StoredSegment(
             Segment(name, row.k, row.n),
             row.size_bytes,
@@ -138,7 +138,7 @@ def _segments(connection: Connection, covers: Mapping[bytes, int]) -> Iterator[S
             dict(sorted(states[name].items())),
             waiting.get(name, 0),
             repairs,
-            cost,
+            read_bytes,
             wrongs.get(name, 0),
         )
 
