@@ -1,4 +1,4 @@
-"""Quotes and streaming settlement: reference 7's example, the three states, and the invariants."""
+"""Streaming settlement: reference 7's example, the three states, and the invariants."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fieldstone.errors import UsageError
-from fieldstone.services.storage.pricing import PeriodState, Schedule, quote, rate_per_epoch, settle
+from fieldstone.services.storage.pricing import PeriodState, Schedule, rate_per_epoch, settle
 
 EXAMPLE = Schedule(activation=100, length=10)
 
@@ -78,26 +78,6 @@ def test_a_tebibyte_costs_what_the_price_list_says() -> None:
     rate = rate_per_epoch(2**40, 25 * 10**17, 24 * 10**15)
     assert 2_524 * 10**15 - 2 * 86_400 <= rate * 86_400 <= 2_524 * 10**15
     assert rate_per_epoch(0, 25 * 10**17, 24 * 10**15) == 0
-
-
-def test_a_quote_is_for_the_expanded_size() -> None:
-    """1 GiB at 20 of 40 for a month: 2 GiB of shares at $0.002."""
-    one = quote(2**30, 20, 40, 1)
-    assert (one.storage_micro_usd, one.storage_micro_usd_per_gib_month) == (4_001, 4_000)  # 2³⁰ is no multiple of 20
-    assert one.stored_bytes == -(-(2**30) // 20) * 40
-    assert quote(0, 20, 40, 12).storage_micro_usd == 0
-
-
-@given(st.integers(0, 2**50), st.integers(1, 40), st.integers(0, 60), st.integers(0, 36))
-def test_a_quote_is_never_below_the_cost(size: int, k: int, parity: int, months: int) -> None:
-    one = quote(size, k, k + parity, months)
-    assert one.storage_micro_usd * 2**30 >= one.stored_bytes * months * 2_000 > (one.storage_micro_usd - 1) * 2**30
-
-
-@pytest.mark.parametrize(("size", "k", "n"), [(-1, 4, 6), (1, 0, 6), (1, 7, 6), (1, 4, 256)])
-def test_impossible_quotes_are_refused(size: int, k: int, n: int) -> None:
-    with pytest.raises(UsageError, match="no quote"):
-        quote(size, k, n, 1)
 
 
 @pytest.mark.parametrize(("start", "end", "now"), [(5, 4, 9), (0, 10, 9)])

@@ -1,6 +1,8 @@
-"""What storage costs, before it is bought, and what a period pays after it was proven. Integers, micro-dollars.
+"""What a period pays after it was proven, and the price that rewards go by. Integers, micro-dollars.
 
-    quote     size · n/k · months · price per GiB-month, rounded up to the next micro-dollar: a quote is never exceeded
+What an object costs before it is bought is `object_quote`'s subject; what an epoch charges is the market's: proven
+KiB-seconds · price, rounded down. The state machine here is the rule that both keep, in the form in which Filecoin has it.
+
     settle    pay = proposed · proven epochs div requested epochs   (the state machine of reference 2.7, exactly)
     list      the price per GiB-month, as the rewards hold it against what empty space may earn (`rewards.caps`)
 
@@ -22,54 +24,20 @@ from typing import Any
 
 from fieldstone.errors import UsageError
 from fieldstone.services.contract import ListPrice
-from fieldstone.services.storage.schema import EGRESS, GIB, KIB_S_PER_GIB_MONTH, PRODUCTS, STORAGE
+from fieldstone.services.storage.schema import KIB_S_PER_GIB_MONTH, PRODUCTS, STORAGE
 
 __all__ = [
     "EPOCHS_PER_MONTH",
     "PeriodState",
-    "Quote",
     "Schedule",
     "Settlement",
     "list_price",
-    "quote",
     "rate_per_epoch",
     "settle",
 ]
 
 EPOCHS_PER_MONTH = 86_400  # of 30 s in thirty days (Filecoin)
 _PRICES = {product.name: product.price_micro_usd for product in PRODUCTS}
-
-
-@dataclass(frozen=True, slots=True)
-class Quote:
-    """What is asked and what it costs, in micro-dollars. `stored_bytes`: shares of all holders together."""
-
-    size_bytes: int
-    k: int
-    n: int
-    months: int
-    stored_bytes: int
-    storage_micro_usd: int
-    egress_micro_usd_per_gib: int
-    storage_micro_usd_per_gib_month: int  # of the object, expansion included
-
-
-def quote(size_bytes: int, k: int, n: int, months: int, prices_micro_usd: Mapping[str, int] = _PRICES) -> Quote:
-    """Quote an object of `size_bytes` under a k-of-n profile. Raises UsageError for sizes or profiles that cannot be."""
-    if size_bytes < 0 or months < 0 or not 1 <= k <= n <= 255:
-        raise UsageError(f"no quote for {size_bytes} bytes, {k} of {n}, {months} months")
-    price, egress = prices_micro_usd[STORAGE], prices_micro_usd[EGRESS]
-    stored = -(-size_bytes // k) * n
-    return Quote(
-        size_bytes,
-        k,
-        n,
-        months,
-        stored,
-        _up(stored * months * price, GIB),
-        egress,
-        _up(n * price, k),
-    )
 
 
 def list_price(params: Mapping[str, Any], prices_micro_usd: Mapping[str, int] = _PRICES) -> ListPrice:
@@ -152,7 +120,3 @@ def settle(schedule: Schedule, start: int, end: int, *, rate: int, proven: Colle
         until = last
     requested = end - start
     return Settlement(rate * requested * counted // requested, until, counted)
-
-
-def _up(numerator: int, denominator: int) -> int:
-    return -(-numerator // denominator)
