@@ -1,7 +1,8 @@
 """Tokens burned on chain become a customer's credits, each burn once.
 
 Whoever burns through `Credits.burn_exact_in` names the customer in the 32-byte reference: the customer's id in ASCII,
-padded with zero bytes. A burn for nobody we know stays on chain, readable by all, and credits nobody here.
+padded with zero bytes. A burn for nobody we know stays on chain, readable by all, and credits nobody here. So does one that the book
+refuses (more than a top-up may be): it is named in the log, for the founder to credit by hand.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import structlog
 
 from fieldstone.chain.settlement import Settlement
-from fieldstone.errors import UsageError
+from fieldstone.errors import Terminal, UsageError
 from fieldstone.market.credits import Source
 from fieldstone.market.market import Market
 
@@ -36,6 +37,13 @@ def credit_burns(chain: Settlement, market: Market, first_block: int | None = No
             _log.warning("burn_without_customer", transaction="0x" + event.log.tx_hash.hex())
             continue
         name = f"{chain.port.chain_id}:{chain.credits.address}:0x{event.log.tx_hash.hex()}:{event.log.index}"
-        market.topup(customer, int(event.fields["credits"]), Source.BURN, name)
+        try:
+            market.topup(customer, int(event.fields["credits"]), Source.BURN, name)
+        except (
+            UsageError,
+            Terminal,
+        ) as error:  # whoever burns chooses amount and reference: he must not stop settlement
+            _log.error("burn_not_credited", burn=name, customer=customer, why=str(error))
+            continue
         credited += 1
     return credited
