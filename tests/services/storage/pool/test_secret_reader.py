@@ -24,7 +24,7 @@ from fieldstone.services.storage.codes.fast_tree import leaf_hash
 from fieldstone.services.storage.codes.stripes import Layout
 from fieldstone.services.storage.pool import LeaseReporter, Stored
 from fieldstone.services.storage.pool.download import need_of
-from fieldstone.services.storage.pool.secret_reader import SecretReader, like_a_paid_read
+from fieldstone.services.storage.pool.secret_reader import SecretReader, Wanted, like_a_paid_read
 from fieldstone.services.storage.pool.tables import share
 from fieldstone.services.storage.rules.v1 import default_params, with_overrides
 from fieldstone.services.storage.secret_draw import link_before, reads_drawn
@@ -185,14 +185,18 @@ async def test_what_we_gave_up_meanwhile_is_neither_read_nor_held_against_anybod
 @pytest.mark.parametrize(("switch", "outcome"), [("down", "refused"), ("forget", "refused"), ("lies", "ok")])
 async def test_what_does_not_come_is_said(net: MakeNet, tmp_path: Path, switch: str, outcome: str) -> None:
     async with bound(net, tmp_path) as (n, network, reader):
+        up = n.providers[-1]
         for provider in n.providers:
             if switch == "forget":
                 provider.shares.clear()
-            else:
+            elif provider is not up:
                 setattr(provider, switch, True)
-        assert await network.read_by(reader)
-        said = records.decode(network.sent[-1][1], records.CheckSet)
-        assert {check.outcome for check in said.checks} == {outcome}
+        outcomes: set[str] = set()
+        while not outcomes:
+            await network.read_by(reader)
+            said = records.decode(network.sent[-1][1], records.CheckSet)
+            outcomes = {check.outcome for check in said.checks if check.provider != up.did}
+        assert outcomes == {outcome}
         asked = {check.share for check in said.checks}
         with reading(n.pool.parts.database.engine) as connection:
             rows = connection.execute(select(share.c.id, share.c.segment_id, share.c.state)).all()
@@ -203,6 +207,31 @@ async def test_what_does_not_come_is_said(net: MakeNet, tmp_path: Path, switch: 
             # repair need not wait for an epoch; but k shares stay, whatever their holders say, and a round may draw more
             expected = min(len(drawn), len(mine) - SMALL.k) if switch == "forget" else 0
             assert lost <= drawn and len(lost) == expected
+
+
+async def test_a_gateway_whose_own_line_is_down_accuses_nobody(
+    net: MakeNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with bound(net, tmp_path) as (n, network, reader):
+        wanted, measured = 0, reader._measured
+
+        async def counted(one: Wanted) -> records.RetrievalCheck | None:
+            nonlocal wanted
+            wanted += 1
+            return await measured(one)
+
+        monkeypatch.setattr(reader, "_measured", counted)
+        for provider in n.providers:
+            provider.down = True
+        while not wanted:  # a round may draw nothing
+            network.next_round()
+            assert await reader.once() == 0
+        assert records.decode(network.sent[-1][1], records.CheckSet).checks == ()
+        for provider in n.providers:
+            provider.down = False
+        n.pool.parts.directory.replace(())  # started a moment ago, and the network's list did not come yet
+        network.next_round()
+        assert await reader.once() == 0
 
 
 async def test_a_database_that_hiccups_costs_one_read_not_the_round(

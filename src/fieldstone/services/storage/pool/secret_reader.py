@@ -40,6 +40,7 @@ from fieldstone.services.storage.secret_draw import Links, pair_is_drawn, reads_
 LENGTH = 16_384  # rounds of a chain: 341 days of half hours
 NOTHING = bytes(32)
 _MOST_CHECKS = 250  # in one report
+_OTHERS = 4  # asked whether they are up, before a provider that does not answer is said to be away
 _LOG = logging.getLogger("fieldstone.storage")
 
 
@@ -191,7 +192,8 @@ class SecretReader:
         return came[0] if came else None
 
     async def _measured(self, one: Wanted) -> records.RetrievalCheck | None:
-        """Read a leaf and say what came; None when the provider shows our own order to delete it, which our database forgot."""
+        """Read a leaf and say what came; None when the provider shows our own order to delete it, which our database forgot, and
+        when it is our own line that is down."""
         at_ms = self._parts.clock.now_ms()
         sizes = self._parts.nodes.read_sizes
         start, end = like_a_paid_read(one.layout, one.number, one.low, one.high, random.choice(sizes) if sizes else 0)
@@ -208,6 +210,11 @@ class SecretReader:
                     await self._note_loss(one, problem)
                 if self._parts.nodes.had_deleted(problem, one.share):
                     return None
+                if problem.kind in ("offline", "timeout", "broken") and await self._nobody_answers(one.device):
+                    _LOG.warning("a test read was left out: nobody answers, so it is our own line: %s", problem)
+                    return None
+        elif not len(self._parts.directory):
+            return None  # we know of nobody yet: that is no fault of theirs
         total_ms = int((time.monotonic() - began) * 1_000)
         return records.RetrievalCheck(
             provider=one.device,
@@ -220,6 +227,12 @@ class SecretReader:
             answer=answer,
             at_ms=at_ms,
         )
+
+    async def _nobody_answers(self, device: str) -> bool:
+        """Tell whether some others do not answer either: who accuses all of them when the own line is down harms everybody."""
+        others = [node for node in self._parts.directory if node.did != device]
+        asked = random.sample(others, min(_OTHERS, len(others)))
+        return bool(asked) and not any(await asyncio.gather(*(self._parts.nodes.is_up(node) for node in asked)))
 
     async def _note_loss(self, one: Wanted, problem: NodeProblem) -> None:
         """Give up at once what a provider says it has not got, as any read does: no need to wait for the epoch's verdict."""
