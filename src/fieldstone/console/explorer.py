@@ -17,7 +17,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 
-from fieldstone.console.facts import EpochFacts, device_history, device_rows, epoch_facts, operators_of
+from fieldstone.console.facts import EpochFacts, device_history, device_rows, epoch_facts, operators_of, verdict_word
 from fieldstone.console.funds import fund_history, fund_rows, has_funds
 from fieldstone.epoch.settle import Desk
 from fieldstone.epoch.store import EpochStore
@@ -27,6 +27,7 @@ from fieldstone.services import load_service
 from fieldstone.units import format_token, format_usd
 
 PAGE_ROWS = 100
+_VERDICT_CLASS = {"accepted": "ok", "partial": "warn", "rejected": "bad"}
 _STATE_CLASS = {"covers": "ok", "ending": "warn", "short": "bad", "empty": "bad"}
 
 
@@ -211,6 +212,10 @@ def _day(moment_ms: int | None) -> str:
         return "after the year 9999"
 
 
+def _verdict(row: Mapping[str, Any]) -> str:
+    return verdict_word(row["verdict"], row["quality_ppm"])
+
+
 def _environment(name: str, network_id: str) -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("fieldstone.console"), autoescape=True, undefined=jinja2.StrictUndefined
@@ -223,6 +228,8 @@ def _environment(name: str, network_id: str) -> jinja2.Environment:
         short=lambda text: text if len(text) <= 22 else f"{text[:8]}…{text[-10:]}",
         years=lambda years: "for ever" if years is None else f"{years:,.1f} years",
         day=_day,
+        verdict=_verdict,
+        verdict_class=lambda row: _VERDICT_CLASS.get(_verdict(row), ""),
         tail=lambda text: text if len(text) <= 14 else f"…{text[-12:]}",
     )
     environment.globals.update(network_name=name, network_id=network_id)

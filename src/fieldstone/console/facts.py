@@ -47,6 +47,14 @@ class EpochFacts:
         return self.paid_base * 1_000_000 // self.minted_base if self.minted_base else 0
 
 
+def verdict_word(verdict: str, quality_ppm: int | None) -> str:
+    """Return a verdict in a reader's words. Rejected without any fault found means that there was nothing to pay for:
+
+    a disk without shares, a customer's gateway. Nobody should look for a mistake there.
+    """
+    return "no work" if verdict == "rejected" and quality_ppm == 1_000_000 else verdict
+
+
 def epoch_facts(store: EpochStore, epoch: int) -> EpochFacts:
     """Gather an epoch's facts from its sealed tables."""
     sealed = store.sealed(epoch)
@@ -67,7 +75,7 @@ def epoch_facts(store: EpochStore, epoch: int) -> EpochFacts:
         reports=manifest.counts.get("report", 0),
         devices=statements["device"].n_unique(),
         earning=statements.filter(pl.col("total_base") != "0")["device"].n_unique(),
-        verdicts=dict(Counter(judged["verdict"].to_list())),
+        verdicts=dict(Counter(verdict_word(*row) for row in judged.select("verdict", "quality_ppm").iter_rows())),
         reasons=sorted(reasons.items(), key=lambda item: (-item[1], item[0])),
         services=sorted(manifest.rule_versions),
         mean_quality_ppm=int(judged["quality_ppm"].sum()) // max(judged.height, 1),
