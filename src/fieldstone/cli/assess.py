@@ -264,11 +264,10 @@ def _live(network: str, count: int, related: list[str], name: str) -> Case:
 
     numbers = None
     if is_url(network):
-        import httpx
-
+        from fieldstone.cli.node_client import node_client
         from fieldstone.epoch.fetch import get
 
-        with httpx.Client(base_url=network, timeout=60.0) as client:
+        with node_client(network) as client:
             sealed = sorted(int(item["epoch"]) for item in get(client, "/v1/epochs").json()["epochs"])
         numbers = sealed[-count:]
         typer.echo(f"fetching {len(numbers)} epochs …", err=True)

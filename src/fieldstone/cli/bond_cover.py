@@ -8,11 +8,10 @@ from typing import Any
 
 def told_of(node: str, owner: str) -> dict[str, Any]:
     """Return a node's answer about an operator's bonds; {} where its network asks for none. Raises Retryable, CheckFailed."""
-    import httpx
-
+    from fieldstone.cli.node_client import node_client
     from fieldstone.epoch.fetch import get
 
-    with httpx.Client(base_url=node, timeout=30.0) as client:
+    with node_client(node, timeout_s=30.0) as client:
         found: dict[str, Any] = get(client, f"/v1/bonds/{owner}").json()
     return found if found["services"] else {}
 

@@ -280,8 +280,7 @@ def service_words(name: str) -> dict[str, Any]:
 
 def numbered(at: str, text: str) -> int:
     """Return the epoch that a command names by number or by `latest`. Raises UsageError."""
-    import httpx
-
+    from fieldstone.cli.node_client import node_client
     from fieldstone.cli.sealed import is_url, open_store
     from fieldstone.epoch.fetch import get
     from fieldstone.errors import UsageError
@@ -291,7 +290,7 @@ def numbered(at: str, text: str) -> int:
     if text != "latest":
         raise UsageError(f"epoch {text!r} is neither a number nor `latest`")
     if is_url(at):
-        with httpx.Client(base_url=at, timeout=60.0) as client:
+        with node_client(at) as client:
             latest = int(get(client, "/v1/epochs").json()["latest"])
     else:
         latest = open_store(at, None).latest

@@ -99,11 +99,12 @@ def _ask(node: str) -> Addresses:
     import httpx
 
     from fieldstone.chain.deploy import Addresses
+    from fieldstone.cli.node_client import node_client
     from fieldstone.errors import Retryable, UsageError
 
     try:
-        answer = httpx.get(f"{node.rstrip('/')}/v1/network", timeout=30)
-        return Addresses(**answer.json()["contracts"])
+        with node_client(node, timeout_s=30.0) as client:
+            return Addresses(**client.get("/v1/network").json()["contracts"])
     except httpx.HTTPError as error:
         raise Retryable(f"{node} did not answer: {error}; is the node up, and is --node right?") from error
     except (ValueError, KeyError, TypeError) as error:

@@ -37,12 +37,11 @@ def open_store(at: str, numbers: Sequence[int] | None) -> EpochStore:
 
 
 def _fetch(url: str, numbers: Sequence[int] | None) -> EpochStore:
-    import httpx
-
+    from fieldstone.cli.node_client import node_client
     from fieldstone.epoch.fetch import fetch_epoch, get
 
     folder = Path(tempfile.mkdtemp(prefix="fieldstone-"))
-    with httpx.Client(base_url=url, timeout=60.0) as client:
+    with node_client(url) as client:
         sealed = [int(item["epoch"]) for item in get(client, "/v1/epochs").json()["epochs"]]
         for number in sealed if numbers is None else [n for n in numbers if n >= 1]:
             if number not in sealed:

@@ -16,13 +16,14 @@ def command(
 
     import httpx
 
+    from fieldstone.cli.node_client import node_client
     from fieldstone.cli.sealed import to_json
     from fieldstone.cli.show import facts
     from fieldstone.epoch.fetch import get
     from fieldstone.errors import Retryable
     from fieldstone.units import format_token
 
-    with httpx.Client(base_url=_url(at), timeout=10.0) as client:
+    with node_client(_url(at), timeout_s=10.0) as client:
         network = get(client, "/v1/network").json()
         epochs = get(client, "/v1/epochs").json()
         waiting = get(client, "/v1/settlement/open").json()["open"]
