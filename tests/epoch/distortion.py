@@ -149,6 +149,19 @@ def _odd(value: Any, strangers: Sequence[Any]) -> st.SearchStrategy[Any]:
     return st.one_of(own)
 
 
+POISON = [one for one in OTHERS if isinstance(one, Bytes)] + [None, [], 2**63, -1, 1e308, "", b""]
+
+
+def everywhere(tree: Any, values: Sequence[Any]) -> Iterator[Any]:
+    """Yield the tree with each of `values` in the place of each of its parts, and behind the last of each list."""
+    for path in _paths(tree):
+        part = _at(tree, path)
+        for value in values:
+            yield _put(tree, path, value)
+            if isinstance(part, list | tuple):
+                yield _put(tree, path, [*part, value])
+
+
 @st.composite
 def distorted(draw: st.DrawFn, tree: Any, strangers: Sequence[Any], most: int = 3) -> Any:
     """Return `tree` with up to `most` of its parts replaced. `strangers`: values that occur elsewhere."""
