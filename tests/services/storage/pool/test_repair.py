@@ -102,7 +102,7 @@ async def test_nothing_is_read_where_there_is_no_place_for_the_result(net: MakeN
         n.pool.directory.renew([one for one in n.pool.directory if one.did not in lost])
         before = egress(n)
         [done] = await Repair(n.pool.parts, RULES).once(await Watch(n.pool.parts).once())
-        assert "need as many storage nodes" in done.problem
+        assert "no storage node can take a share now" in done.problem
         assert (egress(n), cost(n)) == (before, (0, 0, 0))
 
 

@@ -345,7 +345,7 @@ async def test_too_few_nodes_for_repair_is_reported(net: MakeNet) -> None:
         await watch.once()
         n.later(2 * HOUR_MS)
         [done] = await Repair(n.pool.parts, RULES).once(await watch.once())
-        assert "need as many storage nodes" in done.problem
+        assert "no storage node can take a share now" in done.problem
         with n.pool.parts.database.engine.connect() as connection:
             assert connection.execute(select(repair)).all() == []
 
