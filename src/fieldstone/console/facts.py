@@ -48,9 +48,10 @@ class EpochFacts:
 
 
 def verdict_word(verdict: str, quality_ppm: int | None) -> str:
-    """Return a verdict in a reader's words. Rejected without any fault found means that there was nothing to pay for:
+    """Return a verdict in a reader's words.
 
-    a disk without shares, a customer's gateway. Nobody should look for a mistake there.
+    Rejected without any fault found means that there was nothing to pay for (a disk without shares, a customer's gateway):
+    nobody should look for a mistake there.
     """
     return "no work" if verdict == "rejected" and quality_ppm == 1_000_000 else verdict
 

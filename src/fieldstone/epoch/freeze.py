@@ -72,7 +72,7 @@ def freeze(entries: Iterable[Entry], state: EpochState, *, check_signatures: boo
         except _NOT_READ as error:  # the doors write no such entry: a node that gives it to a verifier lies
             raise CheckFailed(
                 f"journal position {entry.position}: the {entry.kind} entry cannot be read: {error}"
-            ) from None
+            ) from error
     return walk.frozen()
 
 

@@ -39,10 +39,8 @@ def credit_burns(chain: Settlement, market: Market, first_block: int | None = No
         name = f"{chain.port.chain_id}:{chain.credits.address}:0x{event.log.tx_hash.hex()}:{event.log.index}"
         try:
             market.topup(customer, int(event.fields["credits"]), Source.BURN, name)
-        except (
-            UsageError,
-            Terminal,
-        ) as error:  # whoever burns chooses amount and reference: he must not stop settlement
+        except (UsageError, Terminal) as error:
+            # whoever burns chooses amount and reference: he must not stop settlement
             _log.error("burn_not_credited", burn=name, customer=customer, why=str(error))
             continue
         credited += 1

@@ -100,9 +100,8 @@ def monthly(
         raise UsageError(f"no quote for {months} months and {egress_bytes} bytes of reads")
     segments, stored, read = stored_bytes(size_bytes, profile)
     price, egress = prices_micro_usd[STORAGE], prices_micro_usd[EGRESS]
-    ordered = (
-        _ordered(egress_bytes, size_bytes, read, profile) if segments else 0
-    )  # inline bytes never leave the gateway
+    # inline bytes never leave the gateway
+    ordered = _ordered(egress_bytes, size_bytes, read, profile) if segments else 0
     return Quote(
         size_bytes=size_bytes,
         k=profile.k,
